@@ -1,0 +1,537 @@
+"""YAML and environment → a frozen `Settings`, or the complete list of mistakes."""
+
+import difflib
+import fnmatch
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+
+from wawp_exporter.errors import ConfigError
+
+ENV_PREFIX = "WAWP_EXPORTER_"
+# Read by the command line and the build information, so no keys of the configuration.
+ENV_NOT_KEYS = frozenset({"CONFIG", "REVISION"})
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
+DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def split_listen(listen: str) -> tuple[str, str]:
+    """`[::1]:10011` → `("::1", "10011")`; an empty host means every address."""
+    host, _, port = listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address certainly means this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def parse_duration(value: object) -> float:
+    """`90s`, `5m`, `1h30m`, `400d` → seconds; ValueError names the form that was expected."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    parts = DURATION.findall(value) if isinstance(value, str) else []
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        shown = repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+        raise ValueError(f"{shown} is not a duration, expected a number with a unit such as 60s, 5m, 1h or 400d")
+    return sum(int(number) * UNITS[unit] for number, unit in parts)
+
+
+def check_positive(value: float) -> float:
+    """Zero is refused where it would mean "keep nothing"."""
+    if value <= 0:
+        raise ValueError("is zero, expected a duration above zero")
+    return value
+
+
+def check_listen(value: str) -> str:
+    """`host:port`, `[ipv6]:port` or `:port`."""
+    host, port = split_listen(value)
+    if not port.isdigit() or int(port) > 65535 or (":" in host and not value.startswith("[")):
+        raise ValueError("is not an address, expected host:port such as 127.0.0.1:10011")
+    return value
+
+
+def check_zone(value: str) -> str:
+    """A name of the IANA time zone database."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("is not a time zone, expected an IANA name such as UTC or Europe/Berlin") from None
+    return value
+
+
+def check_database(value: str) -> str:
+    """The only database of this version is a SQLite file."""
+    if value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("PostgreSQL is not supported by this version, expected sqlite:///path/to/file.db")
+    if not value.startswith("sqlite:///") or value in ("sqlite:///", "sqlite:///:memory:"):
+        raise ValueError("is not a database, expected sqlite:///path/to/file.db")
+    return value
+
+
+def check_zoned(value: object) -> object:
+    """A time without a zone is a page at the wrong hour, and a bare number is a slip."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError("is not a time with a zone, expected one such as 2026-12-01T02:00:00Z")
+    return value
+
+
+def check_file(value: str, info: ValidationInfo) -> str:
+    """Makes a path relative to the configuration file absolute, and reads the file once to be sure."""
+    base: Path = (info.context or {}).get("base", Path())
+    path = base / value
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}, expected a readable file") from None
+    if not content.strip():
+        raise ValueError(f"{path} is empty, expected at least one line")
+    return str(path)
+
+
+def check_sources(sources: dict[str, "Source"]) -> dict[str, "Source"]:
+    """A source's name stands in URLs and labels."""
+    if not sources:
+        raise ValueError("is empty, expected at least one source")
+    for name in sources:
+        if not SOURCE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a source name, expected letters, digits and _ . - (at most 64)")
+    return sources
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(check_positive)]
+Listen = Annotated[str, AfterValidator(check_listen)]
+SecretFile = Annotated[str, AfterValidator(check_file)]
+Moment = Annotated[datetime, BeforeValidator(check_zoned)]
+
+
+class Section(BaseModel):
+    """The manners of every section: frozen, typed strictly, unknown keys refused, defaults checked too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, populate_by_name=True)
+
+
+class Tls(Section):
+    """Certificate and key, both or none; SIGHUP reads them again."""
+
+    cert_file: SecretFile | None = None
+    key_file: SecretFile | None = None
+
+
+class Web(Section):
+    """Where the service listens and what it asks of callers."""
+
+    listen: Listen = "127.0.0.1:10011"
+    ingress_listen: Listen | None = None
+    tls: Tls = Tls()
+    metrics_token_file: SecretFile | None = None
+    api_token_file: SecretFile | None = None
+    enable_lifecycle: bool = False
+    external_url: str | None = None
+
+
+class LogFormat(Section):
+    """Level and form of the service's own log lines, which go to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["logfmt", "json"] = "logfmt"
+
+
+class Database(Section):
+    """Where the event log is and how long its events are kept."""
+
+    url: Annotated[str, AfterValidator(check_database)] = "sqlite:///data/wawp.db"
+    retention: PositiveDuration = Field(default="400d")  # type: ignore[assignment]  # parsed by the validator
+
+
+class Shard(Section):
+    """Which part of the fleet this replica exports."""
+
+    index: Annotated[int, Field(ge=0)] = 0
+    total: Annotated[int, Field(ge=1)] = 1
+
+
+class GatewayApi(Section):
+    """The gateway's own HTTP API."""
+
+    kind: Literal["waha", "wawp"] = "waha"
+    url: str | None = None
+    key_file: SecretFile | None = None
+    poll_interval: PositiveDuration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
+    instances: list[str] = []
+
+
+class Source(Section):
+    """One Wawp account or one WAHA server that sends webhooks, and how its webhooks are believed."""
+
+    hmac_keys_file: SecretFile | None = None
+    hmac_algorithm: Literal["sha512", "sha256"] = "sha512"
+    hmac_header: str = "X-Webhook-Hmac"
+    token_file: SecretFile | None = None
+    allow_unsigned: bool = False
+    dialect: Literal["waha", "evolution", "wppconnect"] = "waha"
+    api: GatewayApi = GatewayApi()
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether anything proves who sent a webhook."""
+        return bool(self.hmac_keys_file or self.token_file)
+
+
+class Thresholds(Section):
+    """Default limits in seconds, exported as `wawp_threshold_default_seconds{kind}`."""
+
+    starting: Duration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
+    failed: Duration = Field(default="10s")  # type: ignore[assignment]  # parsed by the validator
+    qr_escalate: Duration = Field(default="5m")  # type: ignore[assignment]  # parsed by the validator
+    qr_unattended: Duration = Field(default="1h")  # type: ignore[assignment]  # parsed by the validator
+    down: Duration = Field(default="15m")  # type: ignore[assignment]  # parsed by the validator
+    silent: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
+    feed_silence: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
+
+
+class Overrides(Section):
+    """Limits of some sessions only; None leaves the default."""
+
+    starting: Duration | None = None
+    failed: Duration | None = None
+    qr_escalate: Duration | None = None
+    qr_unattended: Duration | None = None
+    down: Duration | None = None
+    silent: Duration | None = None
+
+    def given(self) -> dict[str, float]:
+        """The overridden kinds, in seconds."""
+        return {kind: value for kind, value in self.model_dump().items() if value is not None}
+
+
+class SessionRule(Section):
+    """Metadata and limits of the sessions that two globs match; the first match wins."""
+
+    source: str = "*"
+    session: str = "*"
+    owner: str = ""
+    tier: str = ""
+    thresholds: Overrides = Overrides()
+
+
+class Window(Section):
+    """A window of maintenance: from ≤ t < to."""
+
+    source: str = "*"
+    session: str = "*"
+    from_: Moment = Field(alias="from")
+    to: Moment
+
+
+class Metrics(Section):
+    """Which sessions have series of their own."""
+
+    sessions: Literal["all", "troubled"] = "all"
+    session_histograms: bool = True
+    max_sessions: Annotated[int, Field(ge=0)] = 5000
+    forget_stopped_after: PositiveDuration = Field(default="30d")  # type: ignore[assignment]  # parsed by the validator
+
+
+class Remedy(Section):
+    """Restarts of stuck sessions on Alertmanager's word."""
+
+    alerts: list[str] = []
+    max_per_hour: Annotated[int, Field(ge=0)] = 3
+    max_concurrent: Annotated[int, Field(ge=1)] = 5
+    dry_run: bool = False
+    token_file: SecretFile | None = None
+
+
+class Slo(Section):
+    """The objective: the share of counted seconds in which sessions are WORKING."""
+
+    objective: Annotated[float, Field(gt=0, lt=1)] = 0.99
+
+
+class Config(Section):
+    """The whole configuration; each key is described in the contract and in docs/configuration.md."""
+
+    web: Web = Web()
+    log: LogFormat = LogFormat()
+    database: Database = Database()
+    shard: Shard = Shard()
+    sources: Annotated[dict[str, Source], AfterValidator(check_sources)] = {"default": Source()}
+    thresholds: Thresholds = Thresholds()
+    sessions: list[SessionRule] = []
+    maintenance: list[Window] = []
+    groups: dict[str, list[str]] = {}
+    metrics: Metrics = Metrics()
+    remedy: Remedy = Remedy()
+    slo: Slo = Slo()
+    timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
+
+    @property
+    def webhook_listen(self) -> str:
+        """The address on which `/webhook` answers."""
+        return self.web.ingress_listen or self.web.listen
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the secret files held, as bytes. Never printed: the fields are out of `repr`."""
+
+    hmac_keys: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    metrics_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    api_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that was checked, with the contents of its secret files."""
+
+    config: Config
+    secrets: Secrets
+
+
+class StrictLoader(yaml.SafeLoader):
+    """YAML as PyYAML reads it safely, but a key given twice is a mistake, not a silent choice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuses the second of two equal keys with its line."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # PyYAML's stubs
+            if key in seen:
+                raise ConfigError([f"{key}: given twice (line {key_node.start_mark.line + 1}), expected it once"])
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the file (None: defaults only) and the environment; raises ConfigError with every mistake."""
+    data = read_yaml(path) if path else {}
+    overlay(data, os.environ if environ is None else environ)
+    return check(data, path.parent if path else Path())
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The file as a mapping; ConfigError says what it is instead."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}, expected a YAML file"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8, expected a YAML file"]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ConfigError([f"{path}: is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}"]) from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError([f"{path}: is a {type(data).__name__}, expected a mapping of keys"])
+    return data
+
+
+def overlay(data: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Lays `WAWP_EXPORTER_A__B=value` over `a.b`; the value is read as YAML, an empty one means null."""
+    for name in sorted(environ):
+        key = name.removeprefix(ENV_PREFIX)
+        if key == name or key in ENV_NOT_KEYS:
+            continue
+        try:
+            value = yaml.load(environ[name], StrictLoader)  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError:
+            raise ConfigError([f"{name}: is not YAML, expected a value as in the configuration file"]) from None
+        put(data, key.split("__"), value)
+
+
+def put(data: dict[str, Any], path: list[str], value: object) -> None:
+    """Sets one nested key; existing keys are matched without regard to case, as environments are upper-case."""
+    *parents, last = path
+    for part in parents:
+        key = same_key(data, part)
+        if not isinstance(data.get(key), dict):
+            data[key] = {}
+        data = data[key]
+    data[same_key(data, last)] = value
+
+
+def same_key(data: Mapping[str, Any], name: str) -> str:
+    """The key of `data` that equals `name` but for case, else `name` in lower case."""
+    return next((key for key in data if isinstance(key, str) and key.lower() == name.lower()), name.lower())
+
+
+def check(data: dict[str, Any], base: Path = Path()) -> Settings:
+    """Checks a raw mapping as a whole: mistakes of form, then those between sections that have none."""
+    context = {"base": base}
+    mistakes: list[str] = []
+    bad: set[object] = set()
+    try:
+        config = Config.model_validate(data, context=context)
+    except ValidationError as error:
+        mistakes = [describe(problem) for problem in error.errors(include_url=False)]
+        bad = {problem["loc"][0] for problem in error.errors(include_url=False)}
+        sound = {key: value for key, value in data.items() if key not in bad}
+        config = Config.model_validate(sound, context=context)
+    mistakes += cross_check(config, bad)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return Settings(config, read_secrets(config))
+
+
+def describe(problem: Any) -> str:
+    """One pydantic error → `key: what is wrong, what was expected`; values are not shown, they may be secrets."""
+    path = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "nullable")))
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown key, expected {known_keys(problem['loc'])}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{path}: missing, expected a value"
+    if message.startswith("Input should be "):
+        kind = "null" if problem["input"] is None else type(problem["input"]).__name__
+        return f"{path}: is a {kind}, expected {message.removeprefix('Input should be ')}"
+    return f"{path}: {message}"
+
+
+def known_keys(loc: tuple[int | str, ...]) -> str:
+    """What could have been meant by an unknown key: the close ones, else all."""
+    model: Any = Config
+    for part in loc[:-1]:
+        inner = [f.annotation for name, f in model.model_fields.items() if part in (name, f.alias)]
+        # Indexes of lists and names of sources lead into the same section.
+        model = inner_model(inner[0]) if inner else model
+    fields = model.model_fields
+    names = [f.alias or name for name, f in fields.items()]
+    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
+    return close[0] if close else "one of " + ", ".join(names)
+
+
+def inner_model(annotation: Any) -> Any:
+    """The section inside `dict[str, Section]`, `list[Section]` or `Section | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (inner_model(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((model for model in found if model), None)
+
+
+def cross_check(config: Config, bad: set[object]) -> Iterator[str]:
+    """Mistakes between sections; a check is skipped where one of its sections is already `bad`."""
+    if not bad & {"web", "sources"}:
+        yield from check_exposure(config)
+    if not bad & {"web"} and bool(config.web.tls.cert_file) != bool(config.web.tls.key_file):
+        yield "web.tls: cert_file or key_file alone, expected both or none"
+    if not bad & {"groups", "sources"}:
+        yield from check_members(config)
+    for section in ("sessions", "maintenance"):
+        if not bad & {section, "sources"}:
+            yield from check_globs(config, section)
+    for index, window in enumerate(config.maintenance):
+        if window.to <= window.from_:
+            yield f"maintenance.{index}.to: is not after from, expected a later time"
+    yield from check_later(config)
+
+
+def check_exposure(config: Config) -> Iterator[str]:
+    """Fail closed: nobody may forge webhooks from afar because a key was forgotten."""
+    host, _ = split_listen(config.webhook_listen)
+    if is_loopback(host):
+        return
+    key = "web.ingress_listen" if config.web.ingress_listen else "web.listen"
+    for name, source in config.sources.items():
+        if not source.authenticated and not source.allow_unsigned:
+            yield (
+                f"sources.{name}: neither hmac_keys_file nor token_file while {key} is not loopback, "
+                "expected one of them (or allow_unsigned: true)"
+            )
+
+
+def check_members(config: Config) -> Iterator[str]:
+    """A session is in at most one group, once; a member of a source that does not exist is never WORKING."""
+    seen: dict[str, str] = {}
+    for group, members in config.groups.items():
+        if not members:
+            yield f"groups.{group}: is empty, expected a list of source/session"
+        for index, member in enumerate(members):
+            key = f"groups.{group}.{index}"
+            source, _, session = member.partition("/")
+            if not source or not session:
+                yield f"{key}: {member!r} is not a member, expected source/session"
+            elif source not in config.sources:
+                yield f"{key}: {member} is of no configured source, expected one of {named(config)}"
+            if member in seen:
+                yield f"{key}: {member} is in {seen[member]} too, expected a session in at most one group, once"
+            seen[member] = group
+
+
+def check_globs(config: Config, section: str) -> Iterator[str]:
+    """A source glob that matches nothing is a window or a limit that silently does not hold."""
+    for index, rule in enumerate(getattr(config, section)):
+        pattern = glob(rule.source)
+        if not any(pattern.fullmatch(name) for name in config.sources):
+            yield f"{section}.{index}.source: matches no configured source, expected a glob for one of {named(config)}"
+
+
+def named(config: Config) -> str:
+    """The configured sources, for a message."""
+    return ", ".join(config.sources)
+
+
+def check_later(config: Config) -> Iterator[str]:
+    """Keys of the contract that this version does not carry out yet are refused, not ignored."""
+    if (config.shard.index, config.shard.total) != (0, 1):
+        yield "shard: shards need PostgreSQL, which this version does not support, expected index 0 of total 1"
+    if config.remedy.alerts:
+        yield "remedy.alerts: restarting sessions is not supported by this version, expected an empty list"
+    for name, source in config.sources.items():
+        if source.api.url:
+            yield f"sources.{name}.api.url: the gateway API is not supported by this version, expected null"
+        if source.dialect != "waha":
+            yield f"sources.{name}.dialect: {source.dialect} is not supported by this version, expected waha"
+
+
+def glob(pattern: str) -> re.Pattern[str]:
+    """A glob as a compiled pattern, case-sensitive on every platform."""
+    return re.compile(fnmatch.translate(pattern))
+
+
+def read_secrets(config: Config) -> Secrets:
+    """The contents of the secret files: one secret a line, white space around it dropped."""
+    return Secrets(
+        hmac_keys={name: read_lines(source.hmac_keys_file) for name, source in config.sources.items()},
+        tokens={name: read_lines(source.token_file) for name, source in config.sources.items()},
+        metrics_tokens=read_lines(config.web.metrics_token_file),
+        api_tokens=read_lines(config.web.api_token_file),
+    )
+
+
+def read_lines(path: str | None) -> tuple[bytes, ...]:
+    """The non-empty lines of a file that `check_file` has read before; none for None."""
+    if path is None:
+        return ()
+    return tuple(line.strip() for line in Path(path).read_bytes().splitlines() if line.strip())

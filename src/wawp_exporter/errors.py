@@ -1,0 +1,111 @@
+"""Every error raised on purpose, as one tree; each knows its HTTP or exit status."""
+
+from collections.abc import Sequence
+
+
+class WawpExporterError(Exception):
+    """The root: whatever is raised on purpose. `exit_status` is what the command line ends with."""
+
+    exit_status = 1
+
+
+class ConfigError(WawpExporterError):
+    """The configuration cannot be used; `mistakes` holds all of them, each as `key: what, expected what`."""
+
+    exit_status = 2
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class ListenError(WawpExporterError):
+    """A listen address cannot be bound."""
+
+
+class LogError(WawpExporterError):
+    """The event log cannot be opened, read or written; the message says what was tried on which file."""
+
+
+class Refusal(WawpExporterError):
+    """A request is refused: answered with `status` and counted under `reason` (None: not counted)."""
+
+    status = 400
+    reason: str | None = None
+
+    def __init__(self, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = tuple(headers)
+
+
+class Malformed(Refusal):
+    """The body is not a JSON object."""
+
+    reason = "malformed"
+
+
+class Unauthenticated(Refusal):
+    """The signature or the token is missing or wrong; `reason` says which."""
+
+    status = 401
+
+    def __init__(self, message: str, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message, headers)
+        self.reason = reason
+
+
+class Forbidden(Refusal):
+    """The call needs a token, none is configured, and the caller is not certainly on this machine."""
+
+    status = 403
+
+
+class NotFound(Refusal):
+    """No such source, session or path."""
+
+    status = 404
+
+
+class MethodNotAllowed(Refusal):
+    """Another method than the path takes."""
+
+    status = 405
+
+
+class TooSlow(Refusal):
+    """The body did not arrive in time."""
+
+    status = 408
+    reason = "malformed"
+
+
+class TooLarge(Refusal):
+    """The body is longer than the limit."""
+
+    status = 413
+    reason = "too_large"
+
+
+class UnsupportedEncoding(Refusal):
+    """The body is compressed."""
+
+    status = 415
+    reason = "malformed"
+
+
+class InvalidEvent(Refusal):
+    """A `session.status` event without a usable session or status; the message names the field."""
+
+    status = 422
+    reason = "invalid_event"
+
+
+class LogUnavailable(Refusal):
+    """The log cannot be written: nothing was applied, the sender is to try again."""
+
+    status = 503
+    reason = "log_unavailable"
+
+    def __init__(self, message: str = "the event log cannot be written; nothing was applied, try again") -> None:
+        super().__init__(message, [("Retry-After", "2")])

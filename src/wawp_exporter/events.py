@@ -1,0 +1,274 @@
+"""Bytes of a webhook → what it says: a `StatusEvent` with its back-filled points, or another kind of event."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from wawp_exporter.errors import InvalidEvent, Malformed
+
+MAX_NAME_BYTES = 256
+MAX_INSTANT_MS = 253_402_300_799_999  # the end of the year 9999
+MAX_AHEAD_MS = 60_000
+STATUS_EVENT = "session.status"
+ENGINES = frozenset({"WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE"})
+OTHER_ENGINE = "OTHER"
+
+
+class Status(StrEnum):
+    """The statuses of the contract; whatever else a gateway says is UNKNOWN."""
+
+    STARTING = "STARTING"
+    SCAN_QR_CODE = "SCAN_QR_CODE"
+    WORKING = "WORKING"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+    DISCONNECTED = "DISCONNECTED"
+    UNKNOWN = "UNKNOWN"
+    PASSKEY_REQUIRED = "PASSKEY_REQUIRED"
+    PASSKEY_CONFIRMATION_REQUIRED = "PASSKEY_CONFIRMATION_REQUIRED"
+
+
+ALWAYS = tuple(Status)[:7]  # the statuses whose series every session has
+PASSKEYS = tuple(Status)[7:]
+LOGIN = frozenset({Status.SCAN_QR_CODE, *PASSKEYS})
+BY_NAME = {status.value: status for status in Status}
+
+
+class Restriction(StrEnum):
+    """What WhatsApp may do to an account that is WORKING."""
+
+    REACHOUT_TIMELOCK = "reachout_timelock"
+    MESSAGE_CAPPING = "message_capping"
+
+
+class Limit(msgspec.Struct, frozen=True, gc=False):
+    """A restriction as one event states it: `until` is the end in Unix ms, 0 when none is given."""
+
+    restriction: Restriction
+    active: bool
+    until: int = 0
+
+
+class Point(msgspec.Struct, frozen=True, gc=False):
+    """One observed status. `status` is verbatim; times are the gateway's in Unix ms.
+
+    `key_at` is the time as sent and identifies the point in the log; `at` is the time that is believed, and
+    `(at, tie)` orders points of one session.
+    """
+
+    status: str
+    at: int
+    tie: int
+    key_at: int
+
+
+class StatusEvent(msgspec.Struct, frozen=True, gc=False):
+    """One `session.status` webhook. `points` ends with the event's own point, older ones are back-fill.
+
+    `timeless_key` is set where the gateway gave no time: then the key, not the time, tells a retry. `key_is_body`
+    says that it is made of the body alone; `renews` that the session has been in another status since, so that the
+    same body is news.
+    """
+
+    source: str
+    session: str
+    points: tuple[Point, ...]
+    received_at: int
+    event_id: str | None = None
+    engine: str | None = None
+    limits: tuple[Limit, ...] = ()
+    skewed: bool = False
+    timeless_key: str | None = None
+    key_is_body: bool = False
+    renews: bool = False
+
+    @property
+    def own(self) -> Point:
+        """The point that the event itself is about."""
+        return self.points[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEvent:
+    """A webhook of another kind (`message`, …): a sign of life of its session, nothing else."""
+
+    session: str | None
+
+
+def normal(status: str) -> Status:
+    """A status as the gateway spells it → the contract's, UNKNOWN for what is not in it."""
+    return BY_NAME.get(status, Status.UNKNOWN)
+
+
+def parse(source: str, body: bytes, received_at: int, request_id: str | None = None) -> StatusEvent | OtherEvent:
+    """Reads one webhook body received at `received_at` (Unix ms).
+
+    Raises Malformed when it is not a JSON object, InvalidEvent when a status event lacks a usable session or status.
+    """
+    data = decode(body)
+    if "event" not in data and ("status" in data or "instance_id" in data):
+        return flat_event(source, data, body, received_at, request_id)
+    kind = data.get("event")
+    if not isinstance(kind, str):
+        raise InvalidEvent("event: missing or not a string, expected session.status or the name of another event")
+    if kind != STATUS_EVENT:
+        name = data.get("session")
+        return OtherEvent(name if isinstance(name, str) else None)
+    return status_event(source, data, body, received_at, request_id)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object."""
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed("the body is not JSON") from None
+    if not isinstance(data, dict):
+        raise Malformed("the body is JSON but not an object")
+    return data
+
+
+def status_event(
+    source: str, data: dict[str, Any], body: bytes, received_at: int, request_id: str | None
+) -> StatusEvent:
+    """The envelope of WAHA and of Wawp v2."""
+    session = name_of(data.get("session"), "session")
+    payload = data.get("payload")
+    if not isinstance(payload, dict):
+        raise InvalidEvent("payload: missing or not an object, expected an object with a status")
+    status = name_of(payload.get("status"), "payload.status")
+    sent = history(payload.get("statuses"))
+    # Nothing but a matching last point is the event itself: its time is the engine's, the envelope's is later.
+    if not sent or sent[-1][0] != status:
+        at = instant(data.get("timestamp"))
+        sent = [(s, t) for s, t in sent if at and t <= at]
+        if at:
+            sent.append((status, at))
+    return build(
+        source,
+        session,
+        status,
+        sent,
+        received_at,
+        event_id=short_text(data.get("id")),
+        engine=engine_of(data),
+        limits=limits_of(payload.get("data")) if status == Status.WORKING else (),
+        **({} if sent else timeless(body, request_id)),
+    )
+
+
+def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int, request_id: str | None) -> StatusEvent:
+    """Wawp v1's flat form (`ts` in seconds), and a payload that a forwarder sent without its envelope."""
+    field = next((name for name in ("instance_id", "session", "name") if name in data), "instance_id")
+    session = name_of(data.get(field), field)
+    status = name_of(data.get("status"), "status")
+    sent = history(data.get("statuses"))
+    at = instant(data.get("timestamp")) or instant(data.get("ts"), unit=1000)
+    if (not sent or sent[-1][0] != status) and at:
+        sent = [(s, t) for s, t in sent if t <= at] + [(status, at)]
+    elif not sent or sent[-1][0] != status:
+        sent = []
+    return build(
+        source, session, status, sent, received_at, engine=engine_of(data), **({} if sent else timeless(body, request_id))
+    )
+
+
+def build(
+    source: str, session: str, status: str, sent: list[tuple[str, int]], received_at: int, **more: Any
+) -> StatusEvent:
+    """Believes each time up to a minute ahead of receipt, and counts ties in the order sent."""
+    sent = sent or [(status, received_at)]
+    latest = received_at + MAX_AHEAD_MS
+    points: list[Point] = []
+    for text, key_at in sent:
+        at = key_at if key_at <= latest else received_at
+        tie = sum(point.at == at for point in points)
+        points.append(Point(text, at, tie, key_at))
+    skewed = sent[-1][1] > latest
+    return StatusEvent(source, session, tuple(points), received_at, skewed=skewed, **more)
+
+
+def name_of(value: object, field: str) -> str:
+    """A usable name: a non-empty string of at most 256 bytes of UTF-8."""
+    if not isinstance(value, str) or not value:
+        raise InvalidEvent(f"{field}: missing, empty or not a string, expected a name")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidEvent(f"{field}: not valid Unicode, expected UTF-8") from None
+    if size > MAX_NAME_BYTES:
+        raise InvalidEvent(f"{field}: {size} bytes long, expected at most {MAX_NAME_BYTES}")
+    if "\0" in value:
+        raise InvalidEvent(f"{field}: contains a NUL character, expected text")
+    return value
+
+
+def history(value: object) -> list[tuple[str, int]]:
+    """`payload.statuses` as (status, ms), points without a usable status or time left out."""
+    if not isinstance(value, list):
+        return []
+    points = []
+    for item in value:
+        at = instant(item.get("timestamp")) if isinstance(item, dict) else 0
+        status = item.get("status") if at else None
+        if usable(status):
+            points.append((status, at))
+    return points
+
+
+def usable(status: object) -> bool:
+    """Whether a back-filled status may be logged; a broken one is left out, the event itself still counts."""
+    try:
+        name_of(status, "status")
+    except InvalidEvent:
+        return False
+    return True
+
+
+def instant(value: object, unit: int = 1) -> int:
+    """A gateway's number × `unit` → Unix ms; 0 (as gateways send for "none") for anything unusable."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    if not 0 < value * unit <= MAX_INSTANT_MS:
+        return 0
+    return int(value * unit)
+
+
+def engine_of(data: dict[str, Any]) -> str | None:
+    """The engine by its own name, OTHER for one that is not known, None where none is named."""
+    engine = data.get("engine")
+    if not isinstance(engine, str) or not engine:
+        environment = data.get("environment")
+        engine = environment.get("engine") if isinstance(environment, dict) else None
+    if not isinstance(engine, str) or not engine:
+        return None
+    return engine if engine in ENGINES else OTHER_ENGINE
+
+
+def limits_of(data: object) -> tuple[Limit, ...]:
+    """`payload.data` of a WORKING event → the restrictions it states; an absent key states nothing."""
+    if not isinstance(data, dict):
+        return ()
+    limits = []
+    timelock, capping = data.get("reachoutTimelock"), data.get("messageCapping")
+    if isinstance(timelock, dict):
+        until = instant(timelock.get("timeEnforcementEnds"), unit=1000)
+        limits.append(Limit(Restriction.REACHOUT_TIMELOCK, timelock.get("isActive") is True, until))
+    if isinstance(capping, dict):
+        limits.append(Limit(Restriction.MESSAGE_CAPPING, capping.get("cappingStatus") == "CAPPED"))
+    return tuple(limits)
+
+
+def timeless(body: bytes, request_id: str | None) -> dict[str, Any]:
+    """The key of an event without any gateway time."""
+    if request_id:
+        return {"timeless_key": f"request:{hashlib.sha256(request_id.encode()).hexdigest()}", "key_is_body": False}
+    return {"timeless_key": f"body:{hashlib.sha256(body).hexdigest()}", "key_is_body": True}
+
+
+def short_text(value: object) -> str | None:
+    """An event id worth keeping: a short string, else nothing."""
+    return value if usable(value) and isinstance(value, str) else None

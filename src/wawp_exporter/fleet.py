@@ -1,0 +1,581 @@
+"""All sessions, groups, episodes and counts: the fold of the log, without a clock, a socket or a database.
+
+Every method takes the time it needs: `now` is Unix ms and dates things, `mono` is seconds of a monotonic clock and
+is what counters of seconds accrue on. One thread, the event loop's, owns a Fleet.
+"""
+
+import heapq
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from wawp_exporter.config import Config, glob
+from wawp_exporter.events import (
+    ALWAYS,
+    OTHER_ENGINE,
+    PASSKEYS,
+    Limit,
+    Point,
+    Restriction,
+    Status,
+    StatusEvent,
+)
+from wawp_exporter.machine import State, Transition, step
+
+Key = tuple[str, str]  # (source, session)
+
+STATUSES = tuple(Status)
+ORDINAL = {status: index for index, status in enumerate(STATUSES)}
+RETRY_MS = 60_000  # when a session that could not be forgotten is named again
+LINGER_MS = 3_600_000  # how long a session that was in trouble keeps its series in `troubled` mode
+
+STATUS_BOUNDS = (1, 5, 10, 30, 60, 120, 300, 900, 3600, 14_400, 86_400, 604_800)
+START_BOUNDS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300)
+QR_BOUNDS = (5, 10, 20, 30, 60, 120, 180, 300, 600, 1800, 3600, 14_400)
+RECOVERY_BOUNDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 900, 3600, 14_400)
+
+
+class Outcome(StrEnum):
+    """What became of an accepted webhook; the contract's word for it."""
+
+    TRANSITION = "transition"
+    REPEAT = "repeat"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    IGNORED = "ignored"
+
+
+class Slo(StrEnum):
+    """How a second counts towards the objective."""
+
+    GOOD = "good"
+    BAD = "bad"
+    EXCLUDED = "excluded"
+
+
+SLOS = tuple(Slo)
+
+
+class Rank(StrEnum):
+    """Who keeps series of its own when there is no room for all: the first ones, whatever happens."""
+
+    TROUBLED = "troubled"
+    WORKING = "working"
+    STOPPED = "stopped"
+    UNWANTED = "unwanted"
+
+
+class StartOutcome(StrEnum):
+    """How a STARTING ended."""
+
+    WORKING = "working"
+    QR = "qr"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class WaitOutcome(StrEnum):
+    """How a login episode ended."""
+
+    WORKING = "working"
+    STOPPED = "stopped"
+    DELETED = "deleted"
+
+
+START_OUTCOMES = {
+    Status.WORKING: StartOutcome.WORKING,
+    Status.SCAN_QR_CODE: StartOutcome.QR,
+    Status.PASSKEY_REQUIRED: StartOutcome.QR,
+    Status.PASSKEY_CONFIRMATION_REQUIRED: StartOutcome.QR,
+    Status.FAILED: StartOutcome.FAILED,
+    Status.DISCONNECTED: StartOutcome.FAILED,
+    Status.STOPPED: StartOutcome.STOPPED,
+}
+WAIT_OUTCOMES = {Status.WORKING: WaitOutcome.WORKING, Status.STOPPED: WaitOutcome.STOPPED}
+
+
+class Histogram:
+    """Counts by upper bound (seconds), not cumulated; the last count is above all bounds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = array("Q", bytes(8 * (len(bounds) + 1)))
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts one observation; a bound includes its own value."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What the configuration says of a session. Thresholds are overrides in seconds, windows are Unix ms."""
+
+    group: str = ""
+    owner: str = ""
+    tier: str = ""
+    thresholds: tuple[tuple[str, float], ...] = ()
+    silent: float = 0.0
+    windows: tuple[tuple[int, int], ...] = ()
+
+
+class Rules:
+    """The configuration as the fleet needs it: globs compiled, equal metadata shared."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
+        self._group_of = {key: name for name, members in self.groups.items() for key in members}
+        self._sessions = [(glob(rule.source), glob(rule.session), rule) for rule in config.sessions]
+        self._windows = [(glob(w.source), glob(w.session), unix_ms(w.from_), unix_ms(w.to)) for w in config.maintenance]
+        self._shared: dict[Meta, Meta] = {}
+
+    def meta(self, source: str, session: str) -> Meta:
+        """The first matching `sessions` rule, the group, and every maintenance window that matches."""
+        rule = next((r for s, n, r in self._sessions if s.fullmatch(source) and n.fullmatch(session)), None)
+        overrides = rule.thresholds.given() if rule else {}
+        meta = Meta(
+            group=self._group_of.get((source, session), ""),
+            owner=rule.owner if rule else "",
+            tier=rule.tier if rule else "",
+            thresholds=tuple(overrides.items()),
+            silent=overrides.get("silent", self.config.thresholds.silent),
+            windows=tuple((a, b) for s, n, a, b in self._windows if s.fullmatch(source) and n.fullmatch(session)),
+        )
+        return self._shared.setdefault(meta, meta)
+
+
+def split_member(member: str) -> Key:
+    """`default/sales-uk` → `("default", "sales-uk")`."""
+    source, _, session = member.partition("/")
+    return source, session
+
+
+def unix_ms(moment: object) -> int:
+    """A zoned datetime as Unix ms."""
+    return round(moment.timestamp() * 1000)  # type: ignore[attr-defined]  # a datetime, checked by the configuration
+
+
+class Memory(msgspec.Struct, frozen=True, array_like=True):
+    """What the state table keeps of a session, so that a start need not replay its history."""
+
+    state: State
+    engine: str
+    last_event: int
+    limits: tuple[tuple[Limit, int], ...] = ()
+
+
+class Bucket:
+    """The counts of one source's engine; seconds accrue between changes, sessions × time."""
+
+    __slots__ = ("counts", "engine", "mark", "qr_waits", "recovery", "seconds", "slo", "slo_counts", "source",
+                 "starts", "stays", "transitions")  # fmt: skip
+
+    def __init__(self, source: str, engine: str, mono: float) -> None:
+        self.source = source
+        self.engine = engine
+        self.mark = mono
+        self.counts = [0] * len(STATUSES)
+        self.seconds = [0.0] * len(STATUSES)
+        self.slo_counts = dict.fromkeys(SLOS, 0)
+        self.slo = dict.fromkeys(SLOS, 0.0)
+        self.transitions: Counter[tuple[Status | None, Status]] = Counter()
+        self.stays = [Histogram(STATUS_BOUNDS) for _ in STATUSES]
+        self.starts = {outcome: Histogram(START_BOUNDS) for outcome in StartOutcome}
+        self.qr_waits = {outcome: Histogram(QR_BOUNDS) for outcome in WaitOutcome}
+        self.recovery = Histogram(RECOVERY_BOUNDS)
+
+    def accrue(self, mono: float) -> None:
+        """Brings the seconds up to `mono`."""
+        elapsed = mono - self.mark
+        if elapsed <= 0:
+            return
+        self.mark = mono
+        for index, count in enumerate(self.counts):
+            if count:
+                self.seconds[index] += count * elapsed
+        for slo, count in self.slo_counts.items():
+            if count:
+                self.slo[slo] += count * elapsed
+
+    def statuses(self) -> tuple[Status, ...]:
+        """The statuses that have series here: the seven, and the passkey ones once seen."""
+        return ALWAYS + tuple(s for s in PASSKEYS if self.counts[ORDINAL[s]] or self.seconds[ORDINAL[s]])
+
+
+class Session:
+    """One session of the live fleet: its state by the log, and what this process counted."""
+
+    __slots__ = ("bucket", "engine", "last_event", "limits", "linger", "maintenance", "mark", "meta", "name",
+                 "rank", "seconds", "slo", "source", "state", "stays", "transitions", "wake")  # fmt: skip
+
+    def __init__(self, source: str, name: str, state: State, engine: str, meta: Meta, mono: float) -> None:
+        self.source = source
+        self.name = name
+        self.state = state
+        self.engine = engine
+        self.meta = meta
+        self.mark = mono
+        self.last_event = 0
+        self.limits: dict[Restriction, tuple[Limit, int]] = {}
+        self.maintenance = False
+        self.rank = Rank.UNWANTED
+        self.linger = 0
+        self.wake = 0
+        self.slo = Slo.EXCLUDED
+        self.transitions = array("Q", bytes(8 * len(STATUSES)))
+        self.seconds = array("d", bytes(8 * len(STATUSES)))
+        self.stays: dict[Status, Histogram] = {}
+        self.bucket: Bucket
+
+    @property
+    def key(self) -> Key:
+        """What identifies a session."""
+        return self.source, self.name
+
+    @property
+    def memory(self) -> Memory:
+        """What is worth keeping over a restart."""
+        return Memory(self.state, self.engine, self.last_event, tuple(self.limits.values()))
+
+    def statuses(self) -> tuple[Status, ...]:
+        """The statuses that have series here."""
+        if self.state.status not in PASSKEYS and not any(self.transitions[ORDINAL[s]] for s in PASSKEYS):
+            return ALWAYS
+        return ALWAYS + tuple(s for s in PASSKEYS if self.transitions[ORDINAL[s]] or self.state.status is s)
+
+    def accrue(self, mono: float) -> None:
+        """Brings the seconds of the current status up to `mono`; they never fall."""
+        if mono > self.mark:
+            self.seconds[ORDINAL[self.state.status]] += mono - self.mark
+            self.mark = mono
+
+    def restricted(self, restriction: Restriction, now: int) -> bool:
+        """Whether the restriction holds at `now`."""
+        limit, _ = self.limits[restriction]
+        return limit.active and (not limit.until or now < limit.until)
+
+    def silent(self, now: int) -> bool:
+        """WORKING, and nothing heard for longer than its limit."""
+        limit = self.meta.silent * 1000
+        return bool(limit) and self.state.status is Status.WORKING and now - self.last_event > limit
+
+    def troubled(self, now: int) -> bool:
+        """Whether somebody may want to look at it."""
+        state = self.state
+        return (
+            state.status not in (Status.WORKING, Status.STOPPED)
+            or bool(state.auth_since or state.down_since)
+            or any(self.restricted(restriction, now) for restriction in self.limits)
+            or self.silent(now)
+        )
+
+    def judge(self) -> Slo:
+        """How its seconds count now."""
+        status = self.state.status
+        if self.maintenance or not self.state.worked or status in (Status.STOPPED, Status.UNKNOWN):
+            return Slo.EXCLUDED
+        return Slo.GOOD if status is Status.WORKING else Slo.BAD
+
+
+class Fleet:
+    """Every live session by key; `changed` names those that changed (or went) since a view last drained it."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.sessions: dict[Key, Session] = {}
+        self.buckets: dict[Key, Bucket] = {}
+        self.tombstones: dict[Key, int] = {}
+        self.changed: set[Key] = set()
+        self.unsaved: set[Key] = set()
+        self.on_transition: Callable[[Session, Transition], None] | None = None
+        self._wakes: list[tuple[int, Key]] = []
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def apply(self, event: StatusEvent, fresh: Sequence[bool], now: int, mono: float) -> tuple[Outcome, bool]:
+        """Folds a logged event; `fresh[i]` says that the log did not hold point i before.
+
+        Returns the outcome by the event's own point, and whether a point came late, so that the session must be
+        folded anew from the log (`correct`).
+        """
+        key = (event.source, event.session)
+        outcome, late = Outcome.DUPLICATE, False
+        for point, is_fresh in zip(event.points, fresh, strict=True):
+            if not is_fresh:
+                continue
+            outcome = self._apply_point(key, event, point, now, mono)
+            late |= outcome is Outcome.LATE and point.at > self.tombstones.get(key, 0)
+        if not fresh[-1]:
+            outcome = Outcome.DUPLICATE
+        session = self.sessions.get(key)
+        if session:
+            self._hear(session, event, outcome, now, mono)
+        return outcome, late
+
+    def _apply_point(self, key: Key, event: StatusEvent, point: Point, now: int, mono: float) -> Outcome:
+        """One point that the log did not hold."""
+        session = self.sessions.get(key)
+        if point.at <= self.tombstones.get(key, 0) or (session and session.state.outdates(point)):
+            return Outcome.LATE
+        state, transition = step(session.state if session else None, point)
+        if transition is None:
+            assert session  # noqa: S101 - a session's first point is a transition
+            session.state = state
+            self.unsaved.add(key)
+            return Outcome.REPEAT
+        if session is None:
+            session = self._add(Session(*key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono), mono)
+        self._move(session, transition, mono)
+        self._refresh(session, now, mono)
+        if self.on_transition:
+            self.on_transition(session, transition)
+        return Outcome.TRANSITION
+
+    def _move(self, session: Session, transition: Transition, mono: float) -> None:
+        """Counts a transition once, at the moment it is applied as the newest."""
+        before, after = transition.before, transition.after
+        session.accrue(mono)
+        session.bucket.accrue(mono)
+        index = ORDINAL[after.status]
+        session.transitions[index] += 1
+        session.bucket.transitions[before.status if before else None, after.status] += 1
+        if before:
+            session.bucket.counts[ORDINAL[before.status]] -= 1
+            session.bucket.counts[index] += 1
+            self._observe(session, transition, before)
+        session.state = after
+
+    def _observe(self, session: Session, transition: Transition, before: State) -> None:
+        """Puts what ended with this transition into the histograms."""
+        after, bucket = transition.after, session.bucket
+        stay = transition.stay_ms / 1000
+        bucket.stays[ORDINAL[before.status]].observe(stay)
+        if self.rules.config.metrics.session_histograms:
+            session.stays.setdefault(before.status, Histogram(STATUS_BOUNDS)).observe(stay)
+        started = START_OUTCOMES.get(after.status) if before.status is Status.STARTING else None
+        if started:
+            bucket.starts[started].observe(stay)
+        waited = WAIT_OUTCOMES.get(after.status) if before.auth_since else None
+        if waited:
+            bucket.qr_waits[waited].observe(max(0, after.since - before.auth_since) / 1000)
+        if after.status is Status.WORKING and before.left_working:
+            bucket.recovery.observe(max(0, after.since - before.left_working) / 1000)
+
+    def _hear(self, session: Session, event: StatusEvent, outcome: Outcome, now: int, mono: float) -> None:
+        """What an accepted event says beside its status: a sign of life, the engine, restrictions."""
+        session.last_event = max(session.last_event, event.received_at)
+        self.unsaved.add(session.key)
+        if event.engine and event.engine != session.engine and outcome is not Outcome.LATE:
+            self._rebucket(session, event.engine, mono)
+        changed = False
+        for limit in event.limits:
+            if limit.restriction not in session.limits or session.limits[limit.restriction][1] <= event.own.at:
+                session.limits[limit.restriction] = (limit, event.own.at)
+                changed = True
+        if changed:
+            self._refresh(session, now, mono)
+
+    def touch(self, key: Key, now: int, mono: float) -> bool:
+        """An event of another kind: a sign of life of a known session; an unknown one is not created."""
+        session = self.sessions.get(key)
+        if session is None:
+            return False
+        was_silent = session.silent(now)
+        session.last_event = max(session.last_event, now)
+        self.unsaved.add(key)
+        if was_silent:
+            self._refresh(session, now, mono)
+        return True
+
+    # -- the log's word -----------------------------------------------------------------------------------------
+
+    def restore(self, key: Key, memory: Memory, now: int, mono: float) -> None:
+        """Brings a session back from the state table: nothing is counted, nothing is announced."""
+        session = Session(*key, memory.state, memory.engine, self.rules.meta(*key), mono)
+        session.last_event = memory.last_event
+        session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
+        self._add(session, mono)
+        self._refresh(session, now, mono)
+
+    def correct(self, key: Key, state: State, now: int, mono: float) -> bool:
+        """Takes a session's state as the whole log tells it, after a late point; counters are left alone.
+
+        False when newer points came meanwhile: fold anew.
+        """
+        session = self.sessions.get(key)
+        if session is None:
+            return True
+        if (session.state.at, session.state.tie) != (state.at, state.tie):
+            return False
+        session.accrue(mono)
+        session.bucket.accrue(mono)
+        session.bucket.counts[ORDINAL[session.state.status]] -= 1
+        session.bucket.counts[ORDINAL[state.status]] += 1
+        session.state = state
+        self._refresh(session, now, mono)
+        return True
+
+    def forget(self, key: Key, tombstone: int, mono: float) -> bool:
+        """Deletes a session: all its series go at once, and events up to `tombstone` (Unix ms) are late."""
+        self.tombstones[key] = max(tombstone, self.tombstones.get(key, 0))
+        session = self.sessions.get(key)
+        if session is None:
+            return False
+        if session.state.auth_since:
+            waited = max(0, tombstone - session.state.auth_since) / 1000
+            session.bucket.qr_waits[WaitOutcome.DELETED].observe(waited)
+        self._drop(session, mono)
+        return True
+
+    # -- time and configuration ---------------------------------------------------------------------------------
+
+    def advance(self, now: int, mono: float) -> list[Key]:
+        """Lets time pass: maintenance, restrictions and silence begin and end.
+
+        Returns the sessions that have been STOPPED for so long that they are to be forgotten.
+        """
+        stale = []
+        while self._wakes and self._wakes[0][0] <= now:
+            when, key = heapq.heappop(self._wakes)
+            session = self.sessions.get(key)
+            if session is None or session.wake != when:
+                continue
+            session.wake = 0
+            if self._forget_at(session) <= now:
+                stale.append(key)
+                self._wake_at(session, now + RETRY_MS)
+            else:
+                self._refresh(session, now, mono)
+        return stale
+
+    def reconfigure(self, rules: Rules, now: int, mono: float) -> None:
+        """Takes a new configuration: metadata, windows and limits change, counts go on; unknown sources go."""
+        self.rules = rules
+        for session in list(self.sessions.values()):
+            if session.source not in rules.config.sources:
+                self._drop(session, mono)
+                continue
+            session.meta = rules.meta(*session.key)
+            session.wake = 0
+            self._refresh(session, now, mono)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def group_counts(self) -> Iterator[tuple[str, int, int, int]]:
+        """(group, members, eligible, WORKING) of each group; eligible: not STOPPED, not in maintenance."""
+        for name, members in self.rules.groups.items():
+            known = [self.sessions[key] for key in members if key in self.sessions]
+            eligible = [s for s in known if s.state.status is not Status.STOPPED and not s.maintenance]
+            working = sum(s.state.status is Status.WORKING for s in eligible)
+            yield name, len(members), len(eligible), working
+
+    def all_buckets(self, mono: float) -> list[Bucket]:
+        """The counts of each source's engine, seconds brought up to `mono`."""
+        for bucket in self.buckets.values():
+            bucket.accrue(mono)
+        return list(self.buckets.values())
+
+    def take_unsaved(self) -> list[tuple[Key, Memory]]:
+        """The sessions whose memory changed since the last call."""
+        keys, self.unsaved = self.unsaved, set()
+        return [(key, self.sessions[key].memory) for key in keys if key in self.sessions]
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _add(self, session: Session, mono: float) -> Session:
+        self.sessions[session.key] = session
+        self._join(session, session.engine, mono)
+        return session
+
+    def _join(self, session: Session, engine: str, mono: float) -> None:
+        key = (session.source, engine)
+        if key not in self.buckets:
+            self.buckets[key] = Bucket(*key, mono)
+        session.bucket = bucket = self.buckets[key]
+        bucket.accrue(mono)
+        bucket.counts[ORDINAL[session.state.status]] += 1
+        bucket.slo_counts[session.slo] += 1
+
+    def _leave(self, session: Session, mono: float) -> None:
+        session.accrue(mono)
+        session.bucket.accrue(mono)
+        session.bucket.counts[ORDINAL[session.state.status]] -= 1
+        session.bucket.slo_counts[session.slo] -= 1
+
+    def _rebucket(self, session: Session, engine: str, mono: float) -> None:
+        self._leave(session, mono)
+        session.engine = engine
+        self._join(session, engine, mono)
+        self.changed.add(session.key)
+
+    def _drop(self, session: Session, mono: float) -> None:
+        self._leave(session, mono)
+        del self.sessions[session.key]
+        self.changed.add(session.key)
+        self.unsaved.discard(session.key)
+
+    def _refresh(self, session: Session, now: int, mono: float) -> None:
+        """Derives what follows from state, metadata and time, and plans when time alone will change it."""
+        session.maintenance = any(start <= now < end for start, end in session.meta.windows)
+        slo = session.judge()
+        if slo is not session.slo:
+            session.bucket.accrue(mono)
+            session.bucket.slo_counts[session.slo] -= 1
+            session.bucket.slo_counts[slo] += 1
+            session.slo = slo
+        session.rank = self._rank(session, now)
+        self.changed.add(session.key)
+        self.unsaved.add(session.key)
+        self._plan(session, now)
+
+    def _rank(self, session: Session, now: int) -> Rank:
+        """Who is exported, and who first; in `troubled` mode the others linger an hour after their trouble."""
+        if session.troubled(now):
+            return Rank.TROUBLED
+        if session.rank is Rank.TROUBLED:
+            session.linger = now + LINGER_MS
+        if self.rules.config.metrics.sessions == "troubled" and session.linger <= now:
+            return Rank.UNWANTED
+        return Rank.STOPPED if session.state.status is Status.STOPPED else Rank.WORKING
+
+    def _plan(self, session: Session, now: int) -> None:
+        """Wakes the session at the next instant at which time alone changes it; an earlier plan is kept."""
+        times = list(self._instants(session, now))
+        if not times:
+            return
+        when = min(times)
+        if not session.wake or when < session.wake:
+            self._wake_at(session, when)
+
+    def _wake_at(self, session: Session, when: int) -> None:
+        session.wake = when
+        heapq.heappush(self._wakes, (when, session.key))
+
+    def _instants(self, session: Session, now: int) -> Iterable[int]:
+        """The instants after `now` at which time alone changes the session."""
+        for window in session.meta.windows:
+            yield from (edge for edge in window if edge > now)
+        for limit, _ in session.limits.values():
+            if limit.active and limit.until > now:
+                yield limit.until
+        if session.state.status is Status.STOPPED:
+            yield max(now, self._forget_at(session))
+        if session.meta.silent and session.state.status is Status.WORKING and not session.silent(now):
+            yield session.last_event + int(session.meta.silent * 1000) + 1
+        if session.rank in (Rank.WORKING, Rank.STOPPED) and session.linger > now:
+            yield session.linger
+
+    def _forget_at(self, session: Session) -> float:
+        """When a STOPPED session is to be forgotten."""
+        if session.state.status is not Status.STOPPED:
+            return float("inf")
+        # A long history that was only now received is not yet stale: nobody has seen its series.
+        heard = max(session.state.since, session.last_event)
+        return int(heard + self.rules.config.metrics.forget_stopped_after * 1000)

@@ -1,0 +1,115 @@
+"""`step(state, point) → (state, transition or None)`: what one observed status means for a session; pure."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from wawp_exporter.events import LOGIN, Point, Status, normal
+
+RESTART_MS = 30_000  # a restart is STOPPED for 3 to 13 s; longer is somebody's decision
+
+
+class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One session as the points up to `(at, tie)` tell it. Times are Unix ms by the gateway's clock; 0 is "none".
+
+    `since` is the entry into `status`; `auth_since` and `down_since` begin the login and the down episode;
+    `held_*` keep both through a STOPPED that may turn out to be a restart, which began at `stopped_at`.
+    `left_working` is when it left WORKING, until it is WORKING again or stays STOPPED.
+    """
+
+    status: Status
+    since: int
+    at: int
+    tie: int
+    auth_since: int = 0
+    down_since: int = 0
+    held_auth: int = 0
+    held_down: int = 0
+    stopped_at: int = 0
+    left_working: int = 0
+    worked: bool = False
+
+    def outdates(self, point: Point) -> bool:
+        """Whether `point` is older than the live status: `(at, tie)` decides, then arrival."""
+        return (self.at, self.tie) > (point.at, point.tie)
+
+    @property
+    def oldest(self) -> int:
+        """The oldest instant on which anything here rests: what is logged after it must be kept."""
+        times = (self.since, self.auth_since, self.down_since, self.held_auth, self.held_down, self.left_working)
+        return min(time for time in times if time)
+
+
+class Transition(msgspec.Struct, frozen=True, gc=False):
+    """A change of status at `at` (Unix ms). `before` is None for a session's first status."""
+
+    before: State | None
+    after: State
+
+    @property
+    def stay_ms(self) -> int:
+        """How long the status lasted that now ended."""
+        return max(0, self.after.since - self.before.since) if self.before else 0
+
+
+def step(state: State | None, point: Point) -> tuple[State, Transition | None]:
+    """Applies the newest point: a repeat only moves the head, another status is a transition.
+
+    The caller has checked that `state.outdates(point)` is false.
+    """
+    status = normal(point.status)
+    if state is None:
+        after = enter(State(status, point.at, point.at, point.tie), None, status, point.at)
+    elif state.status is status:
+        return msgspec.structs.replace(state, at=point.at, tie=point.tie), None
+    else:
+        moved = msgspec.structs.replace(state, status=status, since=point.at, at=point.at, tie=point.tie)
+        after = enter(moved, state.status, status, point.at)
+    return after, Transition(state, after)
+
+
+def enter(state: State, before: Status | None, status: Status, at: int) -> State:
+    """What entering `status` does to the episodes. UNKNOWN opens none and closes none."""
+    if status is Status.UNKNOWN:
+        return state
+    if status is Status.WORKING:
+        return State(status, state.since, state.at, state.tie, worked=True)
+    if before is Status.WORKING:
+        state = msgspec.structs.replace(state, left_working=at)
+    if status is Status.STOPPED:
+        return msgspec.structs.replace(
+            state, auth_since=0, down_since=0, held_auth=state.auth_since, held_down=state.down_since, stopped_at=at
+        )
+    return begin_episodes(resume(state, status, at), status, at)
+
+
+def resume(state: State, status: Status, at: int) -> State:
+    """Leaves a STOPPED: STARTING within 30 s continues the held episodes, anything else forgets them."""
+    if not state.stopped_at:
+        return state
+    restarted = status is Status.STARTING and at - state.stopped_at <= RESTART_MS
+    return msgspec.structs.replace(
+        state,
+        auth_since=state.held_auth if restarted else 0,
+        down_since=state.held_down if restarted else 0,
+        left_working=state.left_working if restarted else 0,
+        held_auth=0,
+        held_down=0,
+        stopped_at=0,
+    )
+
+
+def begin_episodes(state: State, status: Status, at: int) -> State:
+    """A status that is neither WORKING nor STOPPED is down; one that waits for a human begins a login."""
+    down = state.down_since or at
+    auth = state.auth_since or (at if status in LOGIN else 0)
+    if (down, auth) == (state.down_since, state.auth_since):
+        return state
+    return msgspec.structs.replace(state, down_since=down, auth_since=auth)
+
+
+def fold(points: Iterable[Point], state: State | None = None) -> State | None:
+    """All points of one session, in the order of `(at, tie)`, then arrival."""
+    for point in points:
+        state, _ = step(state, point)
+    return state

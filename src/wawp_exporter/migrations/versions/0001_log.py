@@ -1,0 +1,70 @@
+"""The event log, the state table, and the transitions view."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+# Statuses outside the contract count as UNKNOWN; the event keeps them verbatim.
+TRANSITIONS = """
+CREATE VIEW transitions AS
+SELECT source, session, from_status, status, at, tie, received_at, seq, event_id, engine, observed
+FROM (
+  SELECT seen.*, LAG(status) OVER (PARTITION BY session_id ORDER BY at, tie, seq) AS from_status
+  FROM (
+    SELECT s.source, s.name AS session, e.session_id, e.at, e.tie, e.received_at, e.seq, e.event_id, e.engine,
+      e.status AS observed,
+      CASE WHEN e.status IN ('STARTING', 'SCAN_QR_CODE', 'WORKING', 'FAILED', 'STOPPED', 'DISCONNECTED',
+        'PASSKEY_REQUIRED', 'PASSKEY_CONFIRMATION_REQUIRED') THEN e.status ELSE 'UNKNOWN' END AS status
+    FROM event e JOIN session s ON s.id = e.session_id
+  ) AS seen
+) AS told
+WHERE from_status IS NULL OR from_status <> status
+"""
+
+
+def upgrade() -> None:
+    """Creates everything."""
+    op.create_table(
+        "session",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("tombstone", sa.BigInteger, nullable=False, server_default="0"),
+        sa.UniqueConstraint("source", "name", name="session_key"),
+    )
+    op.create_table(
+        "event",
+        sa.Column("seq", sa.Integer, primary_key=True),
+        sa.Column("session_id", sa.Integer, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("tie", sa.Integer, nullable=False),
+        sa.Column("key_at", sa.BigInteger, nullable=False),
+        sa.Column("received_at", sa.BigInteger, nullable=False),
+        sa.Column("event_id", sa.Text),
+        sa.Column("engine", sa.Text),
+        sa.UniqueConstraint("session_id", "key_at", "status", name="event_key"),
+    )
+    op.create_table(
+        "state",
+        sa.Column("session_id", sa.Integer, primary_key=True),
+        sa.Column("oldest", sa.BigInteger, nullable=False),
+        sa.Column("memory", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "timeless",
+        sa.Column("source", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("received_at", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "watermark",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+    )
+    op.execute("INSERT INTO watermark (id, seq) VALUES (1, 0)")
+    op.execute(TRANSITIONS)

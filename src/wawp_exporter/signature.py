@@ -1,0 +1,39 @@
+"""Does this HMAC or token match these bytes?"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterable
+
+
+def hmac_matches(keys: Iterable[bytes], algorithm: str, body: bytes, given: bytes) -> bool:
+    """Whether `given`, hex of either case and with or without an `algorithm=` prefix, is the HMAC under any key.
+
+    Each comparison takes constant time; all keys are tried, so that timing does not tell which one matched.
+    """
+    given = given.strip().lower().removeprefix(algorithm.encode() + b"=")
+    matched = False
+    for key in keys:
+        matched |= hmac.compare_digest(hmac.digest(key, body, algorithm).hex().encode(), given)
+    return matched
+
+
+def token_matches(tokens: Iterable[bytes], given: bytes | None) -> bool:
+    """Whether `given` is any of the tokens, compared as bytes in constant time."""
+    matched = False
+    for token in tokens:
+        matched |= given is not None and hmac.compare_digest(token, given)
+    return matched
+
+
+def presented_token(authorization: bytes | None) -> bytes | None:
+    """The token in an Authorization header: the bearer token, or the password of HTTP Basic."""
+    scheme, _, value = (authorization or b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return value.strip()
+    if scheme.lower() == b"basic":
+        try:
+            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+        except binascii.Error:
+            return None
+    return None

@@ -1,0 +1,137 @@
+"""The exporter's own metrics: `wawp_exporter_*`, and the usual `process_*` and `python_*`."""
+
+import os
+import platform
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from wawp_exporter import __version__
+from wawp_exporter.fleet import Outcome
+
+REJECTED = "rejected"
+REASONS = (
+    "bad_signature",
+    "missing_signature",
+    "bad_token",
+    "malformed",
+    "too_large",
+    "invalid_event",
+    "log_unavailable",
+)
+HANDLING_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+DELAY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+
+
+class Telemetry:
+    """One registry a service; children that the hot path needs are looked up once (`source(name)`)."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.webhooks = Counter(
+            "wawp_exporter_webhooks", "Webhooks answered, by outcome.", ["source", "outcome"], registry=registry
+        )
+        self.rejected = Counter(
+            "wawp_exporter_webhooks_rejected", "Webhooks refused, by reason.", ["source", "reason"], registry=registry
+        )
+        self.unknown_statuses = Counter(
+            "wawp_exporter_unknown_statuses",
+            "Events whose status is none of the known ones.",
+            ["source"],
+            registry=registry,
+        )
+        self.clock_skew = Counter(
+            "wawp_exporter_clock_skew_events",
+            "Events dated more than 60 s ahead of their receipt; the time of receipt was taken instead.",
+            ["source"],
+            registry=registry,
+        )
+        self.last_accepted = Gauge(
+            "wawp_exporter_last_accepted_timestamp_seconds",
+            "When a webhook of the source was last accepted (Unix seconds), 0 if never.",
+            ["source"],
+            registry=registry,
+        )
+        self.webhook_duration = Histogram(
+            "wawp_exporter_webhook_duration_seconds",
+            "Time from a webhook's arrival to its answer.",
+            buckets=HANDLING_BOUNDS,
+            registry=registry,
+        )
+        self.webhook_delay = Histogram(
+            "wawp_exporter_webhook_delay_seconds",
+            "Time from an event, by the gateway's clock, to its receipt.",
+            buckets=DELAY_BOUNDS,
+            registry=registry,
+        )
+        self.appends = Counter("wawp_exporter_log_appends", "Events appended to the log.", registry=registry)
+        self.append_errors = Counter(
+            "wawp_exporter_log_append_errors", "Batches that the log refused.", registry=registry
+        )
+        self.append_duration = Histogram(
+            "wawp_exporter_log_append_duration_seconds",
+            "Time to append and commit one batch.",
+            buckets=HANDLING_BOUNDS,
+            registry=registry,
+        )
+        self.reload_ok = Gauge(
+            "wawp_exporter_config_last_reload_successful",
+            "Whether the last attempt to load the configuration succeeded.",
+            registry=registry,
+        )
+        self.reload_time = Gauge(
+            "wawp_exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last loaded (Unix seconds).",
+            registry=registry,
+        )
+        build = Gauge(
+            "wawp_exporter_build_info",
+            "Always 1; which build this is.",
+            ["version", "revision", "python"],
+            registry=registry,
+        )
+        build.labels(__version__, os.environ.get("WAWP_EXPORTER_REVISION", ""), platform.python_version()).set(1)
+        self._sources: dict[str, SourceTelemetry] = {}
+
+    def read(self, name: str, help_text: str, value: Callable[[], float]) -> None:
+        """A gauge whose value is asked for at each scrape."""
+        Gauge(name, help_text, registry=self.registry).set_function(value)
+
+    def source(self, name: str) -> "SourceTelemetry":
+        """The children of one source; making them sets every series of it to 0."""
+        if name not in self._sources:
+            self._sources[name] = SourceTelemetry(self, name)
+        return self._sources[name]
+
+    def keep_sources(self, names: Iterable[str]) -> None:
+        """Makes the series of configured sources, and removes those of sources that are gone."""
+        wanted = set(names)
+        for gone in set(self._sources) - wanted:
+            del self._sources[gone]
+            for metric in (self.webhooks, self.rejected, self.unknown_statuses, self.clock_skew, self.last_accepted):
+                metric.remove_by_labels({"source": gone})
+        for name in sorted(wanted):
+            self.source(name)
+
+
+class SourceTelemetry:
+    """The series of one source, ready to be counted on."""
+
+    def __init__(self, telemetry: Telemetry, name: str) -> None:
+        outcomes = (*(str(outcome) for outcome in Outcome), REJECTED)
+        self.outcomes = {outcome: telemetry.webhooks.labels(name, outcome) for outcome in outcomes}
+        self.reasons = {reason: telemetry.rejected.labels(name, reason) for reason in REASONS}
+        self.unknown_statuses = telemetry.unknown_statuses.labels(name)
+        self.clock_skew = telemetry.clock_skew.labels(name)
+        self.last_accepted = telemetry.last_accepted.labels(name)
+
+    def reject(self, reason: str) -> None:
+        """Counts a refusal under both names."""
+        self.outcomes[REJECTED].inc()
+        self.reasons[reason].inc()

@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -30,6 +30,8 @@ class Telemetry:
     """One registry a service; children that the hot path needs are looked up once (`source(name)`)."""
 
     def __init__(self) -> None:
+        # A `_created` series beside each counter doubles them, and Prometheus has no use for it.
+        disable_created_metrics()
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

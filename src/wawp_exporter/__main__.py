@@ -1,0 +1,5 @@
+"""`python -m wawp_exporter` is the command line."""
+
+from wawp_exporter.cli import main
+
+main(prog_name="wawp-exporter")

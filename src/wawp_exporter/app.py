@@ -1,0 +1,357 @@
+"""Routes and lifespan: the parts wired together, in one place."""
+
+import asyncio
+import gc
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from wawp_exporter import logs, pages
+from wawp_exporter.access import Access, Headers
+from wawp_exporter.config import Settings, load
+from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal
+from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, negotiate
+from wawp_exporter.fleet import Fleet, Rules
+from wawp_exporter.ingest import Ingest, describe, restore, unix_now
+from wawp_exporter.listener import Server, address_of, bind, make_server, reload_tls
+from wawp_exporter.log import Log, database_path
+from wawp_exporter.telemetry import Telemetry
+from wawp_exporter.webhook import Receive, Scope, Send, Webhook
+
+TICK_S = 1.0
+SAVE_EVERY = 5  # ticks
+LOOK_EVERY = 60
+PURGE_EVERY = 3600
+REFRESH_PAGES = 8  # pages rendered before others get their turn
+
+logger = structlog.get_logger()
+Endpoint = Callable[[Request], Awaitable[Response]]
+Check = Callable[[Headers], None]
+Started = Callable[["Service", list[str]], None]
+
+
+class Service:
+    """The running exporter: its parts, its upkeep, and what a reload replaces."""
+
+    def __init__(self, settings: Settings, config_path: Path | None = None) -> None:
+        self.settings = settings
+        self.config_path = config_path
+        self.telemetry = Telemetry()
+        self.fleet = Fleet(Rules(settings.config))
+        self.log = Log(database_path(settings.config.database.url))
+        self.ingest = Ingest(self.fleet, self.log, self.telemetry)
+        self.exposition = Exposition(self.fleet, self.telemetry)
+        self.oldest_event = 0
+        self.faces: list[Face] = []
+        self._ticker: asyncio.Task[None] | None = None
+        self._upkeep: set[asyncio.Task[None]] = set()
+        self._register()
+        self._loaded(settings)
+
+    def _register(self) -> None:
+        """The gauges that are read off the parts at each scrape."""
+        read = self.telemetry.read
+        read("wawp_exporter_queue_depth", "Events that wait to be appended.", lambda: self.ingest.depth)
+        read("wawp_exporter_log_size_bytes", "Bytes that the log takes on disk.", self.log.size_bytes)
+        read("wawp_exporter_log_free_bytes", "Bytes that are left for the log.", self.log.free_bytes)
+        read(
+            "wawp_exporter_log_oldest_event_timestamp_seconds",
+            "When the oldest logged event was received (Unix seconds), 0 for an empty log.",
+            lambda: self.oldest_event / 1000,
+        )
+        read("wawp_exporter_time_seconds", "The exporter's clock (Unix seconds).", time.time)
+
+    def _loaded(self, settings: Settings) -> None:
+        """Marks a configuration as the one in force."""
+        self.settings = settings
+        self.telemetry.keep_sources(settings.config.sources)
+        self.telemetry.reload_ok.set(1)
+        self.telemetry.reload_time.set_to_current_time()
+        for face in self.faces:
+            face.configure(settings)
+
+    async def start(self) -> None:
+        """Restores the fleet from the log and begins the upkeep."""
+        self._restore()
+        # What was restored lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        await self._look()
+        self._ticker = asyncio.create_task(self._tick())
+
+    def _restore(self) -> None:
+        started = time.perf_counter()
+        seq = restore(self.fleet, self.log, list(self.settings.config.sources))
+        self.ingest.restored(seq)
+        took = round(time.perf_counter() - started, 3)
+        logger.info("log restored", sessions=len(self.fleet.sessions), seconds=took)
+
+    async def stop(self) -> None:
+        """Ends the upkeep, finishes what is under way, saves and closes the log."""
+        if self._ticker:
+            self._ticker.cancel()
+        for task in self._upkeep:
+            task.cancel()
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await self.ingest.close()
+        self.log.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the log is replayed (it is before anything listens) and was writable when last tried."""
+        return self.ingest.healthy
+
+    async def reload(self) -> None:
+        """Reads the configuration again; a bad one raises ConfigError, and the old one stays in force."""
+        try:
+            settings = load(self.config_path)
+            self._refuse_rebind(settings)
+            for face in self.faces:
+                if face.server:
+                    reload_tls(face.server, settings.config.web.tls)
+        except (ConfigError, ListenError) as error:
+            self.telemetry.reload_ok.set(0)
+            logger.error("configuration refused, the old one stays", mistakes=str(error).splitlines())
+            raise
+        added = set(settings.config.sources) - set(self.settings.config.sources)
+        logs.configure(settings.config.log.level, settings.config.log.format)
+        self.fleet.reconfigure(Rules(settings.config), unix_now(), time.monotonic())
+        self._loaded(settings)
+        if added:
+            await self.ingest.save()
+            restore(self.fleet, self.log, list(added))
+        logger.info("configuration loaded")
+
+    def _refuse_rebind(self, settings: Settings) -> None:
+        """What only a restart can change must not be taken as changed."""
+        old, new = self.settings.config, settings.config
+        fixed = {
+            "web.listen": (old.web.listen, new.web.listen),
+            "web.ingress_listen": (old.web.ingress_listen, new.web.ingress_listen),
+            "web.tls": (bool(old.web.tls.cert_file), bool(new.web.tls.cert_file)),
+            "database.url": (old.database.url, new.database.url),
+        }
+        changed = [f"{key}: changed, expected the old value until a restart" for key, (a, b) in fixed.items() if a != b]
+        if changed:
+            raise ConfigError(changed)
+
+    async def _tick(self) -> None:
+        """Once a second: lets time pass in the fleet; now and then: saves, looks, purges."""
+        count = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            count += 1
+            for key in self.fleet.advance(unix_now(), time.monotonic()):
+                self._spawn(self._forget(key))
+            if count % SAVE_EVERY == 0:
+                self._spawn(self.ingest.save())
+            if count % LOOK_EVERY == 0:
+                self._spawn(self._look())
+            if count % PURGE_EVERY == 1:
+                self._spawn(self._purge())
+
+    async def _forget(self, key: tuple[str, str]) -> None:
+        try:
+            await self.ingest.forget(key)
+        except Refusal:
+            logger.warning("stopped session not forgotten yet, the log cannot be written")
+
+    async def _look(self) -> None:
+        """Looks up what a scrape must not wait for."""
+        try:
+            self.oldest_event = await asyncio.to_thread(self.log.oldest_event)
+        except LogError as error:
+            logger.error("log not readable", error=describe(error))
+
+    async def _purge(self) -> None:
+        before = unix_now() - int(self.settings.config.database.retention * 1000)
+        try:
+            count = await self.ingest.purge(before)
+        except LogError as error:
+            logger.error("old events not purged", error=describe(error))
+        else:
+            logger.info("old events purged", events=count)
+            await self._look()
+
+    def _spawn(self, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:
+        task = asyncio.create_task(work)
+        self._upkeep.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._upkeep.discard(task)
+        if not task.cancelled() and task.exception():
+            logger.error("upkeep failed", error=describe(task.exception() or Exception()))
+
+
+class Face:
+    """What answers on one listener: webhooks, everything else, or both."""
+
+    def __init__(self, service: Service, listen: str, *, webhooks: bool, others: bool) -> None:
+        self.service = service
+        self.listen = listen
+        self.webhooks = webhooks
+        self.server: Server | None = None
+        self._others = make_app(service, self) if others else None
+        self.configure(service.settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Takes keys, tokens and sources of a configuration."""
+        service = self.service
+        self.access = Access(settings, self.listen)
+        self._webhook = Webhook(settings, self.access, service.ingest, service.fleet, service.telemetry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application of the listener."""
+        path = scope["path"]
+        if self.webhooks and (path == "/webhook" or path.startswith("/webhook/")):
+            await self._webhook(scope, receive, send)
+        elif self._others:
+            await self._others(scope, receive, send)
+        else:
+            await JSONResponse({"error": "nothing but webhooks is answered here"}, 404)(scope, receive, send)
+
+
+def make_app(service: Service, face: Face) -> Starlette:
+    """Everything but webhooks, as plain Starlette."""
+
+    def guarded(path: str, endpoint: Endpoint, check: Callable[[Access], Check], *methods: str) -> Route:
+        async def guard(request: Request) -> Response:
+            check(face.access)(dict(request.scope["headers"]))
+            return await endpoint(request)
+
+        return Route(path, guard, methods=methods or ("GET",))
+
+    def read(access: Access) -> Check:
+        return access.check_read
+
+    def change(access: Access) -> Check:
+        return access.check_change
+
+    async def healthy(_request: Request) -> Response:
+        return PlainTextResponse("wawp-exporter is healthy.\n")
+
+    async def ready(_request: Request) -> Response:
+        if service.ready:
+            return PlainTextResponse("wawp-exporter is ready.\n")
+        return JSONResponse({"error": "the event log cannot be written"}, 503)
+
+    async def metrics(request: Request) -> Response:
+        is_openmetrics = negotiate(request.headers.get("accept", ""))
+        gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
+        headers = {"Vary": "Accept, Accept-Encoding"} | ({"Content-Encoding": "gzip"} if gzip else {})
+        body = scrape(service.exposition, is_openmetrics, gzip)
+        media_type = OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE
+        return StreamingResponse(body, media_type=None, headers=headers | {"Content-Type": media_type})
+
+    async def fleet(_request: Request) -> Response:
+        return HTMLResponse(pages.fleet_page(service.fleet, unix_now()), headers=pages.SECURITY_HEADERS)
+
+    async def reload(_request: Request) -> Response:
+        if not service.settings.config.web.enable_lifecycle:
+            raise Forbidden("reloading over HTTP is off, expected web.enable_lifecycle: true (SIGHUP always reloads)")
+        try:
+            await service.reload()
+        except (ConfigError, ListenError) as error:
+            return JSONResponse({"error": "; ".join(str(error).splitlines())}, 400)
+        return JSONResponse({"reloaded": True})
+
+    async def delete_session(request: Request) -> Response:
+        key = (request.path_params["source"], request.path_params["session"])
+        if not await service.ingest.forget(key):
+            raise NotFound("no such session is known")
+        return Response(status_code=204)
+
+    routes = [
+        guarded("/metrics", metrics, lambda access: access.check_metrics),
+        guarded("/", fleet, read),
+        Route("/-/healthy", healthy),
+        Route("/-/ready", ready),
+        guarded("/-/reload", reload, change, "POST"),
+        guarded("/api/v1/sessions/{source}/{session:path}", delete_session, change, "DELETE"),
+        Mount("/static", StaticFiles(packages=[("wawp_exporter", "static")])),
+    ]
+    handlers = {Refusal: refused, HTTPException: failed, Exception: broken}
+    return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # handlers of subclasses
+
+
+async def refused(_request: Request, error: Refusal) -> Response:
+    """A refusal in the one shape of errors."""
+    return JSONResponse({"error": error.message}, error.status, headers=dict(error.headers))
+
+
+async def failed(_request: Request, error: HTTPException) -> Response:
+    """Starlette's own refusals in the same shape."""
+    return JSONResponse({"error": error.detail.lower()}, error.status_code, headers=error.headers)
+
+
+async def broken(_request: Request, error: Exception) -> Response:
+    """A defect: its kind goes to the log, nothing of it to the caller."""
+    logger.error("request failed", error=type(error).__name__)
+    return JSONResponse({"error": "internal error"}, 500)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding asks for gzip, `gzip;q=0` being a no."""
+    for item in header.lower().split(","):
+        name, _, quality = item.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+async def scrape(exposition: Exposition, is_openmetrics: bool, gzip: bool) -> AsyncIterator[bytes]:
+    """The exposition piece by piece; webhooks get their turn between the pieces."""
+    while exposition.refresh(unix_now(), REFRESH_PAGES):
+        await asyncio.sleep(0)
+    for piece in exposition.scrape(is_openmetrics, gzip, unix_now(), time.monotonic()):
+        if piece:
+            yield piece
+            await asyncio.sleep(0)
+
+
+async def serve(settings: Settings, config_path: Path | None, started: Started, until: asyncio.Event) -> None:
+    """Runs the service until `until` is set, then stops it gracefully. Raises ListenError, LogError.
+
+    `started` is called with the service and the addresses as bound, once it answers.
+    """
+    web = settings.config.web
+    sockets = [bind(web.listen)] + ([bind(web.ingress_listen)] if web.ingress_listen else [])
+    service = Service(settings, config_path)
+    try:
+        service.faces = [Face(service, web.listen, webhooks=not web.ingress_listen, others=True)]
+        if web.ingress_listen:
+            service.faces.append(Face(service, web.ingress_listen, webhooks=True, others=False))
+        for face in service.faces:
+            face.server = make_server(face, web.tls)
+        await service.start()
+    except BaseException:
+        service.log.close()
+        raise
+    await run(service, sockets, started, until)
+
+
+async def run(service: Service, sockets: list[socket.socket], started: Started, until: asyncio.Event) -> None:
+    """Serves on the bound sockets; open requests are answered before the log is closed."""
+    running = []
+    for face, bound in zip(service.faces, sockets, strict=True):
+        assert face.server  # noqa: S101 - made by the caller
+        running.append(asyncio.create_task(face.server.serve([bound])))
+    started(service, [address_of(bound) for bound in sockets])
+    stopped = asyncio.create_task(until.wait())
+    await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+    for face in service.faces:
+        if face.server:
+            face.server.should_exit = True
+    await asyncio.gather(*running)
+    await service.stop()
+    logger.info("stopped")

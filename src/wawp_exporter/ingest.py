@@ -1,0 +1,246 @@
+"""The one write path: append a batch durably, fold it, answer; and the small writes that keep the log in order.
+
+Everything here runs on the event loop; the log is written by one thread and read by another. What arrives while a
+batch is being committed forms the next one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from msgspec.structs import replace
+
+from wawp_exporter.errors import LogError, LogUnavailable
+from wawp_exporter.events import BY_NAME, StatusEvent, normal
+from wawp_exporter.fleet import Fleet, Key, Outcome
+from wawp_exporter.log import Appended, Log
+from wawp_exporter.telemetry import Telemetry
+
+T = TypeVar("T")
+Waiting = tuple[StatusEvent, "asyncio.Future[Outcome]"]
+
+MAX_BATCH = 1024
+MAX_QUEUE = 20_000  # beyond it senders are told to retry: memory is not a log
+SAVE_SLICE = 1000  # states written between two batches
+PURGE_PAUSE_S = 0.1
+
+logger = structlog.get_logger()
+
+
+def unix_now() -> int:
+    """The wall clock in Unix ms."""
+    return time.time_ns() // 1_000_000
+
+
+class Ingest:
+    """Owns the log's writer. `healthy` is False from a failed write until the next that succeeds."""
+
+    def __init__(self, fleet: Fleet, log: Log, telemetry: Telemetry) -> None:
+        self.fleet = fleet
+        self.log = log
+        self.telemetry = telemetry
+        self.healthy = True
+        self._queue: list[Waiting] = []
+        self._busy = False
+        self._correcting = 0
+        self._applied = 0
+        self._saved = 0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def submit(self, event: StatusEvent) -> "asyncio.Future[Outcome]":
+        """Queues one event; the future's outcome comes when it is durable and applied.
+
+        Raises LogUnavailable (here or in the future) when it is neither.
+        """
+        if len(self._queue) >= MAX_QUEUE:
+            raise LogUnavailable("too many events are waiting for the log; nothing was applied, try again")
+        if event.key_is_body:
+            session = self.fleet.sessions.get((event.source, event.session))
+            # Old gateways send the same bytes each time a status comes back: a retry only while nothing else came.
+            if session and session.state.status is not normal(event.own.status):
+                event = replace(event, renews=True)
+        future = asyncio.get_running_loop().create_future()
+        self._queue.append((event, future))
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            # Requests that became readable in this turn of the loop join the batch.
+            asyncio.get_running_loop().call_soon(self._write_next)
+        return future
+
+    @property
+    def depth(self) -> int:
+        """Events that wait for a batch."""
+        return len(self._queue)
+
+    def _write_next(self) -> None:
+        """Sends the next batch to the writer thread."""
+        batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        if not batch:
+            self._busy = False
+            self._idle.set()
+            return
+        started = time.perf_counter()
+        events = [event for event, _ in batch]
+        running = asyncio.get_running_loop().run_in_executor(self._writer, self.log.append, events)
+        running.add_done_callback(partial(self._written, batch, started))
+
+    def _written(self, batch: list[Waiting], started: float, running: "asyncio.Future[Appended]") -> None:
+        """Applies what is durable now, refuses what is not, and goes on with what came meanwhile."""
+        self.telemetry.append_duration.observe(time.perf_counter() - started)
+        error = running.exception()
+        if error:
+            self._refuse(batch, error)
+        else:
+            self._apply(batch, running.result())
+        self._write_next()
+
+    def _refuse(self, batch: list[Waiting], error: BaseException) -> None:
+        """Nothing of the batch is in the log: each sender is told to retry."""
+        self.healthy = False
+        self.telemetry.append_errors.inc()
+        logger.error("log append failed", events=len(batch), error=describe(error))
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(LogUnavailable())
+
+    def _apply(self, batch: list[Waiting], appended: Appended) -> None:
+        """Folds the batch in log order."""
+        self.healthy = True
+        now, mono = unix_now(), time.monotonic()
+        self._applied = appended.seq
+        for (event, future), fresh in zip(batch, appended.fresh, strict=True):
+            self.telemetry.appends.inc(sum(fresh))
+            outcome, late = self.fleet.apply(event, fresh, now, mono)
+            self._count(event, outcome)
+            if late:
+                self._spawn(self._correct(event, outcome, future))
+            elif not future.done():
+                future.set_result(outcome)
+
+    def _count(self, event: StatusEvent, outcome: Outcome) -> None:
+        source = self.telemetry.source(event.source)
+        if outcome is Outcome.DUPLICATE:
+            return
+        if event.own.status not in BY_NAME:
+            source.unknown_statuses.inc()
+        if event.skewed:
+            source.clock_skew.inc()
+        if not event.timeless_key:
+            self.telemetry.webhook_delay.observe(max(0, event.received_at - event.own.key_at) / 1000)
+
+    async def _correct(self, event: StatusEvent, outcome: Outcome, future: "asyncio.Future[Outcome]") -> None:
+        """Folds a session anew from the log, because one of its points came late; then answers."""
+        key = (event.source, event.session)
+        self._correcting += 1
+        try:
+            await self._refold(key, min(point.at for point in event.points))
+        except LogError as error:
+            logger.error("late event not folded", error=describe(error))
+        finally:
+            self._correcting -= 1
+            if not future.done():
+                future.set_result(outcome)
+
+    async def _refold(self, key: Key, around: int) -> None:
+        """Repeats while newer points come between the reading and its use."""
+        while True:
+            tombstone = self.fleet.tombstones.get(key, 0)
+            state = await self._read(self.log.fold, key, around, tombstone)
+            if state is None or self.fleet.correct(key, state, unix_now(), time.monotonic()):
+                return
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    async def forget(self, key: Key) -> bool:
+        """Deletes a session, durably first; False when it is unknown. Raises LogUnavailable."""
+        tombstone = unix_now()
+        if key not in self.fleet.sessions:
+            return False
+        try:
+            await self._write(self.log.forget, key, tombstone)
+        except LogError as error:
+            self.healthy = False
+            logger.error("session not forgotten", error=describe(error))
+            raise LogUnavailable() from None
+        return self.fleet.forget(key, tombstone, time.monotonic())
+
+    async def save(self) -> None:
+        """Keeps what the fold knows, slice by slice between batches, so that the next start replays only a tail."""
+        if not self.fleet.unsaved and self._saved == self._applied and self.healthy:
+            return
+        # A late event whose correction is still to come must not count as covered.
+        seq = None if self._correcting else self._applied
+        unsaved = self.fleet.take_unsaved()
+        try:
+            for start in range(0, len(unsaved), SAVE_SLICE):
+                await self._write(self.log.save, unsaved[start : start + SAVE_SLICE], None)
+            await self._write(self.log.save, [], seq)
+        except LogError as error:
+            self.healthy = False
+            self.fleet.unsaved.update(key for key, _ in unsaved)
+            logger.error("state not saved", error=describe(error))
+        else:
+            self.healthy = True
+            self._saved = self._applied
+
+    async def purge(self, before: int) -> int:
+        """Deletes events received before `before` (Unix ms), a slice at a time between batches."""
+        total = 0
+        while count := await self._write(self.log.purge, before):
+            total += count
+            await asyncio.sleep(PURGE_PAUSE_S)
+        return total
+
+    def restored(self, seq: int) -> None:
+        """Says that the fold holds the log up to `seq`."""
+        self._applied = seq
+
+    async def close(self) -> None:
+        """Waits for what is under way, saves, and ends the threads; nothing may be submitted after."""
+        await self._idle.wait()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.save()
+        self._writer.shutdown()
+        self._reader.shutdown()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _write(self, call: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
+
+    async def _read(self, call: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, call, *args)
+
+    def _spawn(self, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def describe(error: BaseException) -> str:
+    """An error for a log line; the log's own messages hold no event data, others are named by type only."""
+    return str(error) if isinstance(error, LogError) else type(error).__name__
+
+
+def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> int:
+    """Fills a fleet from the log's state table and tail; returns the newest `seq` it covers."""
+    restored = log.restore(sources)
+    now, mono = unix_now(), time.monotonic()
+    for key, tombstone in restored.tombstones.items():
+        fleet.tombstones[key] = max(tombstone, fleet.tombstones.get(key, 0))
+    for key, memory in restored.memories:
+        if key not in fleet.sessions:
+            fleet.restore(key, memory, now, mono)
+    return restored.seq

@@ -1,0 +1,192 @@
+"""`POST /webhook`: the raw ASGI intake that verifies, decodes and hands over one event."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from wawp_exporter.access import Access, Headers
+from wawp_exporter.config import Secrets, Settings, Source
+from wawp_exporter.errors import (
+    MethodNotAllowed,
+    NotFound,
+    Refusal,
+    TooLarge,
+    TooSlow,
+    Unauthenticated,
+    UnsupportedEncoding,
+)
+from wawp_exporter.events import OtherEvent, parse
+from wawp_exporter.fleet import Fleet, Outcome
+from wawp_exporter.ingest import Ingest, unix_now
+from wawp_exporter.signature import hmac_matches, presented_token, token_matches
+from wawp_exporter.telemetry import SourceTelemetry, Telemetry
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY_BYTES = 256 * 1024
+BODY_TIMEOUT_S = 10.0
+DEFAULT_SOURCE = "default"
+
+
+class Disconnected(Exception):
+    """The sender went away before its body was whole; there is nobody to answer."""
+
+
+def answer(status: int, content: bytes, *more: tuple[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two ASGI messages of a JSON answer."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content)), *more]
+    start = {"type": "http.response.start", "status": status, "headers": headers}
+    return start, {"type": "http.response.body", "body": content}
+
+
+ACCEPTED = {outcome: answer(200, msgspec.json.encode({"outcome": outcome.value})) for outcome in Outcome}
+
+
+class Gate:
+    """What one source asks of its webhooks."""
+
+    def __init__(self, name: str, source: Source, secrets: Secrets, telemetry: SourceTelemetry) -> None:
+        self.name = name
+        self.telemetry = telemetry
+        self.algorithm = source.hmac_algorithm
+        self.header = source.hmac_header.lower().encode("latin-1", "replace")
+        self.allow_unsigned = source.allow_unsigned
+        self.keys = secrets.hmac_keys.get(name, ())
+        self.tokens = secrets.tokens.get(name, ())
+
+    def check(self, scope: Scope, headers: Headers, body: bytes, access: Access) -> None:
+        """Raises Unauthenticated unless the signature or the token matches, or neither is asked for."""
+        signature = headers.get(self.header)
+        if self.keys and signature is not None:
+            if not hmac_matches(self.keys, self.algorithm, body, signature):
+                raise Unauthenticated("the signature does not match the body under any key", "bad_signature")
+            return
+        if self.tokens:
+            given = presented_tokens(scope, headers)
+            if given:
+                if not any(token_matches(self.tokens, token) for token in given):
+                    raise Unauthenticated("the token is wrong", "bad_token")
+                return
+        if self.allow_unsigned:
+            return
+        if self.keys:
+            raise Unauthenticated(f"the header {self.header.decode('latin-1')} is missing", "missing_signature")
+        if self.tokens:
+            raise Unauthenticated("a token is required: Authorization: Bearer …, ?token= or ?secret=", "bad_token")
+        if not access.local(headers):
+            raise Unauthenticated(
+                "unsigned webhooks are taken only from this machine; configure hmac_keys_file or token_file",
+                "missing_signature",
+            )
+
+
+def presented_tokens(scope: Scope, headers: Headers) -> list[bytes]:
+    """Every token that a request carries: in Authorization, `?token=` or `?secret=`."""
+    given = presented_token(headers.get(b"authorization"))
+    query = parse_qs(scope.get("query_string", b"")) if scope.get("query_string") else {}
+    return [*([given] if given else []), *query.get(b"token", []), *query.get(b"secret", [])]
+
+
+class Webhook:
+    """The ASGI application of `/webhook` and `/webhook/{source}` on one listener."""
+
+    def __init__(
+        self, settings: Settings, access: Access, ingest: Ingest, fleet: Fleet, telemetry: Telemetry
+    ) -> None:
+        self.access = access
+        self.ingest = ingest
+        self.fleet = fleet
+        self.telemetry = telemetry
+        self.gates = {
+            name: Gate(name, source, settings.secrets, telemetry.source(name))
+            for name, source in settings.config.sources.items()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; refusals are counted by reason."""
+        started = time.perf_counter()
+        gate = None
+        try:
+            gate = self._gate(scope)
+            start, body = ACCEPTED[await self._accept(gate, scope, receive)]
+        except Refusal as refusal:
+            if gate and refusal.reason:
+                gate.telemetry.reject(refusal.reason)
+            start, body = refuse(refusal)
+        except Disconnected:
+            return
+        await send(start)
+        await send(body)
+        self.telemetry.webhook_duration.observe(time.perf_counter() - started)
+
+    def _gate(self, scope: Scope) -> Gate:
+        """The source by the path; raises NotFound, MethodNotAllowed."""
+        _, _, name = scope["path"].removeprefix("/").partition("/")
+        if scope["path"] == "/webhook":
+            name = DEFAULT_SOURCE
+        gate = self.gates.get(name)
+        if gate is None:
+            raise NotFound("no such source is configured")
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("webhooks are sent with POST", [("Allow", "POST")])
+        return gate
+
+    async def _accept(self, gate: Gate, scope: Scope, receive: Receive) -> Outcome:
+        """Verifies the bytes before anything looks into them; returns when the event is durable."""
+        headers = dict(scope["headers"])
+        received_at = unix_now()
+        body = await read_body(headers, receive)
+        gate.check(scope, headers, body, self.access)
+        request_id = headers.get(b"x-webhook-request-id")
+        event = parse(gate.name, body, received_at, request_id.decode("latin-1") if request_id else None)
+        if isinstance(event, OtherEvent):
+            outcome = Outcome.IGNORED
+            if event.session is not None:
+                self.fleet.touch((gate.name, event.session), received_at, time.monotonic())
+        else:
+            outcome = await self.ingest.submit(event)
+        gate.telemetry.outcomes[outcome].inc()
+        gate.telemetry.last_accepted.set(received_at / 1000)
+        return outcome
+
+
+def refuse(refusal: Refusal) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A refusal as an answer; a body that was not read to its end cannot be followed by another request."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
+    if refusal.status in (408, 413, 415):
+        headers.append((b"connection", b"close"))
+    return answer(refusal.status, msgspec.json.encode({"error": refusal.message}), *headers)
+
+
+async def read_body(headers: Headers, receive: Receive) -> bytes:
+    """The whole body; raises UnsupportedEncoding, TooLarge, TooSlow, Disconnected."""
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedEncoding("the body is compressed, expected it plain")
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise TooLarge(f"the body has {int(length)} bytes, expected at most {MAX_BODY_BYTES}")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await collect(receive)
+    except TimeoutError:
+        raise TooSlow(f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+
+
+async def collect(receive: Receive) -> bytes:
+    """The pieces of a body joined."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(f"the body is too long, expected at most {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body"):
+            return body

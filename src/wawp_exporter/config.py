@@ -325,7 +325,7 @@ class StrictLoader(yaml.SafeLoader):
         """Refuses the second of two equal keys with its line."""
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # PyYAML's stubs
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise ConfigError([f"{key}: given twice (line {key_node.start_mark.line + 1}), expected it once"])
             seen.add(key)
@@ -382,7 +382,7 @@ def put(data: dict[str, Any], path: list[str], value: object) -> None:
     data[same_key(data, last)] = value
 
 
-def same_key(data: Mapping[str, Any], name: str) -> str:
+def same_key(data: Mapping[Any, Any], name: str) -> str:
     """The key of `data` that equals `name` but for case, else `name` in lower case."""
     return next((key for key in data if isinstance(key, str) and key.lower() == name.lower()), name.lower())
 

@@ -153,7 +153,7 @@ def status_event(
         status,
         sent,
         received_at,
-        event_id=short_text(data.get("id")),
+        event_id=usable(data.get("id")),
         engine=engine_of(data),
         limits=limits_of(payload.get("data")) if status == Status.WORKING else (),
         **({} if sent else timeless(body, request_id)),
@@ -213,19 +213,18 @@ def history(value: object) -> list[tuple[str, int]]:
     points = []
     for item in value:
         at = instant(item.get("timestamp")) if isinstance(item, dict) else 0
-        status = item.get("status") if at else None
-        if usable(status):
+        status = usable(item.get("status")) if at else None
+        if status:
             points.append((status, at))
     return points
 
 
-def usable(status: object) -> bool:
-    """Whether a back-filled status may be logged; a broken one is left out, the event itself still counts."""
+def usable(value: object) -> str | None:
+    """A text worth keeping, or None: what only accompanies an event must not cost the event."""
     try:
-        name_of(status, "status")
+        return name_of(value, "")
     except InvalidEvent:
-        return False
-    return True
+        return None
 
 
 def instant(value: object, unit: int = 1) -> int:
@@ -267,8 +266,3 @@ def timeless(body: bytes, request_id: str | None) -> dict[str, Any]:
     if request_id:
         return {"timeless_key": f"request:{hashlib.sha256(request_id.encode()).hexdigest()}", "key_is_body": False}
     return {"timeless_key": f"body:{hashlib.sha256(body).hexdigest()}", "key_is_body": True}
-
-
-def short_text(value: object) -> str | None:
-    """An event id worth keeping: a short string, else nothing."""
-    return value if usable(value) and isinstance(value, str) else None

@@ -252,7 +252,7 @@ class Entry:
         self.base = session.seconds[ORDINAL[status]] - session.mark
         old = self.lines or (None,) * len(lines)
         # Equal lines keep their old object, and with it their place in memory.
-        self.lines = tuple(a if a == b else b for a, b in zip(old, lines, strict=True))  # type: ignore[misc]  # None never wins
+        self.lines = tuple(a if a is not None and a == b else b for a, b in zip(old, lines, strict=True))
         return {index for index, (a, b) in enumerate(zip(old, self.lines, strict=True)) if a is not b}
 
 
@@ -649,6 +649,6 @@ class Exposition:
 
 def own_metrics(registry: CollectorRegistry, is_openmetrics: bool) -> bytes:
     """The exporter's own metrics, rendered by prometheus-client."""
-    if is_openmetrics:
-        return openmetrics.generate_latest(registry).removesuffix(b"# EOF\n")
-    return generate_latest(registry)
+    render = openmetrics.generate_latest if is_openmetrics else generate_latest
+    text: bytes = render(registry)
+    return text.removesuffix(b"# EOF\n")

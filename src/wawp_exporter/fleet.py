@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -157,9 +158,9 @@ def split_member(member: str) -> Key:
     return source, session
 
 
-def unix_ms(moment: object) -> int:
+def unix_ms(moment: datetime) -> int:
     """A zoned datetime as Unix ms."""
-    return round(moment.timestamp() * 1000)  # type: ignore[attr-defined]  # a datetime, checked by the configuration
+    return round(moment.timestamp() * 1000)
 
 
 class Memory(msgspec.Struct, frozen=True, array_like=True):
@@ -566,7 +567,7 @@ class Fleet:
             if limit.active and limit.until > now:
                 yield limit.until
         if session.state.status is Status.STOPPED:
-            yield max(now, self._forget_at(session))
+            yield max(now, int(self._forget_at(session)))
         if session.meta.silent and session.state.status is Status.WORKING and not session.silent(now):
             yield session.last_event + int(session.meta.silent * 1000) + 1
         if session.rank in (Rank.WORKING, Rank.STOPPED) and session.linger > now:

@@ -6,10 +6,10 @@ batch is being committed forms the next one.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -99,11 +99,14 @@ class Ingest:
         """Applies what is durable now, refuses what is not, and goes on with what came meanwhile."""
         self.telemetry.append_duration.observe(time.perf_counter() - started)
         error = running.exception()
-        if error:
-            self._refuse(batch, error)
-        else:
-            self._apply(batch, running.result())
-        self._write_next()
+        try:
+            if error:
+                self._refuse(batch, error)
+            else:
+                self._apply(batch, running.result())
+        finally:
+            # Whatever goes wrong with one batch, the next one must not wait for ever.
+            self._write_next()
 
     def _refuse(self, batch: list[Waiting], error: BaseException) -> None:
         """Nothing of the batch is in the log: each sender is told to retry."""
@@ -223,7 +226,7 @@ class Ingest:
     async def _read(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reader, call, *args)
 
-    def _spawn(self, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.errors import LogError
-from wawp_exporter.events import Point, Status, StatusEvent
+from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent
 from wawp_exporter.fleet import Key, Memory
 from wawp_exporter.machine import State, fold
 
@@ -52,6 +52,7 @@ event = sa.Table(
     sa.Column("received_at", sa.BigInteger),
     sa.Column("event_id", sa.Text),
     sa.Column("engine", sa.Text),
+    sa.Column("limits", sa.Text),
 )
 state = sa.Table(
     "state",
@@ -86,7 +87,7 @@ def insert_rows(table: sa.Table, names: Sequence[str]) -> Any:
     return insert(table).from_select(names, sa.select(*columns).select_from(each).where(sa.true()).order_by(each.c.key))
 
 
-EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine")
+EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits")
 INSERT_EVENTS = (
     insert_rows(event, EVENT_COLUMNS)
     .on_conflict_do_nothing()
@@ -147,12 +148,7 @@ class Log:
         with told("write", self.path), self._writer.begin():
             known = self._sessions([(e.source, e.session) for e in events])
             repeated = self._repeated([e for e in events if e.timeless_key])
-            rows = [
-                (known[e.source, e.session], p.status, p.at, p.tie, p.key_at, e.received_at,
-                 e.event_id if p is e.points[-1] else None, e.engine)
-                for e in events if id(e) not in repeated
-                for p in e.points
-            ]  # fmt: skip
+            rows = [row for e in events if id(e) not in repeated for row in rows_for(e, known[e.source, e.session])]
             stored = self._writer.execute(INSERT_EVENTS, {"rows": msgspec.json.encode(rows).decode()}).all()
         self._ids.update(known)
         self._seq = max([self._seq, *(row.seq for row in stored)])
@@ -207,6 +203,7 @@ class Log:
         source, name = key
         with told("write", self.path), self._writer.begin():
             where = sa.and_(session.c.source == source, session.c.name == name)
+            # Not the events: what happened stays true.
             self._writer.execute(sa.update(session).where(where).values(tombstone=tombstone))
             owner = sa.select(session.c.id).where(where).scalar_subquery()
             self._writer.execute(sa.delete(state).where(state.c.session_id == owner))
@@ -233,12 +230,18 @@ class Log:
             stale = self._stale(reader)
             columns = sa.select(state.c.session_id, state.c.memory)
             decoder = msgspec.json.Decoder(Memory)
-            memories = {}
+            memories: dict[int, Memory | None] = {}
             for owner, memory in reader.execute(columns):
                 memories[owner] = decoder.decode(memory)
             for owner in stale:
-                memories |= self._refold(reader, owner, tombstones.get(owners[owner], 0), memories.get(owner))
-        found = [(owners[owner], memory) for owner, memory in memories.items() if owners[owner][0] in sources]
+                tombstone = tombstones.get(owners[owner], 0)
+                memories[owner] = refold(reader, owner, tombstone, memories.get(owner))
+        found = [
+            (owners[owner], memory)
+            for owner, memory in memories.items()
+            # A state that was saved while its session was being deleted does not bring it back.
+            if memory and owners[owner][0] in sources and memory.state.at > tombstones.get(owners[owner], 0)
+        ]
         return Restored(found, tombstones, self._seq)
 
     def _owners(self, reader: sa.Connection) -> tuple[dict[int, Key], dict[Key, int]]:
@@ -247,23 +250,13 @@ class Log:
             owners[owner] = key = (source, name)
             if tombstone:
                 tombstones[key] = tombstone
-        self._ids = {key: owner for owner, key in owners.items()}
+        self._ids.update((key, owner) for owner, key in owners.items())
         return owners, tombstones
 
     def _stale(self, reader: sa.Connection) -> list[int]:
         """The sessions with events that the state table does not cover: those of the last moments before a crash."""
         covered = sa.select(watermark.c.seq).scalar_subquery()
         return list(reader.scalars(sa.select(event.c.session_id).distinct().where(event.c.seq > covered)))
-
-    def _refold(self, reader: sa.Connection, owner: int, tombstone: int, memory: Memory | None) -> dict[int, Memory]:
-        folded = fold_session(reader, owner, tombstone)
-        if folded is None:
-            return {}
-        newest = sa.select(event.c.engine, event.c.received_at).where(event.c.session_id == owner)
-        rows = reader.execute(newest.order_by(event.c.seq.desc()).limit(20)).all()
-        engine = next((row.engine for row in rows if row.engine), memory.engine if memory else "OTHER")
-        heard = max([row.received_at for row in rows] + ([memory.last_event] if memory else []))
-        return {owner: Memory(folded, engine, heard, memory.limits if memory else ())}
 
     def fold(self, key: Key, around: int, tombstone: int = 0) -> State | None:
         """One session's state as its events tell it, in the order of (at, tie), then arrival.
@@ -300,6 +293,17 @@ class Log:
         self._writer.close()
         self._engine.dispose()
         self._lock.close()
+
+
+def rows_for(event: StatusEvent, owner: int) -> list[tuple[int | str | None, ...]]:
+    """The rows of an event's points; its id and its restrictions stand beside its own point only."""
+    limits = msgspec.json.encode(event.limits).decode() if event.limits else None
+    rows: list[tuple[int | str | None, ...]] = [
+        (owner, p.status, p.at, p.tie, p.key_at, event.received_at, None, event.engine, None) for p in event.points[:-1]
+    ]
+    own = event.own
+    about = (event.event_id, event.engine, limits)
+    return [*rows, (owner, own.status, own.at, own.tie, own.key_at, event.received_at, *about)]
 
 
 def take(new: set[tuple[int, int, str]], key: tuple[int, int, str]) -> bool:
@@ -372,6 +376,23 @@ def migrate(connection: sa.Connection, path: Path) -> None:
         connection.commit()
     except CommandError as error:
         raise LogError(f"cannot open the event log {path}: {error} (was it written by a newer version?)") from None
+
+
+def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | None) -> Memory | None:
+    """What the events say of a session whose memory is older than they are."""
+    folded = fold_session(reader, owner, tombstone)
+    if folded is None:
+        return None
+    covered = sa.select(watermark.c.seq).scalar_subquery()
+    tail = sa.select(event.c.at, event.c.received_at, event.c.engine, event.c.limits)
+    rows = reader.execute(tail.where(event.c.session_id == owner, event.c.seq > covered).order_by(event.c.seq)).all()
+    engine = next((row.engine for row in reversed(rows) if row.engine), memory.engine if memory else OTHER_ENGINE)
+    heard = max(row.received_at for row in rows)
+    limits = {limit.restriction: (limit, at) for limit, at in (memory.limits if memory else ())}
+    for row in rows:
+        for limit in msgspec.json.decode(row.limits, type=tuple[Limit, ...]) if row.limits else ():
+            limits[limit.restriction] = (limit, row.at)
+    return Memory(folded, engine, max(heard, memory.last_event if memory else 0), tuple(limits.values()))
 
 
 def fold_session(reader: sa.Connection, owner: int, after: int) -> State | None:

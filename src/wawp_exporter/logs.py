@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import structlog
@@ -36,7 +37,7 @@ def configure(level: str, form: Literal["logfmt", "json"]) -> None:
     )
 
 
-def drop_meta(_logger: object, _name: str, event: dict[str, Any]) -> dict[str, Any]:
+def drop_meta(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """What the bridge from the standard library adds for itself; multi-line tracebacks become one line."""
     event.pop("_record", None)
     event.pop("_from_structlog", None)

@@ -76,7 +76,7 @@ def row(session: Session, now: int) -> dict[str, Any]:
 def age(ms: int) -> str:
     """A duration as people say it: the two largest units."""
     left = max(0, ms) // 1000
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):

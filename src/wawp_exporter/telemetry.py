@@ -31,7 +31,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         # A `_created` series beside each counter doubles them, and Prometheus has no use for it.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus-client leaves it untyped
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -180,7 +180,7 @@ async def read_body(headers: Headers, receive: Receive) -> bytes:
 
 async def collect(receive: Receive) -> bytes:
     """The pieces of a body joined."""
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger, nullable=False),
         sa.Column("event_id", sa.Text),
         sa.Column("engine", sa.Text),
+        sa.Column("limits", sa.Text),
         sa.UniqueConstraint("session_id", "key_at", "status", name="event_key"),
     )
     op.create_table(

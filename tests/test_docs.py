@@ -1,0 +1,74 @@
+"""The documents say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wawp_exporter.config import Config, check
+from wawp_exporter.exposition import FLEET_FAMILIES, LAST_EVENT_FAMILY, RESTRICTED_FAMILY, SESSION_FAMILIES
+from wawp_exporter.telemetry import Telemetry
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+# Read off the parts when a service starts, so not in a bare registry.
+READ_AT_SCRAPE = {
+    "wawp_exporter_log_size_bytes",
+    "wawp_exporter_log_free_bytes",
+    "wawp_exporter_log_oldest_event_timestamp_seconds",
+    "wawp_exporter_queue_depth",
+    "wawp_exporter_time_seconds",
+}
+
+
+def table(document: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Metric → (type, labels) as a document's table has them."""
+    rows = re.findall(r"^\| `(wawp_\w+)` \| (\w+) \| ([^|]*) \|", (ROOT / document).read_text(), re.MULTILINE)
+    return {name: (kind, tuple(labels.replace(" ", "").split(",")) if labels else ()) for name, kind, labels in rows}
+
+
+def test_the_readme_lists_every_metric_of_sessions_and_the_fleet() -> None:
+    """Name and type of each row equal the exposition's own table, and none is missing."""
+    families = [*(family for family, _ in SESSION_FAMILIES), *(item.family for item in FLEET_FAMILIES)]
+    expected = {family.name: family.kind for family in [*families, RESTRICTED_FAMILY, LAST_EVENT_FAMILY]}
+
+    assert {name: kind for name, (kind, _) in table("README.md").items()} == expected
+
+
+def test_the_metrics_page_lists_every_metric_of_the_exporter_itself() -> None:
+    """Name, type and labels of each row equal the registry's."""
+    registered = {}
+    for name, metric in vars(Telemetry()).items():
+        if name != "registry" and hasattr(metric, "_labelnames"):
+            kind = metric._type
+            full = metric._name + ("_total" if kind == "counter" else "")
+            registered[full] = (kind, tuple(metric._labelnames))
+    registered["wawp_exporter_build_info"] = ("gauge", ("version", "revision", "python"))
+    registered |= dict.fromkeys(READ_AT_SCRAPE, ("gauge", ()))
+
+    listed = table("docs/metrics.md")
+
+    assert {name: (kind, labels) for name, (kind, labels) in listed.items()} == registered
+
+
+def test_the_configuration_page_shows_every_key_with_its_default() -> None:
+    """Its YAML, loaded, is the default configuration, and leaves no key out."""
+    text = (ROOT / "docs/configuration.md").read_text()
+    shown = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+
+    assert check(shown).config == Config()
+    assert keys(shown) == keys(Config().model_dump(by_alias=True))
+
+
+def keys(value: object) -> object:
+    """The nested keys of a mapping."""
+    return {name: keys(inner) for name, inner in value.items()} if isinstance(value, dict) else None
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    """Each relative link of a document names a file that is there."""
+    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", document.read_text())
+
+    assert [link for link in links if not (document.parent / link).exists()] == []

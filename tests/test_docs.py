@@ -24,8 +24,10 @@ READ_AT_SCRAPE = {
 
 def table(document: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Metric → (type, labels) as a document's table has them."""
-    rows = re.findall(r"^\| `(wawp_\w+)` \| (\w+) \| ([^|]*) \|", (ROOT / document).read_text(), re.MULTILINE)
-    return {name: (kind, tuple(labels.replace(" ", "").split(",")) if labels else ()) for name, kind, labels in rows}
+    rows = re.findall(r"^\| `(wawp_\w+)` \| (\w+) \|([^|]*)\|", (ROOT / document).read_text(), re.MULTILINE)
+    return {
+        name: (kind, tuple(labels.replace(" ", "").split(",")) if labels.strip() else ()) for name, kind, labels in rows
+    }
 
 
 def test_the_readme_lists_every_metric_of_sessions_and_the_fleet() -> None:

@@ -36,7 +36,7 @@ REFRESH_PAGES = 8  # pages rendered before others get their turn
 
 logger = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
-Check = Callable[[Headers], None]
+Check = Callable[[Access, Headers], None]
 Started = Callable[["Service", list[str]], None]
 
 
@@ -222,67 +222,79 @@ class Face:
             await JSONResponse({"error": "nothing but webhooks is answered here"}, 404)(scope, receive, send)
 
 
-def make_app(service: Service, face: Face) -> Starlette:
-    """Everything but webhooks, as plain Starlette."""
+class Endpoints:
+    """What answers at each path but `/webhook`."""
 
-    def guarded(path: str, endpoint: Endpoint, check: Callable[[Access], Check], *methods: str) -> Route:
-        async def guard(request: Request) -> Response:
-            check(face.access)(dict(request.scope["headers"]))
-            return await endpoint(request)
+    def __init__(self, service: Service) -> None:
+        self.service = service
 
-        return Route(path, guard, methods=methods or ("GET",))
-
-    def read(access: Access) -> Check:
-        return access.check_read
-
-    def change(access: Access) -> Check:
-        return access.check_change
-
-    async def healthy(_request: Request) -> Response:
+    async def healthy(self, _request: Request) -> Response:
+        """The process answers."""
         return PlainTextResponse("wawp-exporter is healthy.\n")
 
-    async def ready(_request: Request) -> Response:
-        if service.ready:
+    async def ready(self, _request: Request) -> Response:
+        """The log is replayed and was writable when last tried."""
+        if self.service.ready:
             return PlainTextResponse("wawp-exporter is ready.\n")
         return JSONResponse({"error": "the event log cannot be written"}, 503)
 
-    async def metrics(request: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
+        """The exposition, in the format and encoding asked for."""
         is_openmetrics = negotiate(request.headers.get("accept", ""))
         gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
-        headers = {"Vary": "Accept, Accept-Encoding"} | ({"Content-Encoding": "gzip"} if gzip else {})
-        body = scrape(service.exposition, is_openmetrics, gzip)
-        media_type = OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE
-        return StreamingResponse(body, media_type=None, headers=headers | {"Content-Type": media_type})
+        headers = {"Content-Type": OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
+        if gzip:
+            headers["Content-Encoding"] = "gzip"
+        return StreamingResponse(scrape(self.service.exposition, is_openmetrics, gzip), headers=headers)
 
-    async def fleet(_request: Request) -> Response:
-        return HTMLResponse(pages.fleet_page(service.fleet, unix_now()), headers=pages.SECURITY_HEADERS)
+    async def fleet(self, _request: Request) -> Response:
+        """The landing page."""
+        return HTMLResponse(pages.fleet_page(self.service.fleet, unix_now()), headers=pages.SECURITY_HEADERS)
 
-    async def reload(_request: Request) -> Response:
-        if not service.settings.config.web.enable_lifecycle:
+    async def reload(self, _request: Request) -> Response:
+        """Reads the configuration again."""
+        if not self.service.settings.config.web.enable_lifecycle:
             raise Forbidden("reloading over HTTP is off, expected web.enable_lifecycle: true (SIGHUP always reloads)")
         try:
-            await service.reload()
+            await self.service.reload()
         except (ConfigError, ListenError) as error:
             return JSONResponse({"error": "; ".join(str(error).splitlines())}, 400)
         return JSONResponse({"reloaded": True})
 
-    async def delete_session(request: Request) -> Response:
+    async def delete_session(self, request: Request) -> Response:
+        """Forgets one session."""
         key = (request.path_params["source"], request.path_params["session"])
-        if not await service.ingest.forget(key):
+        if not await self.service.ingest.forget(key):
             raise NotFound("no such session is known")
         return Response(status_code=204)
 
+
+def make_app(service: Service, face: Face) -> Starlette:
+    """Everything but webhooks, as plain Starlette."""
+    endpoints = Endpoints(service)
     routes = [
-        guarded("/metrics", metrics, lambda access: access.check_metrics),
-        guarded("/", fleet, read),
-        Route("/-/healthy", healthy),
-        Route("/-/ready", ready),
-        guarded("/-/reload", reload, change, "POST"),
-        guarded("/api/v1/sessions/{source}/{session:path}", delete_session, change, "DELETE"),
+        guarded(face, "GET", "/metrics", endpoints.metrics, Access.check_metrics),
+        guarded(face, "GET", "/", endpoints.fleet, Access.check_read),
+        guarded(face, "POST", "/-/reload", endpoints.reload, Access.check_change),
+        guarded(
+            face, "DELETE", "/api/v1/sessions/{source}/{session:path}", endpoints.delete_session, Access.check_change
+        ),
+        Route("/-/healthy", endpoints.healthy),
+        Route("/-/ready", endpoints.ready),
         Mount("/static", StaticFiles(packages=[("wawp_exporter", "static")])),
     ]
     handlers = {Refusal: refused, HTTPException: failed, Exception: broken}
     return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # handlers of subclasses
+
+
+def guarded(face: Face, method: str, path: str, endpoint: Endpoint, check: Check) -> Route:
+    """A route that asks the face's access first; a reload may have replaced it since the route was made."""
+
+    async def guard(request: Request) -> Response:
+        check(face.access, dict(request.scope["headers"]))
+        return await endpoint(request)
+
+    return Route(path, guard, methods=[method])
 
 
 async def refused(_request: Request, error: Refusal) -> Response:

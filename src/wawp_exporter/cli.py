@@ -1,6 +1,7 @@
 """The commands."""
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import signal
@@ -94,10 +95,8 @@ def stop(service: Service, until: asyncio.Event) -> None:
 
 async def reload(service: Service) -> None:
     """SIGHUP: a refused configuration is logged and shown in the metric by the service itself."""
-    try:
+    with contextlib.suppress(ConfigError, ListenError, LogError):
         await service.reload()
-    except (ConfigError, ListenError, LogError):
-        pass
 
 
 def announce(settings: Settings, addresses: list[str]) -> None:

@@ -172,7 +172,13 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
     elif not sent or sent[-1][0] != status:
         sent = []
     return build(
-        source, session, status, sent, received_at, engine=engine_of(data), **({} if sent else timeless(body, request_id))
+        source,
+        session,
+        status,
+        sent,
+        received_at,
+        engine=engine_of(data),
+        **({} if sent else timeless(body, request_id)),
     )
 
 
@@ -264,5 +270,8 @@ def limits_of(data: object) -> tuple[Limit, ...]:
 def timeless(body: bytes, request_id: str | None) -> dict[str, Any]:
     """The key of an event without any gateway time."""
     if request_id:
-        return {"timeless_key": f"request:{hashlib.sha256(request_id.encode()).hexdigest()}", "key_is_body": False}
+        return {
+            "timeless_key": f"request:{hashlib.sha256(request_id.encode()).hexdigest()}",
+            "key_is_body": False,
+        }
     return {"timeless_key": f"body:{hashlib.sha256(body).hexdigest()}", "key_is_body": True}

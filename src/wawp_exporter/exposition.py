@@ -136,7 +136,8 @@ def stay_lines(session: Session, labels: str) -> str:
 def threshold_lines(session: Session, labels: str) -> str:
     """Overrides only."""
     return "".join(
-        f'wawp_session_threshold_seconds{{{labels},kind="{kind}"}} {value:.3f}\n' for kind, value in session.meta.thresholds
+        f'wawp_session_threshold_seconds{{{labels},kind="{kind}"}} {value:.3f}\n'
+        for kind, value in session.meta.thresholds
     )
 
 
@@ -155,7 +156,10 @@ RESTRICTED_FAMILY = Family(
 # What a session shows, in order of output. The functions render what rests between changes.
 SESSION_FAMILIES: tuple[tuple[Family, Callable[[Session, str], str]], ...] = (
     (Family("wawp_session_info", "gauge", "Always 1; engine and configured metadata."), info_lines),
-    (Family("wawp_session_status", "gauge", "Whether the session is in the status; exactly one is 1."), status_lines),
+    (
+        Family("wawp_session_status", "gauge", "Whether the session is in the status; exactly one is 1."),
+        status_lines,
+    ),
     (
         Family(
             "wawp_session_status_since_timestamp_seconds",
@@ -188,7 +192,11 @@ SESSION_FAMILIES: tuple[tuple[Family, Callable[[Session, str], str]], ...] = (
     (SECONDS_FAMILY, resting_seconds_lines),
     (STAY_FAMILY, stay_lines),
     (
-        Family("wawp_session_threshold_seconds", "gauge", "Limits that the configuration overrides for the session."),
+        Family(
+            "wawp_session_threshold_seconds",
+            "gauge",
+            "Limits that the configuration overrides for the session.",
+        ),
         threshold_lines,
     ),
 )
@@ -213,9 +221,7 @@ def histogram_lines(name: str, labels: str, histogram: Histogram) -> str:
     """Buckets (cumulated), sum and count."""
     counts = list(accumulate(histogram.counts))
     bounds = (*(repr(float(bound)) for bound in histogram.bounds), "+Inf")
-    lines = [
-        f'{name}_bucket{{{labels},le="{bound}"}} {count}\n' for bound, count in zip(bounds, counts, strict=True)
-    ]
+    lines = [f'{name}_bucket{{{labels},le="{bound}"}} {count}\n' for bound, count in zip(bounds, counts, strict=True)]
     lines.append(f"{name}_sum{{{labels}}} {histogram.total:.3f}\n{name}_count{{{labels}}} {counts[-1]}\n")
     return "".join(lines)
 
@@ -526,11 +532,16 @@ FLEET_FAMILIES = (
         by_status("wawp_status_seconds_total", lambda bucket, index: f"{bucket.seconds[index]:.3f}"),
     ),
     FleetFamily(
-        Family("wawp_slo_seconds_total", "counter", "Seconds of sessions by how they count towards the objective."),
+        Family(
+            "wawp_slo_seconds_total",
+            "counter",
+            "Seconds of sessions by how they count towards the objective.",
+        ),
         fleet_slo,
     ),
     FleetFamily(
-        Family("wawp_status_duration_seconds", "histogram", "Length of each finished stay in a status."), fleet_stays
+        Family("wawp_status_duration_seconds", "histogram", "Length of each finished stay in a status."),
+        fleet_stays,
     ),
     FleetFamily(
         Family("wawp_start_duration_seconds", "histogram", "Length of each STARTING, by how it ended."),
@@ -558,10 +569,15 @@ FLEET_FAMILIES = (
         default_thresholds,
     ),
     FleetFamily(
-        Family("wawp_slo_objective_ratio", "gauge", "The share of counted seconds that should be WORKING."), objectives
+        Family("wawp_slo_objective_ratio", "gauge", "The share of counted seconds that should be WORKING."),
+        objectives,
     ),
     FleetFamily(
-        Family("wawp_sessions_dropped", "gauge", "Sessions without series of their own, over metrics.max_sessions."),
+        Family(
+            "wawp_sessions_dropped",
+            "gauge",
+            "Sessions without series of their own, over metrics.max_sessions.",
+        ),
         dropped_lines,
     ),
 )

@@ -68,7 +68,9 @@ timeless = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("received_at", sa.BigInteger),
 )
-watermark = sa.Table("watermark", schema, sa.Column("id", sa.Integer, primary_key=True), sa.Column("seq", sa.BigInteger))
+watermark = sa.Table(
+    "watermark", schema, sa.Column("id", sa.Integer, primary_key=True), sa.Column("seq", sa.BigInteger)
+)
 
 
 def rows_of(count: int) -> tuple[Any, list[Any]]:

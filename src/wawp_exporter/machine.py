@@ -36,7 +36,14 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
     @property
     def oldest(self) -> int:
         """The oldest instant on which anything here rests: what is logged after it must be kept."""
-        times = (self.since, self.auth_since, self.down_since, self.held_auth, self.held_down, self.left_working)
+        times = (
+            self.since,
+            self.auth_since,
+            self.down_since,
+            self.held_auth,
+            self.held_down,
+            self.left_working,
+        )
         return min(time for time in times if time)
 
 
@@ -78,7 +85,12 @@ def enter(state: State, before: Status | None, status: Status, at: int) -> State
         state = msgspec.structs.replace(state, left_working=at)
     if status is Status.STOPPED:
         return msgspec.structs.replace(
-            state, auth_since=0, down_since=0, held_auth=state.auth_since, held_down=state.down_since, stopped_at=at
+            state,
+            auth_since=0,
+            down_since=0,
+            held_auth=state.auth_since,
+            held_down=state.down_since,
+            stopped_at=at,
         )
     return begin_episodes(resume(state, status, at), status, at)
 

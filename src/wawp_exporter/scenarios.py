@@ -1,7 +1,7 @@
 """`scenario(name, …) → Plan`: which session says what when, as its engine would; pure, deterministic by seed.
 
-Times are virtual seconds since the start of the plan. The sequences are those of real captures of WAHA 2026.2.1 and,
-where an engine could not be captured (GOWS, WPP), of its source.
+Times are virtual seconds since the start of the plan. The sequences are those of real captures of WAHA 2026.2.1
+and, where an engine could not be captured (GOWS, WPP), of its source.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A restriction of a WORKING account, `payload.data`; `fields` named in `instants` are virtual seconds."""
+    """A restriction of a WORKING account, `payload.data`; the fields in `instants` are virtual seconds."""
 
     key: str
     fields: tuple[tuple[str, str | bool | float], ...]
@@ -50,7 +50,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A status `after` s after the session's previous one; `boot` where a new engine object forgets the history."""
+    """A status `after` s after the session's previous one; `boot`: a new engine object without history."""
 
     after: float
     status: str
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """One event: `statuses` ends with its own point; `paired` says whether the engine knows the account by then.
+    """One event: `statuses` ends with its own point; `paired` says whether the engine knows its account.
 
     `lag_ms` is how much later than its point the envelope is stamped, as in one of four real events.
     """
@@ -118,8 +118,8 @@ Story = Callable[[Role], Iterator[Step]]
 class Scenario:
     """`share` of the sessions lives through `story` (0: exactly one), the others through `steady`.
 
-    `duration` is the default length of the trouble in seconds, `pace` the default pace; `engine` all sessions have,
-    if the story is about one.
+    `duration` is the default length of the trouble in seconds, `pace` the default pace; `engine` is what all
+    sessions have, if the story is about one.
     """
 
     name: str
@@ -138,12 +138,6 @@ def boot(role: Role, after: float = 0.0) -> Iterator[Step]:
     """A start with stored auth."""
     yield Step(after, STARTING, boot=True)
     yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
-
-
-def up(role: Role) -> Iterator[Step]:
-    """Boots within the first seconds, as a whole fleet does, and works for half a minute."""
-    yield from boot(role, role.rng.uniform(0, 5))
-    yield Step(30, WORKING)
 
 
 def rising(role: Role) -> Iterator[Step]:
@@ -211,7 +205,7 @@ def restarted(role: Role, after: float) -> Iterator[Step]:
 
 
 def outage(role: Role, after: float, lasting: float) -> Iterator[Step]:
-    """The network is away for `lasting` s, as each engine tells it; somebody restarts a NOWEB that gave up."""
+    """No network for `lasting` s, as each engine tells it; somebody restarts a NOWEB that gave up."""
     if role.engine == "NOWEB":
         count = min(NOWEB_ATTEMPTS, max(1, round(lasting / NOWEB_RETRY)))
         yield from reconnects(after, count)
@@ -225,6 +219,13 @@ def outage(role: Role, after: float, lasting: float) -> Iterator[Step]:
     else:
         yield Step(after, STARTING)
         yield Step(lasting, WORKING)
+
+
+def disconnected(role: Role, after: float, lasting: float) -> Iterator[Step]:
+    """Wawp's own word for a lost session, until it starts again."""
+    yield Step(after, DISCONNECTED)
+    yield Step(lasting, STARTING)
+    yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
 
 
 def timelock(active: bool, ends: float) -> Limit:
@@ -302,7 +303,7 @@ def logout(role: Role) -> Iterator[Step]:
     yield from unanswered(role)
 
 
-def noweb_reconnect_storm(role: Role) -> Iterator[Step]:
+def reconnect_storm(role: Role) -> Iterator[Step]:
     """STARTING every 2 s, 60 times, then FAILED for good."""
     yield from rising(role)
     yield from reconnects(30, NOWEB_ATTEMPTS)
@@ -343,9 +344,7 @@ def stuck_start(role: Role) -> Iterator[Step]:
 def disconnect(role: Role) -> Iterator[Step]:
     """Wawp's DISCONNECTED for `duration`, then a start of its own."""
     yield from rising(role)
-    yield Step(30, DISCONNECTED)
-    yield Step(role.duration, STARTING)
-    yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
+    yield from disconnected(role, 30, role.duration)
 
 
 def mass_disconnect(role: Role) -> Iterator[Step]:
@@ -407,7 +406,7 @@ def load(role: Role) -> Iterator[Step]:
 
 
 def day(role: Role) -> Iterator[Step]:
-    """An hour with a bit of everything: each of the first ten sessions has its own trouble, half of all the last."""
+    """An hour: each of the first ten sessions has a trouble of its own, half of all share the last one."""
     cues: list[tuple[float, Iterable[Step]]] = [(0, rising(role))]
     if role.index < len(TROUBLES):
         start, trouble = TROUBLES[role.index]
@@ -427,23 +426,23 @@ def forgotten(role: Role) -> Iterator[Step]:
     return chain(stop(role, 0), unanswered(role), stop(role, 300), answered(role, 20))
 
 
+def unlinked(role: Role) -> Iterator[Step]:
+    """Unlinked on the phone; somebody restarts it and scans."""
+    return chain([Step(0, FAILED)], stop(role, 120), answered(role, 70))
+
+
 TROUBLES: tuple[tuple[float, Story], ...] = (
     (300, lambda role: restarted(role, 0)),
     (420, lambda role: relogin(role, 90)),
     (900, lambda role: outage(role, 0, 120)),
     (1000, lambda role: outage(role, 0, 4)),
-    (1200, lambda role: chain([Step(0, DISCONNECTED), Step(180, STARTING), Step(4, WORKING)])),
+    (1200, lambda role: disconnected(role, 0, 180)),
     (1380, lambda role: chain([Step(0, STARTING)], restarted(role, 300))),
     (1560, lambda role: chain(*(restarted(role, 45) for _ in range(6)))),
     (2100, lambda role: islice(account_restricted(role), 2, None)),
     (2280, forgotten),
-    (2700, lambda role: chain([Step(0, FAILED)], relogin_after_unlink(role))),
+    (2700, unlinked),
 )
-
-
-def relogin_after_unlink(role: Role) -> Iterator[Step]:
-    """Somebody restarts an unlinked session and scans."""
-    return chain(stop(role, 120), answered(role, 70))
 
 
 CATALOGUE = (
@@ -452,28 +451,18 @@ CATALOGUE = (
     Scenario("unscanned-qr", "new sessions, six QR images nobody scans, FAILED", unscanned_qr),
     Scenario("qr-answered", "a login is lost; the QR is scanned in time", qr_answered, duration=90),
     Scenario("logout", "logged out by API; the new QR is left alone", logout),
-    Scenario(
-        "noweb-reconnect-storm", "STARTING every 2 s, 60 times, then FAILED", noweb_reconnect_storm, "NOWEB"
-    ),
+    Scenario("noweb-reconnect-storm", "STARTING every 2 s, 60 times, then FAILED", reconnect_storm, "NOWEB"),
     Scenario("noweb-drop", "STARTING one to ten times, then WORKING", noweb_drop, "NOWEB"),
     Scenario("webjs-crash", "FAILED, restarted after 2 s, WORKING", webjs_crash, "WEBJS"),
-    Scenario(
-        "webjs-crash-loop", "FAILED 2 s, STARTING 0.5 s, without end", webjs_crash_loop, "WEBJS", duration=600
-    ),
+    Scenario("webjs-crash-loop", "FAILED 2 s, STARTING 0.5 s, no end", webjs_crash_loop, "WEBJS", duration=600),
     Scenario("gows-drop", "STARTING once until the network is back", gows_drop, "GOWS"),
-    Scenario("stuck-start", "STARTING and nothing more", stuck_start, share=0),
+    Scenario("stuck-start", "one session is STARTING and nothing more", stuck_start, share=0),
     Scenario("single-disconnect", "one session is DISCONNECTED (Wawp), then recovers", disconnect, share=0),
-    Scenario(
-        "mass-disconnect",
-        "half of the fleet loses its network at once",
-        mass_disconnect,
-        share=0.5,
-        duration=300,
-    ),
+    Scenario("mass-disconnect", "half of the fleet loses its network", mass_disconnect, share=0.5, duration=300),
     Scenario("mass-reauth", "half of the fleet wants a QR scan at once", mass_reauth, share=0.5),
     Scenario("restart", "restarted by API: STOPPED 3 to 13 s, STARTING, WORKING", restart),
     Scenario("restart-loop", "one session is restarted every minute", restart_loop, share=0, duration=600),
-    Scenario("phone-unlinked", "unlinked on the phone: FAILED for good", phone_unlinked, share=0),
+    Scenario("phone-unlinked", "one session is unlinked on the phone: FAILED for good", phone_unlinked, share=0),
     Scenario("account-restricted", "WORKING under a timelock, then capped", account_restricted, duration=300),
     Scenario("gateway-killed", "the gateway dies while WORKING: silence", steady),
     Scenario("gateway-shutdown", "STOPPED for all, boot 40 s later", gateway_shutdown),
@@ -506,9 +495,9 @@ def scenario(
 ) -> Plan:
     """The plan of a named scenario; equal arguments give an equal plan.
 
-    `engines` are weights, `share` the part of the sessions of each engine in trouble (at least one of the fleet),
-    `duration` how long the trouble lasts and `heartbeat` the time between heartbeats (0: none), both in virtual
-    seconds. Raises UnknownScenario.
+    `engines` are weights, `share` is the part of each engine's sessions that is in trouble (at least one session
+    in all), `duration` how long the trouble lasts and `heartbeat` the time between heartbeats (0: none), both in
+    virtual seconds. Raises UnknownScenario.
     """
     play = find(name)
     fleet = cast(sessions, {play.engine: 1.0} if play.engine else engines or {"GOWS": 1.0}, prefix)
@@ -524,7 +513,7 @@ def scenario(
 
 
 def dice(*parts: object) -> Random:
-    """Random numbers of their own for each purpose, so that one more session changes nothing for the others."""
+    """Random numbers of their own for each purpose: one more session changes nothing for the others."""
     return Random("/".join(map(str, parts)))  # noqa: S311 - a repeatable play, no secret
 
 
@@ -564,7 +553,7 @@ def weave(role: Role, steps: Iterable[Step]) -> Iterator[Emission]:
 
 
 def knows_account(engine: str, step: Step, before: str, paired: bool) -> bool:
-    """Whether `me` is filled: lost with the engine object, in a browser's STARTING and in a QR wait; else kept."""
+    """Whether `me` is filled: lost with the engine object, a browser's STARTING and a QR wait; else kept."""
     if step.status == STARTING:
         return not step.boot and engine not in BROWSERS and (paired or before == SCAN)
     return step.status == WORKING or (paired and step.status != SCAN)

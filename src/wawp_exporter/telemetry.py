@@ -37,10 +37,16 @@ class Telemetry:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self.webhooks = Counter(
-            "wawp_exporter_webhooks", "Webhooks answered, by outcome.", ["source", "outcome"], registry=registry
+            "wawp_exporter_webhooks",
+            "Webhooks answered, by outcome.",
+            ["source", "outcome"],
+            registry=registry,
         )
         self.rejected = Counter(
-            "wawp_exporter_webhooks_rejected", "Webhooks refused, by reason.", ["source", "reason"], registry=registry
+            "wawp_exporter_webhooks_rejected",
+            "Webhooks refused, by reason.",
+            ["source", "reason"],
+            registry=registry,
         )
         self.unknown_statuses = Counter(
             "wawp_exporter_unknown_statuses",
@@ -116,7 +122,13 @@ class Telemetry:
         wanted = set(names)
         for gone in set(self._sources) - wanted:
             del self._sources[gone]
-            for metric in (self.webhooks, self.rejected, self.unknown_statuses, self.clock_skew, self.last_accepted):
+            for metric in (
+                self.webhooks,
+                self.rejected,
+                self.unknown_statuses,
+                self.clock_skew,
+                self.last_accepted,
+            ):
                 metric.remove_by_labels({"source": gone})
         for name in sorted(wanted):
             self.source(name)

@@ -96,9 +96,7 @@ def presented_tokens(scope: Scope, headers: Headers) -> list[bytes]:
 class Webhook:
     """The ASGI application of `/webhook` and `/webhook/{source}` on one listener."""
 
-    def __init__(
-        self, settings: Settings, access: Access, ingest: Ingest, fleet: Fleet, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, settings: Settings, access: Access, ingest: Ingest, fleet: Fleet, telemetry: Telemetry) -> None:
         self.access = access
         self.ingest = ingest
         self.fleet = fleet

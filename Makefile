@@ -1,0 +1,72 @@
+# What people do here, one word each; `make help` lists them. Arguments for the program behind a word go in ARGS.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV := .tools/uv/bin/uv
+LOCK := $(UV) pip compile --quiet --universal --no-header --no-annotate --generate-hashes pyproject.toml
+ARGS ?=
+# Exported for scripts/bootstrap-venv: which interpreter to use, instead of the newest on PATH.
+export PYTHON
+
+.DEFAULT_GOAL := help
+# The words share one virtual environment; `make -j` must not fill it twice at once.
+.NOTPARALLEL:
+.PHONY: help run test lint format bench lock tools dev clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/installed ## set up what is missing, then serve on loopback with SQLite (make run ARGS="--config wawp.yml")
+	@exec $(BIN)/wawp-exporter serve $(ARGS)
+
+test: dev tools ## set up what is missing, then lint, types and every test (make test ARGS="-k qr")
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest $(ARGS)
+
+lint: dev ## ruff and mypy; changes nothing
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: dev ## let ruff mend and format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: dev tools ## the figures of the README, as ratios of one run
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(UV) ## resolve the dependencies anew, with hashes and without naming an index
+	@$(LOCK) --group build --output-file requirements.lock $(ARGS)
+	@$(LOCK) --group dev --output-file requirements-dev.lock $(ARGS)
+
+tools: ## the real Prometheus, Alertmanager, PostgreSQL, Chromium and wrk for the tests
+	@scripts/bootstrap-tools
+
+dev: $(VENV)/installed-dev
+
+clean: ## remove what the words above made (the log in data/ stays)
+	rm -rf $(VENV) .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests alerts grafana bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps, so that a second run installs nothing. The virtual environment is bare until a lock is installed into it.
+$(VENV)/created: scripts/bootstrap-venv
+	@scripts/bootstrap-venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created requirements.lock pyproject.toml
+	@echo "installing the locked packages into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The development lock holds all of the other, so it makes `make run` ready too.
+$(VENV)/installed-dev: $(VENV)/created requirements-dev.lock pyproject.toml
+	@echo "installing the locked development packages into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/installed
+
+$(UV):
+	@command -v $(BIN)/python >/dev/null || $(MAKE) --no-print-directory $(VENV)/created
+	@$(PIP) install --target .tools/uv uv

@@ -1,0 +1,112 @@
+"""A case is one promtool test: input series and what must fire, or stay silent, when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import series as s
+import yaml
+
+HERE = Path(__file__).parent
+ALERTS = HERE.parent
+TOPICS = ("session", "fleet", "slo", "feed", "exporter")
+
+Check = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    topic: str
+    alerts: tuple[str, ...]
+    build: Callable[[], dict[str, Any]]
+
+    def group(self) -> dict[str, Any]:
+        return {"name": self.name, **self.build()}
+
+
+CASES: list[Case] = []
+
+
+def case(topic: str, *alerts: str) -> Callable[[Callable[[], dict[str, Any]]], Callable[[], dict[str, Any]]]:
+    """Registers a function that returns a promtool test group; its name is the sentence that the test states.
+
+    `alerts` are those whose rules it exercises: a mutant of such a rule, or of a record it reads, must meet this case.
+    """
+
+    def register(build: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+        CASES.append(Case(build.__name__, topic, alerts, build))
+        return build
+
+    return register
+
+
+def group(step: int, rows: Iterable[s.Series], checks: Iterable[Check]) -> dict[str, Any]:
+    """A promtool test group that scrapes and evaluates each `step` seconds."""
+    found = list(checks)
+    return {
+        "interval": f"{step}s",
+        "input_series": list(rows),
+        **{kind: rows for kind in ("alert_rule_test", "promql_expr_test") if (rows := [c for k, c in found if k == kind])},
+    }
+
+
+def sessions(
+    step: int,
+    end: int,
+    members: Sequence[s.Session],
+    checks: Iterable[Check],
+    *,
+    targets: Sequence[s.Target] = (s.Target(),),
+    healthy: int = 0,
+    limits: dict[str, float] | None = None,
+    extra: Sequence[s.Series] = (),
+) -> dict[str, Any]:
+    """A group about sessions: their series, the fleet's (with `healthy` more of the first one's engine) and the limits."""
+    times = list(range(0, end + 1, step))
+    first = members[0]
+    rest = [s.Session(f"healthy-{i}", [(1, "WORKING")], first.source, first.engine) for i in range(healthy)]
+    rows = [row for m in members for row in s.session_series(m, times, targets)]
+    rows += s.fleet_series([*members, *rest], times, targets)
+    for source in sorted({m.source for m in members}):
+        rows += s.default_series(times, source, **(limits or {}))
+    return group(step, [*rows, *extra], checks)
+
+
+def span(seconds: float) -> str:
+    return f"{seconds:g}s"
+
+
+def silent(alert: str, *at: float) -> list[Check]:
+    return [("alert_rule_test", {"alertname": alert, "eval_time": span(t), "exp_alerts": []}) for t in at]
+
+
+def firing(alert: str, *at: float, by: str = "source, session", **want: str) -> list[Check]:
+    """That exactly one alert fires, with these labels among its own."""
+    return counted(alert, {tuple(want.items()): 1}, *at, by=by if not want else ", ".join(want))
+
+
+def counted(alert: str, want: dict[tuple[tuple[str, str], ...], float], *at: float, by: str) -> list[Check]:
+    expr = f'count by ({by}) (ALERTS{{alertname="{alert}",alertstate="firing"}})'
+    samples = [{"labels": s.selector("", **dict(k)), "value": v} for k, v in want.items()]
+    return [("promql_expr_test", {"expr": expr, "eval_time": span(t), "exp_samples": samples}) for t in at]
+
+
+def value(expr: str, at: float, *samples: tuple[str, float]) -> list[Check]:
+    found = [{"labels": labels, "value": v} for labels, v in samples]
+    return [("promql_expr_test", {"expr": expr, "eval_time": span(at), "exp_samples": found})]
+
+
+@cache
+def texts() -> dict[str, Any]:
+    return yaml.safe_load((HERE / "texts.yml").read_text())
+
+
+def reads(text: str, at: float) -> list[Check]:
+    """That the alert of this entry of texts.yml fires with exactly those labels and annotations, and no other."""
+    entry = texts()[text]
+    return [("alert_rule_test", {"alertname": entry["alertname"], "eval_time": span(at), "exp_alerts": entry["alerts"]})]

@@ -1,0 +1,953 @@
+"""Cases for session.rules.yml: sessions that go through what real engines do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import series as s
+from cases import case, counted, firing, group, reads, sessions, silent, value
+
+Group = dict[str, Any]
+SINGLES = (
+    "WawpSessionQrWaiting",
+    "WawpSessionQrEscalated",
+    "WawpSessionQrUnattended",
+    "WawpSessionDisconnected",
+    "WawpSessionFailed",
+    "WawpSessionStuckStarting",
+    "WawpSessionFlapping",
+    "WawpSessionNotWorking",
+    "WawpSessionRestricted",
+    "WawpSessionSilent",
+    "WawpSessionRecurringDisconnect",
+)
+MASS = ("WawpMassDisconnect", "WawpMassReauth")
+FULL = {"engine": "NOWEB", "group": "sales", "owner": "ana", "tier": "gold"}
+SOURCE_ENGINE = "source, engine"
+
+
+def uk(*history: tuple[float, str], **more: Any) -> s.Session:
+    return s.Session("sales-uk", history, **more)
+
+
+def many(n: int, *history: tuple[float, str], prefix: str = "s", **more: Any) -> list[s.Session]:
+    return [s.Session(f"{prefix}{i}", history, **more) for i in range(n)]
+
+
+# --- login episodes ----------------------------------------------------------------------------------------------------
+
+
+@case("session", "WawpSessionQrWaiting")
+def a_login_episode_is_reported_at_once_and_ends_two_minutes_after_pairing() -> Group:
+    one = uk((1, "WORKING"), (30, "SCAN_QR_CODE"), (60, "WORKING"), **FULL)
+    return sessions(
+        10,
+        200,
+        [one],
+        [
+            *silent("WawpSessionQrWaiting", 20),
+            *reads("qr-waiting", 30),
+            *firing("WawpSessionQrWaiting", 170),
+            *silent("WawpSessionQrWaiting", 180),
+        ],
+    )
+
+
+@case("session", "WawpSessionQrWaiting", "WawpSessionQrEscalated")
+def an_unscanned_qr_that_turns_failed_stays_one_episode() -> Group:
+    """WAHA shows six QR codes in 160 s, then FAILED; WEBJS restarts and begins again."""
+    loop = [(t + dt, st) for t in (60, 240) for dt, st in ((0, "STARTING"), (10, "SCAN_QR_CODE"), (170, "FAILED"))]
+    return sessions(
+        10,
+        420,
+        [uk((1, "WORKING"), *loop)],
+        [
+            *firing("WawpSessionQrWaiting", 70, 250, 420),
+            *silent("WawpSessionQrEscalated", 370),
+            *firing("WawpSessionQrEscalated", 380, 420),
+        ],
+    )
+
+
+@case("session", "WawpSessionQrWaiting", "WawpSessionQrEscalated", "WawpSessionQrUnattended")
+def pairing_in_time_escalates_nothing() -> Group:
+    """A first pairing on NOWEB passes through STARTING after the scan."""
+    one = uk((1, "STARTING"), (10, "SCAN_QR_CODE"), (70, "SCAN_QR_CODE"), (90, "STARTING"), (100, "WORKING"))
+    return sessions(
+        10,
+        420,
+        [one],
+        [
+            *firing("WawpSessionQrWaiting", 10, 90),
+            *silent("WawpSessionQrWaiting", 0, 220, 420),
+            *silent("WawpSessionQrEscalated", 100, 310, 420),
+            *silent("WawpSessionQrUnattended", 420),
+        ],
+    )
+
+
+@case("session", "WawpSessionQrEscalated")
+def a_login_episode_longer_than_its_limit_is_escalated() -> Group:
+    one = uk((1, "WORKING"), (60, "SCAN_QR_CODE"), (400, "WORKING"), **FULL)
+    return sessions(
+        10,
+        540,
+        [one],
+        [
+            *silent("WawpSessionQrEscalated", 360),
+            *reads("qr-escalated", 370),
+            *firing("WawpSessionQrEscalated", 510),
+            *silent("WawpSessionQrEscalated", 520),
+        ],
+    )
+
+
+@case("session", "WawpSessionQrUnattended")
+def a_login_episode_of_more_than_an_hour_goes_to_the_lead() -> Group:
+    one = uk((1, "WORKING"), (60, "SCAN_QR_CODE"), (3800, "STOPPED"), **FULL)
+    return sessions(
+        60,
+        4020,
+        [one],
+        [
+            *silent("WawpSessionQrUnattended", 3660),
+            *reads("qr-unattended", 3720),
+            *silent("WawpSessionQrUnattended", 3960),
+        ],
+    )
+
+
+@case("session", "WawpSessionQrEscalated", "WawpSessionQrUnattended", "WawpSessionNotWorking")
+def a_session_with_its_own_limits_follows_them_and_another_the_defaults() -> Group:
+    history = [(1, "WORKING"), (60, "SCAN_QR_CODE")]
+    own = uk(*history, thresholds={"qr_escalate": 100, "qr_unattended": 150, "down": 200, "starting": 7, "failed": 8})
+    return sessions(
+        10,
+        330,
+        [own, s.Session("other", history)],
+        [
+            *silent("WawpSessionQrEscalated", 160),
+            *firing("WawpSessionQrEscalated", 170, 310, session="sales-uk"),
+            *silent("WawpSessionQrUnattended", 210),
+            *firing("WawpSessionQrUnattended", 220, 310, session="sales-uk"),
+            *silent("WawpSessionNotWorking", 260),
+            *firing("WawpSessionNotWorking", 270, 310, session="sales-uk"),
+        ],
+    )
+
+
+@case("session", "WawpSessionQrEscalated")
+def the_escalation_comes_at_its_time_though_the_exporter_was_killed_in_the_middle() -> Group:
+    """The restarted exporter has the episode back from its log; nothing is said to be over meanwhile."""
+    one = uk((1, "WORKING"), (60, "SCAN_QR_CODE"))
+    target = s.Target(gaps=[(200, 260)], restarts=[255])
+    return sessions(
+        10,
+        380,
+        [one],
+        [
+            *firing("WawpSessionQrWaiting", 190, 210, 250, 270),
+            *silent("WawpSessionQrEscalated", 360),
+            *firing("WawpSessionQrEscalated", 370),
+        ],
+        targets=[target],
+    )
+
+
+@case("session", "WawpSessionQrWaiting", "WawpSessionQrEscalated")
+def a_passkey_prompt_is_a_login_episode_too() -> Group:
+    one = uk((1, "WORKING"), (60, "PASSKEY_REQUIRED"), (100, "PASSKEY_CONFIRMATION_REQUIRED"))
+    return sessions(
+        10, 370, [one], [*firing("WawpSessionQrWaiting", 60, 370), *firing("WawpSessionQrEscalated", 370)]
+    )
+
+
+# --- single statuses ---------------------------------------------------------------------------------------------------
+
+
+@case("session", "WawpSessionDisconnected")
+def a_disconnected_session_is_reported_at_once() -> Group:
+    one = uk((1, "WORKING"), (30, "DISCONNECTED"), (60, "WORKING"), **FULL)
+    return sessions(
+        10,
+        190,
+        [one],
+        [
+            *silent("WawpSessionDisconnected", 20),
+            *reads("disconnected", 30),
+            *firing("WawpSessionDisconnected", 170),
+            *silent("WawpSessionDisconnected", 180),
+        ],
+    )
+
+
+@case("session", "WawpSessionDisconnected", "WawpSessionQrWaiting", "WawpSessionFailed")
+def a_clock_that_runs_ahead_mutes_nothing_that_is_at_once_and_makes_no_negative_age() -> Group:
+    """The exporter's clock is 40 s ahead of Prometheus's: since-times lie in the future."""
+    ahead = [(30, "DISCONNECTED"), (70, "SCAN_QR_CODE")]
+    rows = s.session_series(uk((1, "WORKING"), *ahead), range(0, 101, 10))
+    for row in rows:
+        if "since_timestamp" in row["series"]:
+            row["values"] = s.values([0] * 3 + [70] * 4 + [110] * 4)
+    limits = s.default_series(range(0, 101, 10))
+    return group(
+        10,
+        [*rows, *limits],
+        [
+            *firing("WawpSessionDisconnected", 30),
+            *firing("WawpSessionQrWaiting", 70),
+            *value('min(wawp:session_info:troubled * 0 + on () group_left () min(ALERTS{alertname="WawpSessionQrWaiting"}))',
+                   70, ("{}", 1)),
+        ],
+    )
+
+
+@case("session", "WawpSessionFailed")
+def a_failed_session_is_reported_after_its_limit() -> Group:
+    one = uk((1, "WORKING"), (30, "FAILED"), (60, "WORKING"), **FULL)
+    return sessions(
+        10,
+        200,
+        [one],
+        [
+            *silent("WawpSessionFailed", 40),
+            *reads("failed", 50),
+            *firing("WawpSessionFailed", 170),
+            *silent("WawpSessionFailed", 180),
+        ],
+    )
+
+
+@case("session", "WawpSessionFailed", "WawpSessionStuckStarting")
+def limits_of_their_own_hold_for_failed_and_starting() -> Group:
+    limits = {"failed": 40, "starting": 30, "down": 9}
+    return sessions(
+        10,
+        150,
+        [
+            uk((1, "WORKING"), (30, "FAILED"), thresholds=limits),
+            s.Session("starts", [(1, "WORKING"), (30, "STARTING")], thresholds=limits),
+        ],
+        [
+            *silent("WawpSessionFailed", 70),
+            *firing("WawpSessionFailed", 80, session="sales-uk"),
+            *silent("WawpSessionStuckStarting", 60),
+            *firing("WawpSessionStuckStarting", 70, session="starts"),
+        ],
+    )
+
+
+@case("session", "WawpSessionFailed", "WawpSessionStuckStarting", "WawpSessionNotWorking")
+def a_webjs_crash_that_mends_itself_pages_nobody() -> Group:
+    """The captured sequence: FAILED, 2 s later STARTING, WORKING."""
+    one = uk((1, "WORKING"), (28, "FAILED"), (30, "STARTING"), (45, "WORKING"), engine="WEBJS")
+    return sessions(10, 200, [one], [c for a in SINGLES for c in silent(a, 30, 50, 100, 200)], healthy=2)
+
+
+@case("session", "WawpSessionStuckStarting")
+def a_session_is_stuck_after_its_starting_limit() -> Group:
+    one = uk((1, "WORKING"), (30, "STARTING"), (110, "WORKING"), **FULL)
+    return sessions(
+        10,
+        250,
+        [one],
+        [
+            *silent("WawpSessionStuckStarting", 90),
+            *reads("stuck-starting", 100),
+            *firing("WawpSessionStuckStarting", 220),
+            *silent("WawpSessionStuckStarting", 230),
+        ],
+    )
+
+
+@case("session", "WawpSessionStuckStarting", "WawpSessionFailed", "WawpSessionNotWorking")
+def noweb_repeating_starting_every_two_seconds_is_still_one_start() -> Group:
+    """NOWEB re-sends STARTING with each attempt, up to 60 times, then FAILED."""
+    loop = [(30 + 2 * i, "STARTING") for i in range(60)]
+    return sessions(
+        10,
+        180,
+        [uk((1, "WORKING"), *loop, (150, "FAILED"))],
+        [
+            *silent("WawpSessionStuckStarting", 90),
+            *firing("WawpSessionStuckStarting", 100),
+            *silent("WawpSessionFailed", 160),
+            *firing("WawpSessionFailed", 170),
+        ],
+    )
+
+
+@case("session", "WawpSessionNotWorking")
+def a_session_down_for_longer_than_its_limit_is_reported_whatever_it_goes_through() -> Group:
+    loop = [(60 + 30 * i, st) for i, st in enumerate(["STARTING", "DISCONNECTED"] * 20)]
+    one = uk((1, "WORKING"), *loop, (1260, "WORKING"), **FULL)
+    return sessions(
+        30,
+        1440,
+        [one],
+        [
+            *silent("WawpSessionNotWorking", 960),
+            *reads("not-working", 990),
+            *firing("WawpSessionNotWorking", 1350),
+            *silent("WawpSessionNotWorking", 1380),
+        ],
+    )
+
+
+@case("session", "WawpSessionFlapping")
+def the_fourth_entry_to_a_status_within_15_minutes_is_flapping() -> Group:
+    up_down = [(60 + 120 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 4)]
+    return sessions(
+        30,
+        1920,
+        [uk((1, "WORKING"), *up_down, **FULL)],
+        [
+            *silent("WawpSessionFlapping", 750),
+            *reads("flapping", 780),
+            *firing("WawpSessionFlapping", 990),
+            *silent("WawpSessionFlapping", 1920),
+        ],
+    )
+
+
+@case("session", "WawpSessionFlapping")
+def a_restart_loop_is_one_flapping_alert_though_the_exporter_restarts_in_it() -> Group:
+    loop = [(60 + 60 * i + dt, st) for i in range(8) for dt, st in ((0, "STOPPED"), (10, "STARTING"), (20, "WORKING"))]
+    return sessions(
+        30,
+        540,
+        [uk((1, "WORKING"), *loop)],
+        [*silent("WawpSessionFlapping", 180), *firing("WawpSessionFlapping", 300, 330, 360, 510, 540)],
+        targets=[s.Target(restarts=[200])],
+    )
+
+
+@case("session", "WawpSessionFlapping")
+def two_targets_do_not_double_the_entries_and_unknown_does_not_count() -> Group:
+    up_down = [(60 + 120 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 2)]
+    odd = [(60 + 60 * i, st) for i, st in enumerate(["UNKNOWN", "STARTING", "UNKNOWN", "FAILED"] * 3)]
+    return sessions(
+        30,
+        840,
+        [uk((1, "WORKING"), *up_down), s.Session("odd", [(1, "WORKING"), *odd])],
+        [*silent("WawpSessionFlapping", 600, 840)],
+        targets=[s.Target("a:1"), s.Target("b:1")],
+    )
+
+
+@case("session", "WawpSessionFlapping")
+def whoever_stops_a_flapping_session_is_told_no_more() -> Group:
+    up_down = [(60 + 30 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 4)]
+    return sessions(
+        30,
+        540,
+        [uk((1, "WORKING"), *up_down, (330, "STOPPED"))],
+        [*firing("WawpSessionFlapping", 300, 420), *silent("WawpSessionFlapping", 450, 540)],
+    )
+
+
+@case("session", "WawpSessionRestricted")
+def a_restricted_account_is_reported_while_working_each_restriction_for_itself() -> Group:
+    one = uk(
+        (1, "WORKING"),
+        (300, "STOPPED"),
+        restricted={"reachout_timelock": [(30, 900)], "message_capping": [(90, 900)]},
+        **FULL,
+    )
+    return sessions(
+        10,
+        440,
+        [one],
+        [
+            *silent("WawpSessionRestricted", 20),
+            *reads("restricted", 30),
+            *counted("WawpSessionRestricted", {(("session", "sales-uk"),): 2}, 90, 410, by="session"),
+            *silent("WawpSessionRestricted", 420),
+        ],
+        targets=[s.Target("a:1"), s.Target("b:1")],
+    )
+
+
+@case("session", "WawpSessionSilent")
+def a_working_session_without_any_event_for_its_limit_is_silent() -> Group:
+    one = uk((1, "WORKING"), (5, "WORKING"), (700, "WORKING"), **FULL)
+    return sessions(
+        30,
+        900,
+        [one],
+        [
+            *silent("WawpSessionSilent", 300),
+            *reads("silent", 330),
+            *firing("WawpSessionSilent", 690),
+            *silent("WawpSessionSilent", 840),
+        ],
+        limits={"silent": 300},
+    )
+
+
+@case("session", "WawpSessionSilent")
+def silence_is_nobodys_business_while_off_not_working_or_never_heard() -> Group:
+    """Off by default, off for one session by its own 0, and a last event of 0 is none."""
+    return sessions(
+        30,
+        600,
+        [
+            uk((1, "WORKING"), source="off"),
+            s.Session("own-off", [(1, "WORKING")], source="on", thresholds={"silent": 0}),
+            s.Session("never", [(1, "WORKING")], source="on", events=[]),
+            s.Session("paused", [(1, "STOPPED")], source="on"),
+            s.Session("own", [(1, "WORKING")], source="off", thresholds={"silent": 500, "down": 60}),
+        ],
+        [*silent("WawpSessionSilent", 480), *firing("WawpSessionSilent", 540, session="own")],
+        extra=[
+            s.one("wawp_threshold_default_seconds", [300] * 21, source="on", kind="silent", instance="x:1"),
+        ],
+        limits={"silent": 0},
+        targets=[s.Target("a:1"), s.Target("b:1")],
+    ) | {}
+
+
+@case("session", "WawpSessionRecurringDisconnect")
+def the_same_hour_in_three_weeks_is_a_pattern() -> Group:
+    one = uk((1, "WORKING"), recurring=[("Monday", "3", 3), ("Friday", "4", 2)], **FULL)
+    return sessions(
+        10,
+        20,
+        [one],
+        [*reads("recurring", 10)],
+        targets=[s.Target("a:1"), s.Target("b:1")],
+    )
+
+
+# --- who is excused ----------------------------------------------------------------------------------------------------
+
+
+@case("session", *SINGLES, *MASS)
+def stopped_pages_nobody() -> Group:
+    """A restart is STOPPED, STARTING, WORKING within seconds; a stop is somebody's decision."""
+    restart = uk((1, "WORKING"), (60, "STOPPED"), (63, "STARTING"), (68, "WORKING"), (200, "STOPPED"))
+    return sessions(
+        10,
+        900,
+        [restart, *many(4, (1, "WORKING"), (60, "STOPPED"))],
+        [c for a in (*SINGLES, *MASS) for c in silent(a, 60, 70, 130, 200, 400, 900)],
+    )
+
+
+@case("session", *SINGLES, *MASS)
+def maintenance_silences_every_alert_and_what_is_still_broken_fires_at_its_end() -> Group:
+    """Clocks go on: at the end of the window a session that is overdue by then is reported at once."""
+    kinds = ["DISCONNECTED", "FAILED", "STARTING", "SCAN_QR_CODE"]
+    limits = {"qr_unattended": 400, "down": 100, "silent": 50}
+    window = [(30.0, 490.0)]
+    flap = [(100 + 10 * i, st) for i, st in enumerate(["WORKING", "STARTING"] * 6)]
+    broken = [
+        s.Session(f"is-{k}", [(1, "WORKING"), (60, k)], maintenance=window, thresholds=limits)
+        for k in kinds
+    ]
+    quiet = [
+        s.Session("restricted", [(1, "WORKING")], maintenance=window, restricted={"message_capping": [(40, 999)]}),
+        s.Session("mute", [(1, "WORKING")], maintenance=window, thresholds={"silent": 50}),
+        s.Session("again", [(1, "WORKING")], maintenance=[(0, 490)], recurring=[("Monday", "3", 4)]),
+        s.Session("flaps", [(1, "WORKING"), *flap], maintenance=window),
+    ]
+    return sessions(
+        10,
+        490,
+        [*broken, *quiet],
+        [
+            *[c for a in (*SINGLES, *MASS) for c in silent(a, 60, 300, 480)],
+            *firing("WawpSessionDisconnected", 490, session="is-DISCONNECTED"),
+            *firing("WawpSessionFailed", 490, session="is-FAILED"),
+            *firing("WawpSessionStuckStarting", 490, session="is-STARTING"),
+            *firing("WawpSessionQrWaiting", 490, session="is-SCAN_QR_CODE"),
+            *firing("WawpSessionQrEscalated", 490, session="is-SCAN_QR_CODE"),
+            *firing("WawpSessionQrUnattended", 490, session="is-SCAN_QR_CODE"),
+            *counted("WawpSessionNotWorking", {(): 4}, 490, by=""),
+            *firing("WawpSessionRestricted", 490, session="restricted"),
+            *firing("WawpSessionSilent", 490, session="mute"),
+            *firing("WawpSessionRecurringDisconnect", 490, session="again"),
+            *firing("WawpSessionFlapping", 490, session="flaps"),
+        ],
+        targets=[s.Target("a:1")],
+    )
+
+
+@case("session", *SINGLES, *MASS)
+def unknown_pages_nobody_here() -> Group:
+    members = many(5, (1, "WORKING"), (60, "UNKNOWN"))
+    return sessions(10, 400, members, [c for a in (*SINGLES, *MASS) for c in silent(a, 60, 130, 400)])
+
+
+@case("session", "WawpSessionNotWorking", "WawpMassDisconnect")
+def unknown_within_an_outage_is_never_lost_but_ends_no_episode() -> Group:
+    members = many(3, (1, "WORKING"), (60, "STARTING"), (65, "UNKNOWN"))
+    return sessions(
+        10,
+        250,
+        members,
+        [*silent("WawpMassDisconnect", 130, 250), *counted("WawpSessionNotWorking", {(): 3}, 250, by="")],
+        limits={"down": 100},
+    )
+
+
+# --- targets, gaps, restarts -------------------------------------------------------------------------------------------
+
+
+@case("session", *SINGLES)
+def two_targets_page_once() -> Group:
+    """While a pod moves both are scraped; engine and owner may differ between them for a moment."""
+    a, b = s.Target("a:1"), s.Target("b:1")
+    limits = {"qr_escalate": 50, "qr_unattended": 60, "down": 70, "failed": 10, "starting": 20, "silent": 0}
+    members = [
+        s.Session(k, [(1, "WORKING"), (30, k)], thresholds=limits, **FULL)
+        for k in ("DISCONNECTED", "FAILED", "STARTING", "SCAN_QR_CODE")
+    ]
+    times = range(0, 151, 10)
+    other = [
+        row
+        for m in members
+        for row in s.session_series(replace(m, engine="GOWS", owner="bob"), times, [b])
+    ]
+    return sessions(
+        10,
+        150,
+        members,
+        [
+            *firing("WawpSessionDisconnected", 100, session="DISCONNECTED"),
+            *firing("WawpSessionFailed", 100, session="FAILED"),
+            *firing("WawpSessionStuckStarting", 100, session="STARTING"),
+            *firing("WawpSessionQrWaiting", 100, session="SCAN_QR_CODE"),
+            *firing("WawpSessionQrEscalated", 100, session="SCAN_QR_CODE"),
+            *firing("WawpSessionQrUnattended", 100, session="SCAN_QR_CODE"),
+            *counted("WawpSessionNotWorking", {(("session", m.name),): 1 for m in members}, 150, by="session"),
+        ],
+        targets=[a],
+        extra=other,
+        healthy=40,
+    )
+
+
+@case("session", *SINGLES)
+def a_moved_pod_changes_no_alert() -> Group:
+    """The old pod's series end, the new one's begin, with an overlap: the same alert goes on firing."""
+    moved = [s.Target("old:1", up=(0, 120)), s.Target("new:1", up=(100, 999))]
+    one = uk((1, "WORKING"), (30, "DISCONNECTED"))
+    seen = [t for t in range(30, 201, 10)]
+    return sessions(10, 200, [one], [*firing("WawpSessionDisconnected", *seen)], targets=moved)
+
+
+@case("session", "WawpSessionDisconnected", "WawpMassDisconnect")
+def a_gap_in_scraping_resolves_nothing() -> Group:
+    members = many(3, (1, "WORKING"), (30, "DISCONNECTED"))
+    return sessions(
+        10,
+        600,
+        members,
+        [
+            *counted("WawpSessionDisconnected", {(): 3}, 90, 200, 220, 600, by=""),
+            *firing("WawpMassDisconnect", 90, 210, 230, 400, 600, by=SOURCE_ENGINE),
+        ],
+        targets=[s.Target(gaps=[(100, 200)], restarts=[150])],
+    )
+
+
+@case("session", "WawpSessionDisconnected", "WawpSessionFailed", "WawpSessionStuckStarting", "WawpSessionQrWaiting")
+def one_missing_series_silences_only_what_it_is_needed_for() -> Group:
+    down = ("wawp_session_down_since_timestamp_seconds", "wawp_session_auth_required_since_timestamp_seconds")
+    members = [
+        s.Session(k, [(1, "WORKING"), (30, k)], without=down) for k in ("DISCONNECTED", "FAILED", "STARTING")
+    ]
+    qr = s.Session("qr", [(1, "WORKING"), (30, "SCAN_QR_CODE")], without=down[:1])
+    return sessions(
+        10,
+        120,
+        [*members, qr],
+        [
+            *firing("WawpSessionDisconnected", 120, session="DISCONNECTED"),
+            *firing("WawpSessionFailed", 120, session="FAILED"),
+            *firing("WawpSessionStuckStarting", 120, session="STARTING"),
+            *firing("WawpSessionQrWaiting", 120, session="qr"),
+            *silent("WawpSessionNotWorking", 120),
+        ],
+    )
+
+
+@case("session", *SINGLES)
+def sessions_of_the_same_name_on_two_sources_are_two() -> Group:
+    limits = {"failed": 10}
+    a = s.Session("default", [(1, "WORKING"), (30, "FAILED")], source="one", engine="GOWS", thresholds=limits)
+    b = s.Session("default", [(1, "WORKING")], source="two", engine="WEBJS")
+    return sessions(10, 60, [a, b], [*firing("WawpSessionFailed", 60, source="one", session="default", engine="GOWS")])
+
+
+# --- mass --------------------------------------------------------------------------------------------------------------
+
+
+@case("session", "WawpMassDisconnect")
+def three_of_fifteen_lost_within_five_minutes_are_a_mass_disconnect() -> Group:
+    lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 + 120 * i, "DISCONNECTED"), (700, "WORKING")]) for i in range(3)]
+    return sessions(
+        10,
+        900,
+        lost,
+        [
+            *silent("WawpMassDisconnect", 290),
+            *reads("mass-disconnect", 300),
+            *firing("WawpMassDisconnect", 690, 870, by=SOURCE_ENGINE),
+            *silent("WawpMassDisconnect", 880),
+        ],
+        healthy=12,
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def three_of_sixteen_are_not() -> Group:
+    return sessions(
+        10, 400, many(3, (1, "WORKING"), (60, "DISCONNECTED")), [*silent("WawpMassDisconnect", 60, 300)], healthy=13
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def two_of_two_are_not() -> Group:
+    return sessions(10, 100, many(2, (1, "WORKING"), (60, "DISCONNECTED")), [*silent("WawpMassDisconnect", 60, 100)])
+
+
+@case("session", "WawpMassDisconnect")
+def three_lost_over_more_than_five_minutes_are_not() -> Group:
+    lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 + 160 * i, "DISCONNECTED")]) for i in range(3)]
+    return sessions(10, 500, lost, [*silent("WawpMassDisconnect", 380, 500)])
+
+
+@case("session", "WawpMassDisconnect")
+def the_first_and_the_third_exactly_five_minutes_apart_are() -> Group:
+    lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 + 150 * i, "DISCONNECTED")]) for i in range(3)]
+    return sessions(10, 370, lost, [*silent("WawpMassDisconnect", 350), *firing("WawpMassDisconnect", 360, by="source")])
+
+
+@case("session", "WawpMassDisconnect")
+def twenty_five_are_a_mass_however_large_the_fleet() -> Group:
+    only = (
+        "wawp_session_info",
+        "wawp_session_status",
+        "wawp_session_status_since_timestamp_seconds",
+        "wawp_session_down_since_timestamp_seconds",
+        "wawp_session_maintenance",
+    )
+    lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 if i < 24 else 90, "FAILED")], only=only) for i in range(25)]
+    return sessions(
+        30, 90, lost, [*silent("WawpMassDisconnect", 60), *firing("WawpMassDisconnect", 90, by="source")], healthy=200
+    )
+
+
+def _network_lost(engine: str, *history: tuple[float, str], at: float, before: float) -> Group:
+    return sessions(
+        10,
+        int(at) + 100,
+        many(5, (1, "WORKING"), *history, engine=engine),
+        [
+            *silent("WawpMassDisconnect", before),
+            *firing("WawpMassDisconnect", at, at + 100, by=SOURCE_ENGINE, source="default", engine=engine),
+        ],
+        healthy=5,
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def a_network_lost_on_gows_is_seen_after_the_starting_limit() -> Group:
+    """GOWS says STARTING once and reconnects without limit."""
+    return _network_lost("GOWS", (60, "STARTING"), before=120, at=130)
+
+
+@case("session", "WawpMassDisconnect")
+def a_network_lost_on_noweb_is_seen_in_starting_and_stays_seen_in_failed() -> Group:
+    loop = [(60 + 2 * i, "STARTING") for i in range(60)]
+    return _network_lost("NOWEB", *loop, (180, "FAILED"), before=120, at=130)
+
+
+@case("session", "WawpMassDisconnect")
+def a_network_lost_on_webjs_is_seen_though_it_restarts_itself() -> Group:
+    """WEBJS fails, restarts after 2 s, and hangs in STARTING."""
+    return _network_lost("WEBJS", (68, "FAILED"), (69, "STARTING"), before=120, at=130)
+
+
+@case("session", "WawpMassDisconnect")
+def sessions_that_have_never_worked_are_not_lost_while_they_start() -> Group:
+    return sessions(10, 300, many(5, (1, "STARTING")), [*silent("WawpMassDisconnect", 70, 200, 300)])
+
+
+@case("session", "WawpMassDisconnect")
+def a_gateway_that_comes_back_without_its_sessions_is_a_mass_disconnect() -> Group:
+    """STOPPED for longer than any history of the status that rules look at; the seconds counter remembers WORKING."""
+    members = many(3, (1, "WORKING"), (60, "STOPPED"), (1200, "STARTING"))
+    return sessions(30, 1290, members, [*silent("WawpMassDisconnect", 1260), *firing("WawpMassDisconnect", 1290, by="source")])
+
+
+@case("session", "WawpMassDisconnect")
+def having_been_working_survives_the_restart_of_the_exporter() -> Group:
+    """They went down while the exporter was down: its new counters know nothing of WORKING."""
+    members = many(3, (1, "WORKING"), (100, "STARTING"))
+    return sessions(
+        10,
+        1400,
+        members,
+        [
+            *silent("WawpMassDisconnect", 160),
+            *firing("WawpMassDisconnect", 170, 600, 1100, 1400, by="source"),
+            *value("count(wawp:session_worked:bool)", 1400, ("{}", 3)),
+        ],
+        targets=[s.Target(gaps=[(90, 130)], restarts=[120])],
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def the_starting_limit_of_a_session_counts_for_being_lost_too() -> Group:
+    members = many(3, (1, "WORKING"), (60, "STARTING"), thresholds={"starting": 100, "down": 5})
+    return sessions(
+        10, 170, members, [*silent("WawpMassDisconnect", 130, 160), *firing("WawpMassDisconnect", 170, by="source")]
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def a_mass_is_remembered_while_three_of_it_are_lost_and_no_longer() -> Group:
+    """Ten are lost, seven come back: the rest would be no burst, but they are still the same trouble."""
+    lost = [
+        *many(7, (1, "WORKING"), (60, "DISCONNECTED"), (200, "WORKING"), prefix="back"),
+        *many(2, (1, "WORKING"), (60, "DISCONNECTED"), prefix="late"),
+        s.Session("third", [(1, "WORKING"), (60, "DISCONNECTED"), (900, "WORKING")]),
+        s.Session("old", [(1, "DISCONNECTED")]),
+    ]
+    return sessions(
+        30,
+        1170,
+        lost,
+        [
+            *firing("WawpMassDisconnect", 60, 240, 600, 1050, by="source"),
+            *silent("WawpMassDisconnect", 1080, 1170),
+            *value("wawp:mass_disconnect:since_timestamp_seconds", 870, (
+                'wawp:mass_disconnect:since_timestamp_seconds{source="default", engine="NOWEB"}', 60)),
+        ],
+        healthy=30,
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def after_a_mass_is_over_single_losses_are_single_again() -> Group:
+    lost = [
+        *many(10, (1, "WORKING"), (60, "DISCONNECTED"), (120, "WORKING"), prefix="back"),
+        *[s.Session(f"x{i}", [(1, "WORKING"), (300 + 400 * i, "DISCONNECTED")]) for i in range(4)],
+    ]
+    return sessions(30, 1620, lost, [*firing("WawpMassDisconnect", 60, by="source"), *silent("WawpMassDisconnect", 330, 1110, 1590)], healthy=30)
+
+
+@case("session", "WawpMassDisconnect")
+def a_mass_survives_an_exporter_that_begins_empty() -> Group:
+    """For a scrape the restarted exporter knows no session yet: a latch that wrote 0 then would have forgotten."""
+    times = list(range(0, 601, 10))
+    members = many(3, (1, "WORKING"), (60, "DISCONNECTED"))
+    target = s.Target(gaps=[(400, 430)])
+    empty = [
+        s.one(
+            "wawp_sessions",
+            ["_" if t < 400 else "stale" if t >= 430 else 0 for t in times if t < 440],
+            source="default", engine="NOWEB", status="WORKING", instance="new:1",
+        )
+    ]
+    return sessions(10, 600, members, [*firing("WawpMassDisconnect", 390, 420, 440, 600, by="source")],
+                    targets=[target], extra=empty)
+
+
+@case("session", "WawpMassDisconnect")
+def sick_sessions_that_fail_again_and_again_are_no_burst() -> Group:
+    """Three of ten have failed and restarted for long, in step: each FAILED is new, the outage is not."""
+    loops = [(60 + 400 * i, "FAILED") for i in range(3)]
+    sick = []
+    for i, (began, _) in enumerate(loops):
+        loop = [(began + 30 * n, st) for n, st in enumerate(["FAILED", "STARTING"] * 30)]
+        sick.append(s.Session(f"sick{i}", [(1, "STOPPED"), *loop]))
+    return sessions(30, 1290, sick, [*silent("WawpMassDisconnect", 870, 900, 930, 960, 1260, 1290)], healthy=7)
+
+
+@case("session", "WawpMassDisconnect", "WawpMassReauth")
+def stopped_and_maintained_sessions_are_not_in_the_denominator() -> Group:
+    """3 of 15 are 20 %; 4 STOPPED and 3 in maintenance beside them change nothing, also if those stop."""
+    history = [(1, "WORKING"), (60, "DISCONNECTED")]
+    members = [
+        *many(3, *history),
+        *many(4, (1, "STOPPED"), prefix="off"),
+        *many(3, (1, "WORKING"), maintenance=[(0, 999)], prefix="work"),
+        *many(2, (1, "STOPPED"), maintenance=[(0, 999)], prefix="both"),
+    ]
+    return sessions(
+        10, 80, members, [*firing("WawpMassDisconnect", 60, by="source"),
+                          *value("wawp:sessions:expected", 80, ('wawp:sessions:expected{source="default", engine="NOWEB"}', 15))],
+        healthy=12, targets=[s.Target("a:1"), s.Target("b:1")],
+    )
+
+
+@case("session", "WawpMassDisconnect", "WawpMassReauth")
+def shards_are_added_and_replicas_are_not() -> Group:
+    times = list(range(0, 81, 10))
+    members = many(3, (1, "WORKING"), (60, "DISCONNECTED"))
+    halves = [[*members, *many(5, (1, "WORKING"), prefix="a")], many(8, (1, "WORKING"), prefix="b")]
+    rows = [row for m in members for row in s.session_series(m, times)]
+    for n, half in enumerate(halves):
+        rows += s.fleet_series(half, times, [s.Target(f"r{n}-1:1"), s.Target(f"r{n}-2:1")], shard=str(n))
+    rows += s.default_series(times)
+    return group(
+        10,
+        rows,
+        [
+            *value("wawp:sessions:expected", 80, ('wawp:sessions:expected{source="default", engine="NOWEB"}', 16)),
+            *silent("WawpMassDisconnect", 60, 80),
+        ],
+    )
+
+
+@case("session", "WawpMassDisconnect", "WawpMassReauth")
+def each_engine_and_each_source_counts_for_itself() -> Group:
+    def trio(status: str) -> list[s.Session]:
+        pairs = (("one", "GOWS"), ("one", "NOWEB"), ("two", "GOWS"))
+        return [
+            s.Session(f"{status}-{a}-{e}-{i}", [(1, "WORKING"), (60, status)], a, e)
+            for a, e in pairs
+            for i in range(3 if (a, e) == pairs[0] else 2)
+        ]
+
+    return sessions(
+        10,
+        400,
+        [*trio("FAILED"), *trio("SCAN_QR_CODE")],
+        [
+            *firing("WawpMassDisconnect", 60, 400, by=SOURCE_ENGINE, source="one", engine="GOWS"),
+            *firing("WawpMassReauth", 60, 400, by=SOURCE_ENGINE, source="one", engine="GOWS"),
+        ],
+    )
+
+
+@case("session", "WawpMassReauth")
+def three_of_fifteen_logged_out_within_five_minutes_are_a_mass_reauth() -> Group:
+    """The latch holds while three wait: the escalations begin when the burst of five minutes is over."""
+    lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 + 120 * i, "SCAN_QR_CODE"), (1000, "WORKING")]) for i in range(3)]
+    return sessions(
+        10,
+        1200,
+        lost,
+        [
+            *silent("WawpMassReauth", 290),
+            *reads("mass-reauth", 300),
+            *firing("WawpMassReauth", 600, 990, 1170, by=SOURCE_ENGINE),
+            *silent("WawpMassReauth", 1180),
+            *silent("WawpMassDisconnect", 290, 600, 990),
+        ],
+        healthy=12,
+    )
+
+
+@case("session", "WawpMassReauth")
+def three_of_sixteen_logged_out_are_not() -> Group:
+    return sessions(10, 100, many(3, (1, "WORKING"), (60, "SCAN_QR_CODE")), [*silent("WawpMassReauth", 60, 100)], healthy=13)
+
+
+@case("session", "WawpMassReauth")
+def two_of_two_logged_out_are_not() -> Group:
+    return sessions(10, 100, many(2, (1, "WORKING"), (60, "SCAN_QR_CODE")), [*silent("WawpMassReauth", 60, 100)])
+
+
+@case("session", "WawpMassReauth")
+def logins_exactly_five_minutes_apart_are_a_burst_and_further_apart_are_not() -> Group:
+    near = [s.Session(f"n{i}", [(1, "WORKING"), (60 + 150 * i, "SCAN_QR_CODE")], source="near") for i in range(3)]
+    far = [s.Session(f"f{i}", [(1, "WORKING"), (60 + 160 * i, "SCAN_QR_CODE")], source="far") for i in range(3)]
+    return sessions(10, 500, [*near, *far], [
+        *silent("WawpMassReauth", 350), *firing("WawpMassReauth", 360, 500, by="source", source="near")])
+
+
+@case("session", "WawpMassReauth")
+def twenty_five_logins_are_a_mass_however_large_the_fleet() -> Group:
+    only = (
+        "wawp_session_info",
+        "wawp_session_auth_required_since_timestamp_seconds",
+        "wawp_session_maintenance",
+    )
+    lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 if i < 24 else 90, "SCAN_QR_CODE")], only=only) for i in range(25)]
+    return sessions(
+        30, 90, lost, [*silent("WawpMassReauth", 60), *firing("WawpMassReauth", 90, by="source")], healthy=200
+    )
+
+
+@case("session", "WawpMassReauth")
+def a_mass_reauth_is_remembered_while_three_of_it_wait_and_no_longer() -> Group:
+    lost = [
+        *many(7, (1, "WORKING"), (60, "SCAN_QR_CODE"), (200, "WORKING"), prefix="back"),
+        *many(2, (1, "WORKING"), (60, "SCAN_QR_CODE"), prefix="late"),
+        s.Session("third", [(1, "WORKING"), (60, "SCAN_QR_CODE"), (900, "WORKING")]),
+        s.Session("old", [(1, "SCAN_QR_CODE")]),
+    ]
+    return sessions(
+        30,
+        1170,
+        lost,
+        [
+            *firing("WawpMassReauth", 60, 240, 600, 1050, by="source"),
+            *silent("WawpMassReauth", 1080, 1170),
+            *value("wawp:mass_reauth:since_timestamp_seconds", 870, (
+                'wawp:mass_reauth:since_timestamp_seconds{source="default", engine="NOWEB"}', 60)),
+        ],
+        healthy=30,
+    )
+
+
+@case("session", "WawpMassReauth")
+def a_mass_reauth_survives_gaps_and_an_exporter_that_begins_empty() -> Group:
+    times = list(range(0, 601, 10))
+    empty = [
+        s.one(
+            "wawp_sessions",
+            ["_" if t < 400 else "stale" if t >= 430 else 0 for t in times if t < 440],
+            source="default", engine="NOWEB", status="WORKING", instance="new:1",
+        )
+    ]
+    return sessions(10, 600, many(3, (1, "WORKING"), (60, "SCAN_QR_CODE")),
+                    [*firing("WawpMassReauth", 390, 420, 440, 600, by="source")],
+                    targets=[s.Target(gaps=[(400, 430)])], extra=empty)
+
+
+@case("session", "WawpMassReauth")
+def after_a_mass_reauth_is_over_single_logins_are_single_again() -> Group:
+    lost = [
+        *many(10, (1, "WORKING"), (60, "SCAN_QR_CODE"), (120, "WORKING"), prefix="back"),
+        *[s.Session(f"x{i}", [(1, "WORKING"), (300 + 400 * i, "SCAN_QR_CODE")]) for i in range(4)],
+    ]
+    return sessions(30, 1620, lost, [*firing("WawpMassReauth", 60, by="source"), *silent("WawpMassReauth", 330, 1110, 1590)], healthy=30)
+
+
+@case("session", "WawpMassDisconnect")
+def a_troubled_only_exporter_changes_no_mass_alert() -> Group:
+    """With `metrics.sessions: troubled` a session's series begin when its trouble does."""
+    times = list(range(0, 201, 10))
+    members = many(3, (1, "WORKING"), (60, "STARTING"))
+    rows = [
+        row | {"values": s.values(["_" if t < 60 else v for t, v in zip(times, expand(row["values"]), strict=True)])}
+        for m in members
+        for row in s.session_series(m, times)
+    ]
+    return group(
+        10,
+        [*rows, *s.fleet_series(members, times), *s.default_series(times)],
+        [*silent("WawpMassDisconnect", 120), *firing("WawpMassDisconnect", 130, 200, by="source")],
+    )
+
+
+def expand(text: str) -> list[str]:
+    """Back from promtool's notation to one word a sample."""
+    out: list[str] = []
+    for word in text.split():
+        if word.startswith("_x"):
+            out += ["_"] * int(word[2:])
+        elif "+0x" in word:
+            v, n = word.split("+0x")
+            out += [v] * (int(n) + 1)
+        else:
+            out.append(word)
+    return out

@@ -1,0 +1,78 @@
+"""promtool and its relatives: where they are, and how to run cases through them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from cases import ALERTS, Case
+
+ROOT = ALERTS.parent
+RELEASES = ("bookworm", "trixie", "forky")
+REQUIRED = ("bookworm", "trixie")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The programs of one Debian release."""
+
+    release: str
+    folder: Path
+
+    @property
+    def promtool(self) -> str:
+        return str(self.folder / "promtool")
+
+    @property
+    def amtool(self) -> str:
+        return str(self.folder / "amtool")
+
+    @property
+    def alertmanager(self) -> str:
+        return str(self.folder / "prometheus-alertmanager")
+
+
+def find(release: str) -> Tools:
+    """The tools of a release; skips where they are not installed, and fails instead where CI=true requires them."""
+    unpacked = ROOT / ".tools" / f"apt-{release}" / "root" / "usr" / "bin"
+    folder = unpacked if unpacked.exists() else Path("/usr/bin") if release == "bookworm" else unpacked
+    tools = Tools(release, folder)
+    missing = [p for p in (tools.promtool, tools.amtool, tools.alertmanager) if not shutil.which(p)]
+    if missing and os.environ.get("CI") == "true" and release in REQUIRED:
+        pytest.fail(f"{release}: {', '.join(missing)} must be installed where CI=true")
+    if missing:
+        pytest.skip(f"{release} is not unpacked here: {', '.join(missing)} not found")
+    return tools
+
+
+def run(*command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
+
+
+def write_tests(folder: Path, rule_file: Path, cases: Iterable[Case]) -> list[str]:
+    """The cases as promtool test files: one for each step, since promtool evaluates a whole file at one interval."""
+    by_step: dict[str, list[dict[str, object]]] = {}
+    for group in (case.group() for case in cases):
+        by_step.setdefault(group["interval"], []).append(group)
+    paths = []
+    for step, groups in by_step.items():
+        path = folder / f"every-{step}.yml"
+        path.write_text(dump({"rule_files": [str(rule_file)], "evaluation_interval": step, "tests": groups}))
+        paths.append(str(path))
+    return paths
+
+
+def dump(document: object) -> str:
+    return yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, width=1000)
+
+
+def run_cases(promtool: str, folder: Path, rule_file: Path, cases: Sequence[Case]) -> tuple[bool, str]:
+    """Whether all cases pass, and what promtool said."""
+    done = run(promtool, "test", "rules", *write_tests(folder, rule_file, cases))
+    return done.returncode == 0, done.stdout + done.stderr

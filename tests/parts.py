@@ -40,6 +40,8 @@ NAMES = {
 }
 # Leaves a key out of an envelope, where None stands for JSON's null.
 OMIT: Any = object()
+# The default time of an envelope: not in the future, and younger than any retention.
+A_MINUTE_AGO = time.time_ns() // 1_000_000 - 60_000
 
 T = TypeVar("T")
 
@@ -704,13 +706,14 @@ def sign(body: bytes, key: str | bytes, algorithm: str = "sha512") -> str:
 def envelope(**overrides: Any) -> dict[str, Any]:
     """The body of WAHA's `session.status`, in form and order as captured; a test names what matters.
 
-    `session`, `status`, `statuses` and `timestamp` (milliseconds) are put wherever they occur; `payload` is
-    merged into the payload; any other name is a key of the envelope; OMIT leaves a key out. The id follows
-    from the rest, so equal arguments make the same event, and another `id` makes another delivery of it.
+    `session`, `status`, `statuses` and `timestamp` are put wherever they occur (milliseconds; a minute before
+    the tests began, unless given); `payload` is merged into the payload; any other name is a key of the
+    envelope; OMIT leaves a key out. The id follows from the rest, so equal arguments make the same event, and
+    another `id` makes another delivery of it.
     """
     session = overrides.pop("session", "default")
     status = overrides.pop("status", "WORKING")
-    timestamp = overrides.pop("timestamp", 1_700_000_000_000)
+    timestamp = overrides.pop("timestamp", A_MINUTE_AGO)
     points = [{"status": status, "timestamp": timestamp}]
     payload = {"name": session, "status": status, "statuses": overrides.pop("statuses", points)}
     payload |= overrides.pop("payload", {})

@@ -174,9 +174,7 @@ def test_the_exporter_gets_a_configuration_for_tests(tmp_path: Path) -> None:
     assert not [key for key in environment if key.startswith("WAWP_EXPORTER_")]
 
 
-def test_the_exporter_continues_where_it_was_killed(
-    exporter: Callable[..., parts.Exporter], tmp_path: Path
-) -> None:
+def test_the_exporter_continues_where_it_was_killed(exporter: Callable[..., parts.Exporter], tmp_path: Path) -> None:
     """The same port, configuration and log: what was acknowledged is still known."""
     (tmp_path / "keys").write_text("secret\n")
     service = exporter({"sources": {"default": {"hmac_keys_file": "keys"}}}, directory=tmp_path)

@@ -85,9 +85,9 @@ def silent(alert: str, *at: float) -> list[Check]:
     return [("alert_rule_test", {"alertname": alert, "eval_time": span(t), "exp_alerts": []}) for t in at]
 
 
-def firing(alert: str, *at: float, by: str = "source, session", **want: str) -> list[Check]:
-    """That exactly one alert fires, with these labels among its own."""
-    return counted(alert, {tuple(want.items()): 1}, *at, by=by if not want else ", ".join(want))
+def firing(alert: str, *at: float, **want: str) -> list[Check]:
+    """That exactly one alert of this name fires, with these labels among its own."""
+    return counted(alert, {tuple(want.items()): 1}, *at, by=", ".join(want))
 
 
 def counted(alert: str, want: dict[tuple[tuple[str, str], ...], float], *at: float, by: str) -> list[Check]:

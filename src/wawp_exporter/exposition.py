@@ -1,12 +1,11 @@
 """The fleet as Prometheus text or OpenMetrics: lines kept as bytes from change to change, joined at a scrape.
 
-A session's lines are rendered when it changed and kept. Sessions stand in pages; a page keeps the compressed form of
-each family until one of its sessions changes. What moves with time (the seconds of the current status, the last
+A session's lines are rendered when it changed and kept. Sessions stand in pages; a page keeps each family compressed
+until one of its sessions changes. What moves with time (the seconds of the current status, the last
 event) is the only thing rendered at each scrape. A scrape works on a snapshot of immutable views, so that it may be
 sent slowly while webhooks go on, and still shows every session whole or not at all.
 """
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -15,24 +14,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from wawp_exporter.compression import Piece, gzip_stream, pack
 from wawp_exporter.events import Restriction
 from wawp_exporter.fleet import ORDINAL, STATUS_BOUNDS, Bucket, Fleet, Histogram, Key, Rank, Session
 from wawp_exporter.telemetry import Telemetry
-
-try:
-    from isal import igzip_lib
-except ImportError:  # no wheel for this platform: zlib is slower, the result is as good
-
-    def compress(data: bytes) -> bytes:
-        """One gzip member."""
-        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-        return packer.compress(data) + packer.flush()
-else:
-
-    def compress(data: bytes) -> bytes:
-        """One gzip member."""
-        return igzip_lib.compress(data, 1, igzip_lib.COMP_GZIP)
-
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -268,12 +253,12 @@ FAMILY_COUNT = len(SESSION_FAMILIES) + 1
 class View:
     """A page as it was at one moment; never changes, but for compressed forms that it keeps once they are made."""
 
-    __slots__ = ("bases", "event_lines", "lines", "members", "seconds_lines", "sessions")
+    __slots__ = ("bases", "event_lines", "lines", "pieces", "seconds_lines", "sessions")
 
-    def __init__(self, entries: Sequence[Entry], members: list[bytes | None]) -> None:
+    def __init__(self, entries: Sequence[Entry], pieces: list[Piece | None]) -> None:
         self.sessions = tuple(entry.session for entry in entries)
         self.lines = tuple(entry.lines for entry in entries)
-        self.members = members
+        self.pieces = pieces
         self.seconds_lines = b"".join(entry.seconds_line for entry in entries)
         self.event_lines = b"".join(entry.event_line for entry in entries)
         self.bases = tuple(entry.base for entry in entries)
@@ -282,13 +267,12 @@ class View:
         """The lines of one family."""
         return b"".join([lines[index] for lines in self.lines])
 
-    def member(self, index: int) -> bytes:
-        """The lines of one family as a gzip member."""
-        member = self.members[index]
-        if member is None:
-            text = self.text(index)
-            member = self.members[index] = compress(text) if text else b""
-        return member
+    def piece(self, index: int) -> Piece:
+        """The lines of one family as a piece of a gzip stream."""
+        piece = self.pieces[index]
+        if piece is None:
+            piece = self.pieces[index] = pack(self.text(index))
+        return piece
 
     def seconds(self, mono: float) -> bytes:
         """The seconds of the current statuses at `mono`."""
@@ -311,11 +295,11 @@ class Page:
         self.view = View((), [None] * FAMILY_COUNT)
 
     def refresh(self, histograms: bool, now: int) -> None:
-        """Renders the stale entries and makes a new view that keeps the members of unchanged families."""
+        """Renders the stale entries and makes a new view that keeps the pieces of unchanged families."""
         for key in self.stale:
             self.changed |= self.entries[key].render(histograms, now)
-        members = [None if index in self.changed else member for index, member in enumerate(self.view.members)]
-        self.view = View(tuple(self.entries.values()), members)
+        pieces = [None if index in self.changed else piece for index, piece in enumerate(self.view.pieces)]
+        self.view = View(tuple(self.entries.values()), pieces)
         self.stale, self.changed = set(), set()
 
 
@@ -619,39 +603,13 @@ class Exposition:
         return bool(self.shelf.dirty)
 
     def scrape(self, is_openmetrics: bool, gzip: bool, now: int, mono: float) -> Iterator[bytes]:
-        """The whole exposition, cut where others may have their turn; the snapshot is taken at the first piece.
-
-        Gzip members may follow one another in a stream, so compressed pieces are simply joined.
-        """
+        """The whole exposition, cut where others may have their turn; the snapshot is taken by this call."""
         self.refresh(now)
         views = [page.view for page in self.shelf.pages]
-        pack = compress if gzip else bytes
-        head = own_metrics(self._registry, is_openmetrics) + self.fleet_text(is_openmetrics, mono)
-        return self._pieces(views, head, is_openmetrics, gzip, pack, mono)
-
-    def _pieces(
-        self,
-        views: list[View],
-        head: bytes,
-        is_openmetrics: bool,
-        gzip: bool,
-        pack: Callable[[bytes], bytes],
-        mono: float,
-    ) -> Iterator[bytes]:
-        yield pack(head)
         slices = [views[start : start + SLICE] for start in range(0, len(views), SLICE)]
-        families = [*(family for family, _ in SESSION_FAMILIES), RESTRICTED_FAMILY]
-        for index, family in enumerate(families):
-            yield pack(family.header(is_openmetrics))
-            for part in slices:
-                yield b"".join([view.member(index) if gzip else view.text(index) for view in part])
-                if index == SECONDS_INDEX:
-                    yield pack(b"".join([view.seconds(mono) for view in part]))
-        yield pack(LAST_EVENT_FAMILY.header(is_openmetrics))
-        for part in slices:
-            yield pack(b"".join([view.last_events() for view in part]))
-        if is_openmetrics:
-            yield pack(b"# EOF\n")
+        head = own_metrics(self._registry, is_openmetrics) + self.fleet_text(is_openmetrics, mono)
+        parts = session_parts(slices, is_openmetrics, gzip, mono)
+        return compressed(head, parts) if gzip else plain(head, parts)
 
     def fleet_text(self, is_openmetrics: bool, mono: float) -> bytes:
         """The metrics of the whole fleet at `mono`."""
@@ -661,6 +619,41 @@ class Exposition:
             parts.append(item.family.header(is_openmetrics))
             parts.append("".join(item.lines(self.fleet, buckets, self.shelf)).encode())
         return b"".join(parts)
+
+
+Part = list[Piece] | bytes
+
+
+def session_parts(slices: Sequence[Sequence[View]], is_openmetrics: bool, gzip: bool, mono: float) -> Iterator[Part]:
+    """All that is about sessions: text, or where `gzip` is wanted and the lines rest, the kept pieces."""
+    families = [*(family for family, _ in SESSION_FAMILIES), RESTRICTED_FAMILY]
+    for index, family in enumerate(families):
+        yield family.header(is_openmetrics)
+        for views in slices:
+            yield [view.piece(index) for view in views] if gzip else b"".join([view.text(index) for view in views])
+            if index == SECONDS_INDEX:
+                yield b"".join([view.seconds(mono) for view in views])
+    yield LAST_EVENT_FAMILY.header(is_openmetrics)
+    for views in slices:
+        yield b"".join([view.last_events() for view in views])
+    if is_openmetrics:
+        yield b"# EOF\n"
+
+
+def plain(head: bytes, parts: Iterable[Part]) -> Iterator[bytes]:
+    """The text as it is."""
+    yield head
+    yield from (part for part in parts if isinstance(part, bytes))
+
+
+def compressed(head: bytes, parts: Iterable[Part]) -> Iterator[bytes]:
+    """One gzip stream."""
+    stream = gzip_stream()
+    yield stream.begin() + stream.add(pack(head))
+    for part in parts:
+        pieces = [pack(part)] if isinstance(part, bytes) else part
+        yield b"".join([stream.add(piece) for piece in pieces])
+    yield stream.end()
 
 
 def own_metrics(registry: CollectorRegistry, is_openmetrics: bool) -> bytes:

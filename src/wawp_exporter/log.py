@@ -215,7 +215,7 @@ class Log:
 
         What a live state still rests on (the entry into its status, the start of an episode) is kept.
         """
-        # Found by walking from the oldest, as there is no index on the time of receipt: one more would slow each append.
+        # Found by walking from the oldest: an index on the time of receipt would slow each append.
         young = sa.select(event.c.seq).where(event.c.received_at >= before).order_by(event.c.seq).limit(1)
         end = sa.func.coalesce(young.scalar_subquery(), self._seq + 1)
         rests = sa.exists().where(state.c.session_id == event.c.session_id, event.c.at >= state.c.oldest)

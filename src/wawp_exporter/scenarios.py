@@ -1,7 +1,7 @@
 """`scenario(name, …) → Plan`: which session says what when, as its engine would; pure, deterministic by seed.
 
-Times are virtual seconds since the start of the plan. The sequences are those of real captures of WAHA 2026.2.1
-and, where an engine could not be captured (GOWS, WPP), of its source.
+Times are virtual seconds since the start of the plan. The sequences are those of captures of WAHA 2026.2.1 and,
+where an engine could not be captured (GOWS, WPP), of its source.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -454,15 +454,15 @@ CATALOGUE = (
     Scenario("noweb-reconnect-storm", "STARTING every 2 s, 60 times, then FAILED", reconnect_storm, "NOWEB"),
     Scenario("noweb-drop", "STARTING one to ten times, then WORKING", noweb_drop, "NOWEB"),
     Scenario("webjs-crash", "FAILED, restarted after 2 s, WORKING", webjs_crash, "WEBJS"),
-    Scenario("webjs-crash-loop", "FAILED 2 s, STARTING 0.5 s, no end", webjs_crash_loop, "WEBJS", duration=600),
+    Scenario("webjs-crash-loop", "FAILED 2 s, STARTING 0.5 s, again", webjs_crash_loop, "WEBJS", duration=600),
     Scenario("gows-drop", "STARTING once until the network is back", gows_drop, "GOWS"),
     Scenario("stuck-start", "one session is STARTING and nothing more", stuck_start, share=0),
     Scenario("single-disconnect", "one session is DISCONNECTED (Wawp), then recovers", disconnect, share=0),
-    Scenario("mass-disconnect", "half of the fleet loses its network", mass_disconnect, share=0.5, duration=300),
-    Scenario("mass-reauth", "half of the fleet wants a QR scan at once", mass_reauth, share=0.5),
+    Scenario("mass-disconnect", "half the fleet loses its network", mass_disconnect, share=0.5, duration=300),
+    Scenario("mass-reauth", "half the fleet wants a QR scan at once", mass_reauth, share=0.5),
     Scenario("restart", "restarted by API: STOPPED 3 to 13 s, STARTING, WORKING", restart),
     Scenario("restart-loop", "one session is restarted every minute", restart_loop, share=0, duration=600),
-    Scenario("phone-unlinked", "one session is unlinked on the phone: FAILED for good", phone_unlinked, share=0),
+    Scenario("phone-unlinked", "one is unlinked on the phone: FAILED for good", phone_unlinked, share=0),
     Scenario("account-restricted", "WORKING under a timelock, then capped", account_restricted, duration=300),
     Scenario("gateway-killed", "the gateway dies while WORKING: silence", steady),
     Scenario("gateway-shutdown", "STOPPED for all, boot 40 s later", gateway_shutdown),
@@ -495,9 +495,9 @@ def scenario(
 ) -> Plan:
     """The plan of a named scenario; equal arguments give an equal plan.
 
-    `engines` are weights, `share` is the part of each engine's sessions that is in trouble (at least one session
-    in all), `duration` how long the trouble lasts and `heartbeat` the time between heartbeats (0: none), both in
-    virtual seconds. Raises UnknownScenario.
+    `engines` are weights, `share` is the part of each engine's sessions that is in trouble (at least one in all),
+    `duration` how long that lasts and `heartbeat` the time between heartbeats (0: none), in virtual seconds.
+    Raises UnknownScenario.
     """
     play = find(name)
     fleet = cast(sessions, {play.engine: 1.0} if play.engine else engines or {"GOWS": 1.0}, prefix)

@@ -1,0 +1,263 @@
+"""Cases for exporter.rules.yml: whether the numbers can be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import series as s
+from cases import case, firing, group, reads, silent
+
+Group = dict[str, Any]
+JOB = "wawp-exporter"
+
+
+def up(samples: str, instance: str = "a:1", job: str = JOB) -> s.Series:
+    return s.one("up", samples, job=job, instance=instance)
+
+
+def own(metric: str, samples: str, instance: str = "a:1", **labels: str) -> s.Series:
+    return s.one(metric, samples, job=JOB, instance=instance, **labels)
+
+
+@case("exporter", "WawpExporterDown")
+def an_exporter_that_does_not_answer_for_two_minutes_is_down() -> Group:
+    return group(
+        60,
+        [up("1 1 0+0x5 1+0x5"), up("1+0x20", job="other")],
+        [
+            *silent("WawpExporterDown", 120, 180),
+            *reads("exporter-down", 240),
+            *firing("WawpExporterDown", 420),
+            *silent("WawpExporterDown", 480),
+        ],
+    )
+
+
+@case("exporter", "WawpExporterDown")
+def an_exporter_that_nobody_scrapes_any_more_is_down_too() -> Group:
+    return group(60, [up("1 1 stale"), up("1+0x20", job="other")], [*silent("WawpExporterDown", 180), *firing("WawpExporterDown", 240, job=JOB)])
+
+
+@case("exporter", "WawpExporterDown")
+def a_replica_less_is_not_down_while_another_answers() -> Group:
+    return group(60, [up("1 1 0+0x9"), up("1+0x20", "b:1")], silent("WawpExporterDown", 240, 600))
+
+
+@case("exporter", "WawpExporterDown")
+def a_shard_without_replicas_is_down_though_the_others_answer() -> Group:
+    sessions = "wawp_sessions"
+    rows = [
+        up("1+0x80", "a:1"),
+        up("1 1 0+0x9 1+0x60", "b:1"),
+        up("1+0x3 0+0x70", "c:1"),
+        own(sessions, "1+0x80", "a:1", shard="0"),
+        own(sessions, "0 0 stale _x9 0+0x60", "b:1", shard="1"),
+        own(sessions, "1+0x3 stale", "c:1", shard="0"),
+    ]
+    return group(
+        60,
+        rows,
+        [*silent("WawpExporterDown", 180), *reads("shard-down", 240), *firing("WawpExporterDown", 660, scope="shard"), *silent("WawpExporterDown", 780)],
+    )
+
+
+@case("exporter", "WawpExporterDown")
+def fewer_shards_than_before_are_a_decision() -> Group:
+    """Its targets are gone, not down; another job that is down is none of ours."""
+    rows = [
+        up("1+0x80", "a:1"),
+        up("1 1 stale", "b:1"),
+        up("0+0x80", "z:1", job="other"),
+        own("wawp_sessions", "1+0x80", "a:1", shard="0"),
+        own("wawp_sessions", "1 1 stale", "b:1", shard="1"),
+    ]
+    return group(60, rows, silent("WawpExporterDown", 240, 600))
+
+
+@case("exporter", "WawpExporterDown")
+def an_unsharded_exporter_has_no_shard_to_miss() -> Group:
+    rows = [up("1+0x20", "d:1"), up("1 0+0x20", "e:1"), own("wawp_sessions", "1 stale", "e:1")]
+    return group(60, rows, silent("WawpExporterDown", 240, 600))
+
+
+@case("exporter", "WawpExporterDown")
+def a_shard_is_forgotten_an_hour_after_it_was_seen() -> Group:
+    rows = [
+        up("1+0x80", "a:1"),
+        up("1 0+0x80", "b:1"),
+        own("wawp_sessions", "1+0x80", "a:1", shard="0"),
+        own("wawp_sessions", "1 stale", "b:1", shard="1"),
+    ]
+    return group(60, rows, [*firing("WawpExporterDown", 3540, shard="1"), *silent("WawpExporterDown", 3660)])
+
+
+@case("exporter", "WawpExporterRestarting")
+def three_restarts_within_half_an_hour_are_a_loop() -> Group:
+    """A second target that has not restarted, and another job, change nothing."""
+    rows = [
+        own("process_start_time_seconds", "1 1 70 130 130 250+0x40"),
+        own("process_start_time_seconds", "1+0x50", "b:1"),
+        s.one("process_start_time_seconds", "1+60x50", job="other", instance="c:1"),
+    ]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpExporterRestarting", 240),
+            *reads("restarting", 300),
+            *firing("WawpExporterRestarting", 1860),
+            *silent("WawpExporterRestarting", 2100),
+        ],
+    )
+
+
+@case("exporter", "WawpLogAppendErrors")
+def one_failed_append_is_reported_for_five_minutes() -> Group:
+    rows = [own("wawp_exporter_log_append_errors_total", "0 0 1+0x20"), own("wawp_exporter_log_append_errors_total", "7+0x20", "b:1")]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpLogAppendErrors", 60),
+            *reads("append-errors", 120),
+            *firing("WawpLogAppendErrors", 360),
+            *silent("WawpLogAppendErrors", 600),
+        ],
+    )
+
+
+@case("exporter", "WawpLogDiskFilling")
+def a_disk_that_is_full_within_a_day_at_the_pace_of_the_last_hour_is_reported() -> Group:
+    """Also not before it has lasted for ten minutes: a checkpoint of the database is no trend."""
+    rows = [own("wawp_exporter_log_free_bytes", "90e9+0x9 90e9-200e6x39 82e9+0x90")]
+    slow = [own("wawp_exporter_log_free_bytes", "900e9+0x99", "b:1")]
+    return group(
+        60,
+        [*rows, *slow],
+        [
+            *silent("WawpLogDiskFilling", 600, 1080),
+            *firing("WawpLogDiskFilling", 1800, severity="warning"),
+            *silent("WawpLogDiskFilling", 7200),
+        ],
+    )
+
+
+@case("exporter", "WawpLogDiskFilling")
+def a_pace_that_lasts_longer_than_a_day_is_not() -> Group:
+    """90 GB that shrink by 65 MB a minute last 23 hours; 95 GB by 60 MB, 26 hours."""
+    rows = [own("wawp_exporter_log_free_bytes", "90e9-65e6x40"), own("wawp_exporter_log_free_bytes", "90e9-65e6x40", "b:1")]
+    fine = [s.one("wawp_exporter_log_free_bytes", "95e9-60e6x40", job="fine", instance="a:1")]
+    return group(60, [*rows, *fine], [*silent("WawpLogDiskFilling", 600), *reads("disk-filling", 720)])
+
+
+@case("exporter", "WawpLogDiskFilling")
+def less_than_256_mib_are_critical() -> Group:
+    rows = [own("wawp_exporter_log_free_bytes", "268435456 268435456 268435455 268435455 300e6+0x9"), own("wawp_exporter_log_free_bytes", "9e9+0x12", "b:1")]
+    return group(
+        60,
+        rows,
+        [*silent("WawpLogDiskFilling", 60), *reads("disk-full", 120), *firing("WawpLogDiskFilling", 300, severity="critical"), *silent("WawpLogDiskFilling", 360)],
+    )
+
+
+@case("exporter", "WawpSessionLimitReached")
+def sessions_without_series_are_reported_added_over_shards_not_replicas() -> Group:
+    rows = [
+        own("wawp_sessions_dropped", "0 2 2 0+0x9", "a:1", shard="0"),
+        own("wawp_sessions_dropped", "0 2 2 0+0x9", "b:1", shard="0"),
+        own("wawp_sessions_dropped", "0 3 3 0+0x9", "c:1", shard="1"),
+    ]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpSessionLimitReached", 0),
+            *reads("limit-reached", 60),
+            *firing("WawpSessionLimitReached", 240),
+            *silent("WawpSessionLimitReached", 300),
+        ],
+    )
+
+
+@case("exporter", "WawpClockSkew")
+def clocks_more_than_ten_seconds_apart_are_reported_in_either_direction() -> Group:
+    """The samples at 0, 1, … minutes; a late evaluation is no skew."""
+    rows = [own("wawp_exporter_time_seconds", "0 70 131 180 229 289 _ 420+60x9"), own("wawp_exporter_time_seconds", "0+60x20", "b:1")]
+    return group(
+        60,
+        rows,
+        [*silent("WawpClockSkew", 60), *reads("clock-skew", 120), *firing("WawpClockSkew", 240, 480), *silent("WawpClockSkew", 540)],
+    )
+
+
+@case("exporter", "WawpClockSkew")
+def a_gap_in_scraping_is_no_skew() -> Group:
+    return group(60, [own("wawp_exporter_time_seconds", "0+60x3 _x4")], silent("WawpClockSkew", 180, 240, 360))
+
+
+@case("exporter", "WawpClockSkew")
+def events_from_the_future_are_reported_for_a_quarter_of_an_hour() -> Group:
+    rows = [
+        own("wawp_exporter_clock_skew_events_total", "0 0 1+0x40", source="default"),
+        own("wawp_exporter_clock_skew_events_total", "3+0x40", "b:1", source="default"),
+    ]
+    return group(
+        60, rows, [*silent("WawpClockSkew", 60), *reads("gateway-clock", 120), *firing("WawpClockSkew", 960), *silent("WawpClockSkew", 1200)]
+    )
+
+
+@case("exporter", "WawpConfigReloadFailed")
+def a_refused_configuration_is_reported_until_one_is_taken() -> Group:
+    rows = [
+        own("wawp_exporter_config_last_reload_successful", "1 0 0 1+0x9"),
+        own("wawp_exporter_config_last_reload_successful", "1+0x12", "b:1"),
+    ]
+    return group(
+        60,
+        rows,
+        [*silent("WawpConfigReloadFailed", 0), *reads("reload-failed", 60), *firing("WawpConfigReloadFailed", 240), *silent("WawpConfigReloadFailed", 300)],
+    )
+
+
+@case("exporter", "WawpUnknownStatus")
+def an_unknown_status_is_reported_for_a_quarter_of_an_hour() -> Group:
+    rows = [
+        own("wawp_exporter_unknown_statuses_total", "0 0 1+0x40", source="default"),
+        own("wawp_exporter_unknown_statuses_total", "5+0x40", "b:1", source="default"),
+        own("wawp_sessions", "0+0x40", source="default", engine="GOWS", status="UNKNOWN"),
+        own("wawp_sessions", "9+0x40", source="default", engine="GOWS", status="FAILED"),
+    ]
+    return group(
+        60, rows, [*silent("WawpUnknownStatus", 60), *reads("unknown-status", 120), *firing("WawpUnknownStatus", 960), *silent("WawpUnknownStatus", 1200)]
+    )
+
+
+@case("exporter", "WawpUnknownStatus")
+def a_session_that_stays_unknown_is_not_forgotten() -> Group:
+    rows = [
+        own("wawp_exporter_unknown_statuses_total", "0+0x40", source="default"),
+        own("wawp_sessions", "0 1 1 0+0x9", "a:1", source="default", engine="GOWS", status="UNKNOWN", shard="0"),
+        own("wawp_sessions", "0 1 1 0+0x9", "b:1", source="default", engine="GOWS", status="UNKNOWN", shard="0"),
+        own("wawp_sessions", "0 0 1 0+0x9", "c:1", source="default", engine="WEBJS", status="UNKNOWN", shard="1"),
+    ]
+    return group(60, rows, [*silent("WawpUnknownStatus", 0), *firing("WawpUnknownStatus", 60, 120, 240, source="default"), *silent("WawpUnknownStatus", 300)])
+
+
+@case("exporter", "WawpGatewayApiDown")
+def an_api_that_no_replica_has_reached_for_two_minutes_is_down() -> Group:
+    rows = [
+        own("wawp_exporter_api_up", "1 0+0x5 1+0x5", source="default"),
+        own("wawp_exporter_api_up", "0+0x9", "b:1", source="default"),
+        own("wawp_exporter_api_up", "1+0x9", source="fine"),
+        own("wawp_exporter_api_up", "0+0x9", "b:1", source="fine"),
+    ]
+    return group(
+        60,
+        rows,
+        [*silent("WawpGatewayApiDown", 120), *reads("api-down", 180), *firing("WawpGatewayApiDown", 360), *silent("WawpGatewayApiDown", 420)],
+    )
+
+
+@case("exporter", "WawpWatchdog")
+def the_watchdog_always_barks() -> Group:
+    return group(60, [], [*reads("watchdog", 0), *firing("WawpWatchdog", 600)])

@@ -1,0 +1,141 @@
+"""Cases for feed.rules.yml: the way from the gateway to the exporter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import series as s
+from cases import case, firing, group, reads, silent
+
+Group = dict[str, Any]
+
+
+def rejected(samples: str, reason: str = "bad_signature", source: str = "default", instance: str = "a:1") -> s.Series:
+    return s.one("wawp_exporter_webhooks_rejected_total", samples, source=source, reason=reason, instance=instance)
+
+
+def accepted(samples: str, source: str = "default", instance: str = "a:1") -> s.Series:
+    return s.one("wawp_exporter_last_accepted_timestamp_seconds", samples, source=source, instance=instance)
+
+
+@case("feed", "WawpWebhookFeedRejected")
+def three_refusals_and_nothing_accepted_for_five_minutes_is_a_broken_feed() -> Group:
+    """A secret rotated on one side only; it ends when something is accepted."""
+    return group(
+        60,
+        [
+            rejected("0 0 1 1 2 2+0x20"),
+            rejected("0 0 0 0 0 0 1+0x20", "missing_signature"),
+            rejected("0+0x25", "bad_token"),
+            accepted("0 60+0x8 600+0x10"),
+        ],
+        [
+            *silent("WawpWebhookFeedRejected", 300, 360),
+            *reads("feed-rejected", 420),
+            *firing("WawpWebhookFeedRejected", 540, 660),
+            *silent("WawpWebhookFeedRejected", 720),
+        ],
+    )
+
+
+@case("feed", "WawpWebhookFeedRejected")
+def five_minutes_must_have_passed_since_the_last_accepted_one() -> Group:
+    rows = [rejected("0+1x20", "bad_token"), accepted("0 60+0x20"), accepted("0+0x20", instance="b:1")]
+    return group(60, rows, [*silent("WawpWebhookFeedRejected", 360), *firing("WawpWebhookFeedRejected", 420)])
+
+
+@case("feed", "WawpWebhookFeedRejected")
+def two_refusals_or_refusals_for_other_reasons_are_no_broken_feed() -> Group:
+    rows = [rejected("0 0 1 2+0x20"), accepted("0+0x20"), rejected("0+9x20", "malformed"), rejected("0+9x20", "invalid_event")]
+    return group(60, rows, silent("WawpWebhookFeedRejected", 420, 600))
+
+
+@case("feed", "WawpWebhookFeedRejected")
+def refusals_are_added_over_replicas_and_forgotten_after_ten_minutes() -> Group:
+    """A source that never had an event accepted: 0 is long ago."""
+    rows = [rejected("0 0 1 2+0x20"), rejected("0 0 1+0x20", instance="b:1"), accepted("0+0x20"), accepted("0+0x20", instance="b:1")]
+    other = [rejected("0 0 9+0x20", source="fine"), accepted("0+60x20", source="fine")]
+    return group(
+        60,
+        [*rows, *other],
+        [*firing("WawpWebhookFeedRejected", 600, source="default"), *silent("WawpWebhookFeedRejected", 900)],
+    )
+
+
+@case("feed", "WawpWebhookForged")
+def five_bad_signatures_while_genuine_webhooks_arrive_are_forged() -> Group:
+    return group(
+        60,
+        [rejected("0 0 2 4 4 5+0x20"), accepted("0 60+0x3 300+0x20")],
+        [
+            *silent("WawpWebhookForged", 240),
+            *reads("forged", 300),
+            *firing("WawpWebhookForged", 660, 780),
+            *silent("WawpWebhookForged", 900),
+        ],
+    )
+
+
+@case("feed", "WawpWebhookForged")
+def missing_signatures_are_scanners_and_without_genuine_ones_it_is_a_rotated_secret() -> Group:
+    rows = [
+        rejected("0+9x30", "missing_signature", "scanned"),
+        rejected("0+9x30", "bad_token", "scanned"),
+        rejected("0+0x30", "bad_signature", "scanned"),
+        accepted("0+60x30", "scanned"),
+        rejected("0+9x30", source="rotated"),
+        accepted("60+0x30", "rotated"),
+    ]
+    return group(60, rows, [*firing("WawpWebhookForged", 660, source="rotated"), *silent("WawpWebhookForged", 840)])
+
+
+@case("feed", "WawpWebhookForged")
+def forgeries_are_added_over_replicas_and_forgotten_after_ten_minutes() -> Group:
+    rows = [rejected("0 0 2+0x30"), rejected("0 0 3+0x30", instance="b:1"), accepted("0+60x30"), accepted("0+0x30", instance="b:1")]
+    return group(60, rows, [*firing("WawpWebhookForged", 120, 660), *silent("WawpWebhookForged", 900)])
+
+
+def limit(seconds: float, source: str = "default", kind: str = "feed_silence", instance: str = "a:1") -> s.Series:
+    return s.one("wawp_threshold_default_seconds", f"{seconds:g}+0x40", source=source, kind=kind, instance=instance)
+
+
+@case("feed", "WawpWebhookFeedSilent")
+def a_feed_silent_for_longer_than_its_limit_is_reported() -> Group:
+    return group(
+        60,
+        [limit(300), limit(9, kind="failed"), limit(300, instance="b:1"), accepted("0 60+0x9 660+0x9"), accepted("0+0x40", instance="b:1")],
+        [
+            *silent("WawpWebhookFeedSilent", 360),
+            *reads("feed-silent", 420),
+            *firing("WawpWebhookFeedSilent", 600, 720),
+            *silent("WawpWebhookFeedSilent", 780),
+        ],
+    )
+
+
+@case("feed", "WawpWebhookFeedSilent")
+def a_source_that_never_sent_anything_is_measured_from_the_start_of_the_exporter() -> Group:
+    rows = [
+        limit(300, "never"),
+        limit(0, "off"),
+        accepted("_x9 0+0x30", "never"),
+        accepted("0+0x40", "off"),
+        s.one("process_start_time_seconds", "500+0x40", job="wawp-exporter", instance="a:1"),
+        s.one("process_start_time_seconds", "9+0x40", job="wawp-exporter", instance="b:1"),
+        s.one("process_start_time_seconds", "900+0x40", job="other", instance="c:1"),
+    ]
+    return group(60, rows, [*silent("WawpWebhookFeedSilent", 600, 780), *firing("WawpWebhookFeedSilent", 840, source="never")])
+
+
+@case("feed", "WawpWebhookMissed")
+def a_status_corrected_by_reconciliation_is_reported_for_a_quarter_of_an_hour() -> Group:
+    rows = [
+        s.one("wawp_exporter_reconcile_corrections_total", "0 0 1+0x40", source="default", instance="a:1"),
+        s.one("wawp_exporter_reconcile_corrections_total", "0+0x40", source="default", instance="b:1"),
+        s.one("wawp_exporter_reconcile_corrections_total", "4+0x40", source="other", instance="a:1"),
+    ]
+    return group(
+        60,
+        rows,
+        [*silent("WawpWebhookMissed", 60), *reads("missed", 120), *firing("WawpWebhookMissed", 960), *silent("WawpWebhookMissed", 1200)],
+    )

@@ -70,7 +70,7 @@ def five_bad_signatures_while_genuine_webhooks_arrive_are_forged() -> Group:
         [
             *silent("WawpWebhookForged", 240),
             *reads("forged", 300),
-            *firing("WawpWebhookForged", 660, 780),
+            *firing("WawpWebhookForged", 600, 660),
             *silent("WawpWebhookForged", 900),
         ],
     )

@@ -671,16 +671,23 @@ def retry_after(answer: httpx.Response) -> float:
 
 async def reach(url: str) -> None:
     """Raises SimulationError when nothing listens there."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, port), 5)
     except (KeyError, ValueError):
         raise SimulationError(f"{url}: not an http or https address") from None
     except OSError as error:
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error) or "no answer"
-        raise SimulationError(f"{url}: cannot connect ({reason}); does `wawp-exporter serve` run there?") from None
+        message = f"{url}: cannot connect ({reason(error)}); does `wawp-exporter serve` run there?"
+        raise SimulationError(message) from None
     writer.close()
+
+
+def reason(error: OSError) -> str:
+    """The system's words; asyncio's repeat the address."""
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "no answer"
 
 
 # The command
@@ -726,8 +733,10 @@ def first_line(path: Path | None) -> str | None:
         return None
     try:
         lines = path.read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SimulationError(f"{path}: cannot be read ({error})") from None
+    except OSError as error:
+        raise SimulationError(f"{path}: cannot be read ({reason(error)})") from None
+    except UnicodeDecodeError:
+        raise SimulationError(f"{path}: not UTF-8, expected a key or token") from None
     if not lines:
         raise SimulationError(f"{path}: empty, expected a key or token")
     return lines[0]

@@ -1,0 +1,213 @@
+"""Who is told: each alert, with the labels that its rule really produces, through the shipped routes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from cases import ALERTS, texts
+from promtool import RELEASES, find, run
+from rulefiles import ALERT_RULES
+
+CONFIG = ALERTS / "alertmanager.yml"
+SEVERITIES = ["none", "info", "warning", "critical"]
+
+# Alert and severity → receiver. A new alert without a line here fails.
+RECEIVERS = {
+    ("WawpMassDisconnect", "critical"): "it-oncall",
+    ("WawpMassReauth", "critical"): "it-oncall",
+    ("WawpSessionQrWaiting", "warning"): "session-manager",
+    ("WawpSessionQrEscalated", "critical"): "it-oncall",
+    ("WawpSessionQrUnattended", "warning"): "it-lead",
+    ("WawpSessionDisconnected", "critical"): "it-oncall",
+    ("WawpSessionFailed", "warning"): "ops-chat",
+    ("WawpSessionStuckStarting", "warning"): "ops-chat",
+    ("WawpSessionFlapping", "warning"): "ops-chat",
+    ("WawpSessionNotWorking", "warning"): "ops-chat",
+    ("WawpSessionRestricted", "warning"): "ops-chat",
+    ("WawpSessionSilent", "warning"): "ops-chat",
+    ("WawpSessionRecurringDisconnect", "info"): "audit-mail",
+    ("WawpFailoverGroupExhausted", "critical"): "it-oncall",
+    ("WawpFailoverGroupDegraded", "warning"): "ops-chat",
+    ("WawpSlowStarts", "warning"): "ops-chat",
+    ("WawpErrorBudgetBurn", "critical"): "it-oncall",
+    ("WawpErrorBudgetBurn", "warning"): "ops-chat",
+    ("WawpWebhookFeedRejected", "critical"): "it-oncall",
+    ("WawpWebhookForged", "warning"): "security",
+    ("WawpWebhookFeedSilent", "warning"): "ops-chat",
+    ("WawpWebhookMissed", "warning"): "ops-chat",
+    ("WawpExporterDown", "critical"): "it-oncall",
+    ("WawpExporterRestarting", "warning"): "ops-chat",
+    ("WawpLogAppendErrors", "critical"): "it-oncall",
+    ("WawpLogDiskFilling", "warning"): "ops-chat",
+    ("WawpLogDiskFilling", "critical"): "it-oncall",
+    ("WawpSessionLimitReached", "warning"): "ops-chat",
+    ("WawpClockSkew", "warning"): "ops-chat",
+    ("WawpConfigReloadFailed", "warning"): "ops-chat",
+    ("WawpUnknownStatus", "warning"): "ops-chat",
+    ("WawpGatewayApiDown", "warning"): "ops-chat",
+    ("WawpWatchdog", "none"): "dead-mans-switch",
+}
+FIRED = [
+    {"alertname": entry["alertname"], **alert["exp_labels"]} for entry in texts().values() for alert in entry["alerts"]
+]
+
+
+def config() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
+    return found
+
+
+def test_every_alert_has_a_receiver_and_a_text() -> None:
+    """texts.yml holds the labels that promtool saw each rule produce, so none is tested with labels it never has."""
+    ruled = {(r.name, r.body["labels"]["severity"]) for r in ALERT_RULES}
+
+    assert ruled == set(RECEIVERS)
+    assert ruled == {(f["alertname"], f["severity"]) for f in FIRED}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("labels", FIRED, ids=lambda f: f"{f['alertname']}-{f['severity']}")
+def test_each_alert_reaches_its_receiver(labels: dict[str, str], release: str) -> None:
+    """Routed by amtool with all labels that the rule really produces."""
+    words = [f"{k}={v}" for k, v in labels.items()]
+    done = run(find(release).amtool, "config", "routes", "test", f"--config.file={CONFIG}", *words)
+
+    assert done.stdout.split() == [RECEIVERS[labels["alertname"], labels["severity"]]]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_shipped_file_is_accepted(release: str) -> None:
+    """Placeholders and all, by each Alertmanager."""
+    done = run(find(release).amtool, "check-config", str(CONFIG))
+
+    assert done.returncode == 0, done.stderr
+    assert "1 templates" in done.stdout
+
+
+def routes(route: dict[str, Any]) -> list[dict[str, Any]]:
+    return [route, *[deeper for child in route.get("routes", []) for deeper in routes(child)]]
+
+
+def test_no_group_holds_session() -> None:
+    """Thirty single alerts are one message."""
+    assert [r for r in routes(config()["route"]) if "session" in r.get("group_by", [])] == []
+
+
+def test_mass_alerts_wait_less_than_the_alerts_they_mute() -> None:
+    """A mute works only if its source arrives before the target's group_wait ends."""
+    top = config()["route"]
+    mass = next(r for r in top["routes"] if r["matchers"] == ["category = mass"])
+    single = [r for r in routes(top) if r is not mass and "session" in str(r.get("matchers"))]
+
+    assert mass["group_wait"] == "10s"
+    assert top["group_wait"] == "30s"
+    assert all("group_wait" not in r for r in single if r["receiver"] == "it-oncall")
+
+
+def test_no_repeat_is_longer_than_alertmanager_remembers() -> None:
+    """A repeat_interval beyond --data.retention (120h) is cut to it."""
+    assert max(int(r["repeat_interval"].rstrip("hms")) for r in routes(config()["route"]) if r["repeat_interval"][-1] == "h") <= 120
+
+
+def named(matchers: list[str]) -> set[str]:
+    """The alerts that inhibition matchers name, by name or by category."""
+    found: set[str] = set()
+    for matcher in matchers:
+        label, wanted = (part.strip(' "=~') for part in matcher.split("=", 1))
+        options = wanted.strip().lstrip("~").strip(' "').split("|")
+        found |= {r.name for r in ALERT_RULES if label == "alertname" and r.name in options}
+        found |= {r.name for r in ALERT_RULES if label == "category" and r.body["labels"]["category"] in options}
+    return found
+
+
+def severity(name: str) -> set[int]:
+    return {SEVERITIES.index(r.body["labels"]["severity"]) for r in ALERT_RULES if r.name == name}
+
+
+def test_a_lower_severity_never_mutes_a_higher() -> None:
+    """Except the general WawpSessionNotWorking, all mutes go from the worse to the milder."""
+    for rule in config()["inhibit_rules"]:
+        worst = max(max(severity(n)) for n in named(rule["target_matchers"]))
+        assert min(min(severity(n)) for n in named(rule["source_matchers"])) >= worst
+
+
+def test_the_first_level_is_never_muted() -> None:
+    """Notified, then muted, then over: Alertmanager never sends that "resolved"."""
+    muted = set().union(*(named(r["target_matchers"]) for r in config()["inhibit_rules"]))
+
+    assert "WawpSessionQrWaiting" not in muted
+    assert not muted & {"WawpMassDisconnect", "WawpMassReauth", "WawpSessionRestricted", "WawpSessionSilent"}
+
+
+def test_what_mutes_by_engine_carries_an_engine() -> None:
+    """`equal` takes missing for equal to missing: an alert without the label would be muted by any other without it."""
+    for rule in config()["inhibit_rules"]:
+        names = named(rule["source_matchers"]) | named(rule["target_matchers"])
+        for label in rule.get("equal", []):
+            assert all(label in f for f in FIRED if f["alertname"] in names)
+
+
+MESSAGE = {
+    "status": "firing",
+    "groupLabels": {"alertname": "WawpSessionFailed", "source": "default"},
+    "commonLabels": {"severity": "warning"},
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {"severity": "warning"},
+            "annotations": {"summary": "sales-uk has failed", "description": "Long.", "runbook_url": "R", "dashboard_url": "/d/x"},
+            "startsAt": "2026-11-23T04:00:00Z",
+            "endsAt": "2026-11-23T05:30:00Z",
+        }
+    ],
+}
+
+
+def rendered(release: str, name: str, tmp_path: Any, message: dict[str, Any]) -> str:
+    data = tmp_path / "message.json"
+    data.write_text(json.dumps(message))
+    done = run(
+        find(release).amtool, "template", "render", f"--template.glob={ALERTS}/templates/*.tmpl",
+        f'--template.text={{{{ template "{name}" . }}}}', f"--template.data={data}",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_message_says_what_how_bad_since_when_what_to_do_and_where(release: str, tmp_path: Any) -> None:
+    """Five lines, the first of which is all that a locked phone shows."""
+    assert rendered(release, "wawp.title", tmp_path, MESSAGE) == "WARNING: sales-uk has failed"
+    assert rendered(release, "wawp.text", tmp_path, MESSAGE).splitlines() == [
+        "sales-uk has failed",
+        "warning since 23 Nov 04:00 UTC",
+        "Long.",
+        "What to do: R",
+        "Look: https://grafana.placeholder.invalid/d/x",
+    ]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_resolved_message_says_that_and_when_it_was_over(release: str, tmp_path: Any) -> None:
+    """Nothing to do, so no runbook."""
+    over = {**MESSAGE, "status": "resolved", "alerts": [{**MESSAGE["alerts"][0], "status": "resolved"}]}
+
+    assert rendered(release, "wawp.title", tmp_path, over) == "OK: sales-uk has failed"
+    assert rendered(release, "wawp.text", tmp_path, over).splitlines() == [
+        "sales-uk has failed",
+        "over since 23 Nov 05:30 UTC, began 23 Nov 04:00 UTC",
+    ]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_message_of_many_shows_ten_and_counts_the_rest(release: str, tmp_path: Any) -> None:
+    """A phone shows no thirty alerts."""
+    text = rendered(release, "wawp.text", tmp_path, {**MESSAGE, "alerts": MESSAGE["alerts"] * 12})
+    title = rendered(release, "wawp.title", tmp_path, {**MESSAGE, "alerts": MESSAGE["alerts"] * 12})
+
+    assert title == "WARNING: WawpSessionFailed ×12 on default"
+    assert text.count("What to do") == 10
+    assert text.endswith("… firing in all: 12")

@@ -1,0 +1,703 @@
+"""Every answer of `POST /webhook`, from a running exporter over real connections."""
+
+import base64
+import gzip
+import http.client
+import itertools
+import json
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+
+from tests import parts
+
+OLD_KEY, NEW_KEY = "an older key", "a newer key"
+TOKENS = "t0ken-one", "t0ken/two+=&%"
+LIMIT = 256 * 1024
+REASONS = {
+    "bad_signature",
+    "missing_signature",
+    "bad_token",
+    "malformed",
+    "too_large",
+    "invalid_event",
+    "log_unavailable",
+}
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
+    """One exporter with a source for each way to prove who sends."""
+    folder = tmp_path_factory.mktemp("webhook")
+    (folder / "keys").write_text(f"{OLD_KEY}\n\n{NEW_KEY}\n")
+    (folder / "tokens").write_text("\n".join(TOKENS))
+    (folder / "vector").write_text("my-secret-key\n")
+    sources = {
+        "default": {},
+        "signed": {"hmac_keys_file": "keys"},
+        "short": {"hmac_keys_file": "keys", "hmac_algorithm": "sha256", "hmac_header": "X-Hub-Signature-256"},
+        "token": {"token_file": "tokens"},
+        "either": {"hmac_keys_file": "keys", "token_file": "tokens"},
+        "open": {"allow_unsigned": True},
+        "vector": {"hmac_keys_file": "vector"},
+    }
+    with parts.Exporter({"sources": sources, "metrics": {"session_histograms": False}}, folder) as exporter:
+        yield exporter
+
+
+def new_session() -> str:
+    """A name that no other test uses."""
+    return f"session-{next(numbers)}"
+
+
+def event(**overrides: Any) -> bytes:
+    """A webhook's body, of a new session and of now unless told otherwise."""
+    return parts.encode(parts.envelope(**{"session": new_session(), "timestamp": parts.now_ms()} | overrides))
+
+
+def lines_of(text: str, name: str) -> str:
+    """The lines of one metric: reading thousands of others each time would be most of a test's time."""
+    return "\n".join(line for line in text.split("\n") if line.startswith((name, "# EOF"))) + "\n"
+
+
+def samples(exporter: parts.Exporter, name: str) -> list[tuple[dict[str, str], float]]:
+    """All samples of a name."""
+    families = parser.text_string_to_metric_families(lines_of(exporter.metrics(), name))
+    return [(s.labels, s.value) for family in families for s in family.samples if s.name == name]
+
+
+def value(exporter: parts.Exporter, name: str, **labels: str) -> float | None:
+    """The sample of a name with these labels among others."""
+    found = [v for own, v in samples(exporter, name) if labels.items() <= own.items()]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def rejections(exporter: parts.Exporter, source: str) -> dict[str, float]:
+    """The rejected webhooks of a source by reason."""
+    name = "wawp_exporter_webhooks_rejected_total"
+    return {own["reason"]: v for own, v in samples(exporter, name) if own["source"] == source}
+
+
+def refused(answer: httpx.Response, status: int) -> str:
+    """The message of an error in the one shape of errors."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["error"]
+    return answer.json()["error"]
+
+
+def counts_one(exporter: parts.Exporter, source: str, reason: str, call: Callable[[], object]) -> None:
+    """`call` is one rejection for that reason, and no other counter of the source moves."""
+    before = rejections(exporter, source)
+    rejected = value(exporter, "wawp_exporter_webhooks_total", source=source, outcome="rejected") or 0
+
+    call()
+
+    assert rejections(exporter, source) == before | {reason: before[reason] + 1}
+    assert value(exporter, "wawp_exporter_webhooks_total", source=source, outcome="rejected") == rejected + 1
+
+
+# 200
+
+
+def test_a_first_status_is_a_transition(running: parts.Exporter) -> None:
+    """The answer is exactly one outcome, as JSON."""
+    answer = running.post(event())
+
+    assert (answer.status_code, answer.json()) == (200, {"outcome": "transition"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_the_five_outcomes(running: parts.Exporter) -> None:
+    """Another status, the same again, the very same event, an older one, another kind of event."""
+    now, name = parts.now_ms() - 5000, new_session()
+    bodies = [
+        event(session=name, status="STARTING", timestamp=now),
+        event(session=name, status="STARTING", timestamp=now + 1000),
+        event(session=name, status="STARTING", timestamp=now + 1000),
+        event(session=name, status="FAILED", timestamp=now - 1000),
+        parts.encode({"event": "message", "session": name, "payload": {"body": "hello"}}),
+        event(session=name, status="WORKING", timestamp=now + 2000),
+    ]
+    answers = [running.post(body, source="open").json()["outcome"] for body in bodies]
+
+    assert answers == ["transition", "repeat", "duplicate", "late", "ignored", "transition"]
+    counted = samples(running, "wawp_exporter_webhooks_total")
+    assert {o["outcome"]: v for o, v in counted if o["source"] == "open"} == {
+        "transition": 2,
+        "repeat": 1,
+        "duplicate": 1,
+        "late": 1,
+        "ignored": 1,
+        "rejected": 0,
+    }
+
+
+def test_a_repeat_does_not_move_since(running: parts.Exporter) -> None:
+    """A new QR image is no new status."""
+    now, name = parts.now_ms() - 5000, new_session()
+    for offset in (0, 1500, 3000):
+        running.post(event(session=name, status="SCAN_QR_CODE", timestamp=now + offset))
+
+    since = value(running, "wawp_session_status_since_timestamp_seconds", session=name)
+    assert since == pytest.approx(now / 1000, abs=0.0005)
+
+
+def test_a_second_delivery_under_another_request_id_is_a_duplicate(running: parts.Exporter) -> None:
+    """WAHA sends two copies when one URL is configured twice."""
+    body = event()
+    outcomes = [running.post(body, {"X-Webhook-Request-Id": f"5uemwsms5c{n}"}).json()["outcome"] for n in range(2)]
+
+    assert outcomes == ["transition", "duplicate"]
+
+
+def test_webhook_is_short_for_the_source_default(running: parts.Exporter) -> None:
+    """`/webhook` and `/webhook/default` are one path."""
+    body = event()
+
+    assert running.post(body).json() == {"outcome": "transition"}
+    assert running.post(body, source="default").json() == {"outcome": "duplicate"}
+
+
+def test_an_event_of_another_kind_is_a_sign_of_life(running: parts.Exporter) -> None:
+    """It moves the last event of a known session and creates nothing for an unknown one."""
+    known, unknown, then = new_session(), new_session(), parts.now_ms() - 60_000
+    running.post(event(session=known, timestamp=then))
+    before = value(running, "wawp_session_last_event_timestamp_seconds", session=known)
+    for name in (known, unknown):
+        answer = running.post({"event": "message", "session": name, "payload": {}})
+        assert answer.json() == {"outcome": "ignored"}
+
+    after = value(running, "wawp_session_last_event_timestamp_seconds", session=known)
+    assert before is not None
+    assert after is not None
+    assert after > before
+    assert value(running, "wawp_session_info", session=unknown) is None
+    assert value(running, "wawp_session_status_since_timestamp_seconds", session=known) == then / 1000
+
+
+def test_the_flat_envelope_of_wawp_v1_is_read(running: parts.Exporter) -> None:
+    """Its time is in seconds."""
+    seconds = parts.now_ms() // 1000
+    body = {"instance_id": new_session(), "status": "SCAN_QR_CODE", "qr": "2@abc", "ts": seconds}
+
+    assert running.post(body).json() == {"outcome": "transition"}
+    since = value(running, "wawp_session_status_since_timestamp_seconds", session=body["instance_id"])
+    assert since == seconds
+
+
+def test_a_status_that_nobody_knows_is_unknown_and_counted(running: parts.Exporter) -> None:
+    """A new gateway version must not lose events."""
+    name, before = new_session(), value(running, "wawp_exporter_unknown_statuses_total", source="default") or 0
+
+    assert running.post(event(session=name, status="HIBERNATING")).json() == {"outcome": "transition"}
+    assert value(running, "wawp_session_status", session=name, status="UNKNOWN") == 1
+    assert value(running, "wawp_exporter_unknown_statuses_total", source="default") == before + 1
+
+
+def test_a_clock_that_runs_ahead_is_not_believed(running: parts.Exporter) -> None:
+    """An hour ahead counts as now, and what comes after it is not late."""
+    name, now = new_session(), parts.now_ms()
+    first = running.post(event(session=name, status="STARTING", timestamp=now + 3_600_000)).json()
+    again = running.post(event(session=name, status="STARTING", timestamp=now + 3_600_000)).json()
+    second = running.post(event(session=name, status="WORKING", timestamp=parts.now_ms() + 100)).json()
+
+    assert [a["outcome"] for a in (first, again, second)] == ["transition", "duplicate", "transition"]
+    assert (value(running, "wawp_exporter_clock_skew_events_total", source="default") or 0) >= 1
+
+
+# 400, 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"   ",
+        b"STARTING",
+        b'{"event": "session.status"',
+        b"[]",
+        b'"text"',
+        b"null",
+        b"12",
+        b"\xff\xfe\x00",
+        b'{"session": "\xff"}',
+        b"[" * 100_000,
+        b'{"a":' * 40_000,
+        b"event=session.status&session=x",
+    ],
+    ids=lambda body: repr(body[:16]),
+)
+def test_what_is_not_a_json_object_is_answered_400(running: parts.Exporter, body: bytes) -> None:
+    """And counted as malformed."""
+    counts_one(running, "default", "malformed", lambda: refused(running.post(body), 400))
+
+
+INVALID = [
+    ("session", {"session": parts.OMIT}),
+    ("session", {"session": ""}),
+    ("session", {"session": None}),
+    ("session", {"session": 12}),
+    ("session", {"session": ["a"]}),
+    ("session", {"session": "x" * 257}),
+    ("session", {"session": "é" * 128 + "x"}),
+    ("session", {"session": "nul\0nul"}),
+    ("payload", {"payload": parts.OMIT}),
+    ("payload", {"payload": None}),
+    ("payload", {"payload": "WORKING"}),
+    ("payload.status", {"payload": {}}),
+    ("payload.status", {"payload": {"status": None}}),
+    ("payload.status", {"payload": {"status": 3}}),
+    ("payload.status", {"payload": {"status": ""}}),
+    ("payload.status", {"payload": {"status": "S" * 257}}),
+]
+
+
+@pytest.mark.parametrize(("field", "change"), INVALID)
+def test_a_status_event_without_what_it_needs_is_answered_422(
+    running: parts.Exporter, field: str, change: Mapping[str, Any]
+) -> None:
+    """The error begins with the path of the field, and does not repeat the value."""
+    body = {"event": "session.status", "session": "s", "payload": {"status": "WORKING"}, **change}
+    body = {key: item for key, item in body.items() if item is not parts.OMIT}
+
+    def call() -> None:
+        message = refused(running.post(body), 422)
+        assert message.startswith(f"{field}: ")
+        assert "xxxx" not in message
+
+    counts_one(running, "default", "invalid_event", call)
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("event", b"{}"),
+        ("event", b'{"event": 7}'),
+        ("instance_id", b'{"status": "WORKING"}'),
+        ("instance_id", b'{"instance_id": "", "status": "WORKING"}'),
+        ("status", b'{"instance_id": "a1"}'),
+    ],
+)
+def test_a_flat_event_without_what_it_needs_is_answered_422(running: parts.Exporter, field: str, body: bytes) -> None:
+    """Also for an object that is no event at all."""
+    assert refused(running.post(body), 422).startswith(f"{field}: ")
+
+
+def test_half_a_character_in_a_name_is_refused_not_a_crash(running: parts.Exporter) -> None:
+    """JSON can spell a lone surrogate, which no label can hold."""
+    body = b'{"event":"session.status","session":"\\ud800","payload":{"status":"WORKING"}}'
+
+    assert running.post(body).status_code in {400, 422}
+    assert running.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"timestamp": "yesterday"},
+        {"timestamp": -1},
+        {"timestamp": 1e300},
+        {"timestamp": None},
+        {"timestamp": 10**30},
+        {"id": ["x"]},
+        {"id": "\0"},
+        {"engine": {"engine": "GOWS"}},
+        {"environment": "none"},
+        {"me": "12345"},
+        {"payload": {"statuses": "none"}},
+        {"payload": {"statuses": [None, 3, {"status": 4}, {"timestamp": "x"}, []]}},
+        {"payload": {"data": [1]}},
+        {"payload": {"data": {"reachoutTimelock": 7, "messageCapping": []}}},
+        {"payload": {"data": {"reachoutTimelock": {"isActive": "yes", "timeEnforcementEnds": "soon"}}}},
+        {"metadata": {"owner": {"deep": [1, 2]}}},
+    ],
+    ids=repr,
+)
+def test_odd_companions_of_a_good_status_do_not_cost_the_event(
+    running: parts.Exporter, extra: Mapping[str, Any]
+) -> None:
+    """Session and status are usable, so the event counts."""
+    answer = running.post(event(**extra))
+
+    assert (answer.status_code, answer.json()) == (200, {"outcome": "transition"})
+    assert running.get("/metrics").status_code == 200
+
+
+HOSTILE = [
+    'quo"te',
+    "back\\slash",
+    "new\nline",
+    "carriage\rreturn",
+    "trailing\\",
+    "{}, =",
+    "a b",
+    "😀" * 64,
+    "x" * 256,
+    "</script><b>&amp;",
+    "../../etc/passwd",
+    "'; DROP TABLE event; --",
+    "%s{0}${x}",
+    "tab\tand\x01control",
+    "\u202emirrored\u2028line",
+    "\x85next",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_session_name_is_exported_as_it_is(running: parts.Exporter, name: str) -> None:
+    """Both formats read back exactly the name that was sent."""
+    assert running.post(event(session=name)).json() == {"outcome": "transition"}
+
+    text = running.get("/metrics", {"Accept": "text/plain"}).content.decode()
+    modern = running.get("/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"}).content.decode()
+    for families in (
+        parser.text_string_to_metric_families(lines_of(text, "wawp_session_info")),
+        openmetrics_parser.text_string_to_metric_families(lines_of(modern, "wawp_session_info").strip() + "\n"),
+    ):
+        assert name in {sample.labels["session"] for family in families for sample in family.samples}
+
+
+# 401
+
+
+def test_the_published_vector_of_waha_is_accepted(running: parts.Exporter) -> None:
+    """Key, body and signature as WAHA's documentation has them."""
+    body = b'{"event":"message","session":"default","engine":"WEBJS"}'
+    signature = (
+        "208f8a55dde9e05519e898b10b89bf0d0b3b0fdf11fdbf09b6b90476301b98d8"
+        "097c462b2b17a6ce93b6b47a136cf2e78a33a63f6752c2c1631777076153fa89"
+    )
+    answer = running.post(body, {"X-Webhook-Hmac": signature}, "vector")
+
+    assert (answer.status_code, answer.json()) == (200, {"outcome": "ignored"})
+
+
+@pytest.mark.parametrize("key", [OLD_KEY, NEW_KEY])
+@pytest.mark.parametrize("form", [str, str.upper, "sha512={}".format])
+def test_any_key_of_the_file_is_accepted(running: parts.Exporter, key: str, form: Callable[[str], str]) -> None:
+    """During a rotation both sign; hex of either case, with or without the algorithm before it."""
+    body = event()
+    answer = running.post(body, {"X-Webhook-Hmac": form(parts.sign(body, key))}, "signed")
+
+    assert answer.json() == {"outcome": "transition"}
+
+
+def test_sha256_and_another_header_are_a_matter_of_configuration(running: parts.Exporter) -> None:
+    """As other gateways sign."""
+    body = event()
+    good = running.post(body, {"X-Hub-Signature-256": f"sha256={parts.sign(body, NEW_KEY, 'sha256')}"}, "short")
+    longer = running.post(body, {"X-Hub-Signature-256": parts.sign(body, NEW_KEY)}, "short")
+    elsewhere = running.post(body, source="short", key=NEW_KEY, algorithm="sha256")
+
+    assert good.json() == {"outcome": "transition"}
+    refused(longer, 401)
+    refused(elsewhere, 401)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["", "0" * 128, "zz", "=" * 64, "é" * 10, "a" * 10_000, "sha512=", "null"],
+    ids=lambda text: text[:12] or "empty",
+)
+def test_a_wrong_signature_is_answered_401(running: parts.Exporter, signature: str) -> None:
+    """Whatever stands in the header, it is a refusal and counted as a bad signature."""
+    headers = [("X-Webhook-Hmac", signature.encode())]
+
+    def call() -> None:
+        url = f"{running.url}/webhook/signed"
+        refused(running.client.post(url, content=event(), headers=headers), 401)
+
+    counts_one(running, "signed", "bad_signature", call)
+
+
+def test_a_changed_body_is_answered_401(running: parts.Exporter) -> None:
+    """One byte is enough."""
+    body = event(status="WORKING")
+    signature = parts.sign(body, NEW_KEY)
+    answer = running.post(body.replace(b"WORKING", b"FAILED!"), {"X-Webhook-Hmac": signature}, "signed")
+
+    refused(answer, 401)
+
+
+def test_a_missing_signature_is_answered_401(running: parts.Exporter) -> None:
+    """A loopback caller is no exception where a key is configured."""
+    counts_one(running, "signed", "missing_signature", lambda: refused(running.post(event(), source="signed"), 401))
+
+
+def test_the_body_of_a_bad_signature_is_not_looked_at(running: parts.Exporter) -> None:
+    """Rubbish with a wrong signature is a bad signature, not malformed: only signed bytes are parsed."""
+    counts_one(
+        running,
+        "signed",
+        "bad_signature",
+        lambda: refused(running.post(b"[" * 50_000, source="signed", key="wrong"), 401),
+    )
+    counts_one(
+        running,
+        "signed",
+        "malformed",
+        lambda: refused(running.post(b"rubbish", source="signed", key=NEW_KEY), 400),
+    )
+
+
+def basic(user: str, password: str) -> str:
+    """An Authorization header as browsers and gateways' URLs make it."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize(
+    "carry",
+    [
+        lambda token: {"headers": {"Authorization": f"Bearer {token}"}},
+        lambda token: {"headers": {"Authorization": f"bearer {token}"}},
+        lambda token: {"headers": {"Authorization": basic("waha", token)}},
+        lambda token: {"params": {"token": token}},
+        lambda token: {"params": {"secret": token}},
+    ],
+    ids=["bearer", "lower-case", "basic", "token", "secret"],
+)
+def test_a_shared_token_is_accepted_wherever_it_may_stand(
+    running: parts.Exporter, carry: Callable[[str], dict[str, Any]], token: str
+) -> None:
+    """Wawp can put it into the URL only."""
+    answer = running.client.post(f"{running.url}/webhook/token", content=event(), **carry(token))
+
+    assert (answer.status_code, answer.text) == (200, '{"outcome":"transition"}')
+
+
+@pytest.mark.parametrize(
+    "carry",
+    [
+        {},
+        {"headers": {"Authorization": "Bearer wrong"}},
+        {"headers": {"Authorization": "Bearer"}},
+        {"headers": {"Authorization": "Basic !!!"}},
+        {"headers": {"Authorization": basic(TOKENS[0], "wrong")}},
+        {"headers": {"Authorization": TOKENS[0]}},
+        {"params": {"token": ""}},
+        {"params": {"token": TOKENS[0][:-1]}},
+        {"params": {"secret": TOKENS[0] + "x"}},
+        {"params": {"password": TOKENS[0]}},
+        {"headers": {"X-Webhook-Hmac": TOKENS[0]}},
+    ],
+    ids=repr,
+)
+def test_a_wrong_or_missing_token_is_answered_401(running: parts.Exporter, carry: dict[str, Any]) -> None:
+    """And counted as a bad token; the message does not repeat it."""
+
+    def call() -> None:
+        answer = running.client.post(f"{running.url}/webhook/token", content=event(), **carry)
+        assert TOKENS[0][:-1] not in refused(answer, 401)
+
+    counts_one(running, "token", "bad_token", call)
+
+
+def test_a_source_with_both_takes_either(running: parts.Exporter) -> None:
+    """A signature that is there must match, even beside a good token."""
+    token = {"Authorization": f"Bearer {TOKENS[0]}"}
+
+    assert running.post(event(), source="either", key=OLD_KEY).status_code == 200
+    assert running.post(event(), token, "either").status_code == 200
+    assert running.post(event(), token, "either", key="wrong").status_code == 401
+    assert running.post(event(), source="either").status_code == 401
+
+
+def test_rejections_are_counted_under_every_reason_from_the_start(running: parts.Exporter) -> None:
+    """`rate()` needs a zero to start from."""
+    assert set(rejections(running, "vector")) == REASONS
+    assert set(rejections(running, "vector").values()) == {0}
+
+
+# 401 by the rules of loopback
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "localhost"),
+        ("Forwarded", "for=127.0.0.1"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("Via", "1.1 proxy"),
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Origin", "http://localhost.evil.example"),
+        ("Host", "wawp.example.com"),
+        ("Host", "127.0.0.1.evil.example:10011"),
+        ("Host", "localhost.evil.example"),
+        ("Host", "192.0.2.7:10011"),
+        ("Host", "0x7f000001x"),
+        ("Host", "evil.example:127.0.0.1"),
+        ("Host", ""),
+    ],
+    ids=": ".join,
+)
+def test_an_unsigned_webhook_is_refused_unless_it_is_certainly_local(
+    running: parts.Exporter, header: tuple[str, str]
+) -> None:
+    """A proxy makes everybody look like loopback, and a web page can make a browser post to loopback."""
+    counts_one(
+        running,
+        "default",
+        "missing_signature",
+        lambda: refused(running.post(event(), dict([header])), 401),
+    )
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:10011", "127.0.0.1", "127.9.9.9:80", "[::1]:10011", "[::1]"])
+def test_an_unsigned_webhook_is_taken_under_any_loopback_host(running: parts.Exporter, host: str) -> None:
+    """With or without a port."""
+    assert running.post(event(), {"Host": host}).status_code == 200
+
+
+def test_an_http_1_0_request_without_a_host_is_not_certainly_local(running: parts.Exporter) -> None:
+    """Old proxies speak it."""
+    body = event()
+    head = f"POST /webhook HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    assert raw(running, head + body).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_proxied_webhook_is_taken_where_the_operator_allows_unsigned_ones(running: parts.Exporter) -> None:
+    """`allow_unsigned: true` is meant."""
+    answer = running.post(event(), {"X-Forwarded-For": "203.0.113.9", "Host": "wawp.example.com"}, "open")
+
+    assert answer.status_code == 200
+
+
+# 404, 405, 413, 415
+
+
+@pytest.mark.parametrize(
+    "path", ["/webhook/nobody", "/webhook/", "/webhook/default/", "/webhook/signed/x", "/webhooks"]
+)
+def test_an_unknown_source_is_answered_404(running: parts.Exporter, path: str) -> None:
+    """The answer does not say which sources there are."""
+    message = refused(running.client.post(running.url + path, content=event()), 404)
+
+    assert "signed" not in message
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/webhook", "/webhook/signed"])
+def test_another_method_is_answered_405(running: parts.Exporter, method: str, path: str) -> None:
+    """With the method that would do."""
+    answer = running.client.request(method, running.url + path)
+
+    refused(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+def test_head_is_answered_405_without_a_body(running: parts.Exporter) -> None:
+    """A health check with HEAD must not break the connection."""
+    assert running.client.head(f"{running.url}/webhook").status_code == 405
+    assert running.get("/-/healthy").status_code == 200
+
+
+def padded(size: int) -> bytes:
+    """An event of exactly `size` bytes."""
+    body = event(metadata={"note": ""})
+    return body.replace(b'"note":""', b'"note":"%s"' % (b"n" * (size - len(body))))
+
+
+def test_a_body_of_exactly_the_limit_is_taken(running: parts.Exporter) -> None:
+    """256 KiB are allowed."""
+    body = padded(LIMIT)
+
+    assert len(body) == LIMIT
+    assert running.post(body).json() == {"outcome": "transition"}
+
+
+def raw(exporter: parts.Exporter, data: bytes) -> bytes:
+    """Sends bytes on a connection of their own, and reads until the server closes it or is silent."""
+    with closing(socket.create_connection(("127.0.0.1", exporter.port), timeout=5)) as connection:
+        connection.sendall(data)
+        answer = b""
+        while b"\r\n\r\n" not in answer or not complete(answer):
+            piece = connection.recv(65536)
+            if not piece:
+                break
+            answer += piece
+        return answer
+
+
+def complete(answer: bytes) -> bool:
+    """Whether the answer has as many bytes as it says."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+    return len(body) >= int(length or 0)
+
+
+def test_a_longer_body_is_answered_413_before_it_is_sent(running: parts.Exporter) -> None:
+    """The announced length is enough."""
+    head = f"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: {LIMIT + 1}\r\n\r\n".encode()
+
+    def call() -> None:
+        answer = raw(running, head)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+
+    counts_one(running, "default", "too_large", call)
+
+
+def test_a_longer_body_in_chunks_is_answered_413(running: parts.Exporter) -> None:
+    """Without an announced length the limit holds as well."""
+    head = b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
+
+    counts_one(
+        running,
+        "default",
+        "too_large",
+        lambda: raw(running, head + chunk * 17).startswith(b"HTTP/1.1 413 ") or pytest.fail("expected 413"),
+    )
+
+
+def test_a_body_in_chunks_is_as_good_as_another(running: parts.Exporter) -> None:
+    """Some proxies re-send in chunks; the signature is over the bytes, not over their packaging."""
+    body = event()
+    pieces = iter([body[:7], body[7:100], body[100:]])
+    headers = {"X-Webhook-Hmac": parts.sign(body, NEW_KEY)}
+    answer = running.client.post(f"{running.url}/webhook/signed", content=pieces, headers=headers)
+
+    assert answer.json() == {"outcome": "transition"}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, identity"])
+def test_a_compressed_body_is_answered_415(running: parts.Exporter, encoding: str) -> None:
+    """A small bomb is as good as a large one, so none is unpacked."""
+    answer = running.post(gzip.compress(event()), {"Content-Encoding": encoding}, "open")
+
+    refused(answer, 415)
+
+
+def test_a_connection_goes_on_after_a_refusal(running: parts.Exporter) -> None:
+    """401 and 422 cost a sender nothing but the answer."""
+    with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=5)) as connection:
+        seen = []
+        for path, body in (("/webhook/signed", event()), ("/webhook", b"{}"), ("/webhook", event())):
+            connection.request("POST", path, body)
+            answer = connection.getresponse()
+            answer.read()
+            seen.append((answer.status, answer.will_close))
+
+    assert seen == [(401, False), (422, False), (200, False)]
+
+
+def test_a_query_string_is_no_part_of_the_path(running: parts.Exporter) -> None:
+    """Gateways append parameters of their own."""
+    answer = running.client.post(f"{running.url}/webhook/open?utm=x&token=unused", content=event())
+
+    assert answer.status_code == 200

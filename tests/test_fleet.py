@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wawp_exporter.events import LOGIN, Point, Restriction, Status
+from wawp_exporter.events import LOGIN, Point, Restriction, Status, StatusEvent
 from wawp_exporter.fleet import ORDINAL, Bucket, Fleet, Histogram, Key, Outcome, Rank, Rules, Slo, WaitOutcome
 from wawp_exporter.machine import fold
 
@@ -14,7 +14,6 @@ from tests.builders import (
     HOUR,
     KEY,
     MINUTE,
-    T0,
     apply,
     capping,
     clock,
@@ -385,16 +384,31 @@ def test_an_older_word_about_a_restriction_does_not_undo_a_newer() -> None:
     assert not only(fleet).restricted(Restriction.REACHOUT_TIMELOCK, ms(21))
 
 
-def test_a_silent_session_is_in_trouble() -> None:
-    """WORKING and unheard of for longer than its limit; any event ends that."""
-    fleet = live((W, 0), thresholds={"silent": "10m"})
+@pytest.mark.parametrize("story", [[(W, 0)], [(F, -HOUR), (W, 0)]], ids=["new", "recovered"])
+@pytest.mark.parametrize("heard", ["message", "repeat"])
+def test_a_silent_session_is_in_trouble(story: list[tuple[str, float]], heard: str) -> None:
+    """WORKING and unheard of for longer than its limit; any event ends that, and silence may begin again."""
+    fleet = live(*story, thresholds={"silent": "10m"})
     session = only(fleet)
 
-    assert (session.silent(ms(600)), session.silent(ms(600.001))) == (False, True)
-    fleet.advance(ms(601), clock(601))
-    assert session.rank is Rank.TROUBLED
-    fleet.touch(KEY, ms(602), clock(602))
     assert session.rank is Rank.WORKING
+    for at, rank in ((600, Rank.WORKING), (601, Rank.TROUBLED)):
+        fleet.advance(ms(at), clock(at))
+        assert session.rank is rank
+    if heard == "message":
+        fleet.touch(KEY, ms(700), clock(700))
+    else:
+        apply(fleet, event(W, 700))
+    assert session.rank is Rank.WORKING
+    fleet.advance(ms(1301), clock(1301))
+    assert session.rank is Rank.TROUBLED
+
+
+def test_silence_is_longer_than_its_limit() -> None:
+    """Exactly ten minutes are not silence yet."""
+    session = only(live((W, 0), thresholds={"silent": "10m"}))
+
+    assert (session.silent(ms(600)), session.silent(ms(600.001))) == (False, True)
 
 
 def test_silence_has_overrides() -> None:
@@ -782,7 +796,6 @@ def test_all_login_statuses_begin_a_login() -> None:
 def test_a_clock_set_right_does_not_make_later_events_late() -> None:
     """A point dated by its receipt is followed by those with true times."""
     fleet = make_fleet()
-    skewed = Point("STARTING", ms(0), 0, T0 + 3_600_000)
-    fleet.apply(event(S, 0).__class__(*KEY, (skewed,), ms(0), skewed=True), (True,), ms(0), clock(0))
+    apply(fleet, StatusEvent(*KEY, (Point(S, ms(0), 0, ms(HOUR)),), ms(0), skewed=True))
 
     assert apply(fleet, event(W, 5)) == (Outcome.TRANSITION, False)

@@ -211,11 +211,17 @@ class Face:
         self.access = Access(settings, self.listen)
         self._webhook = Webhook(settings, self.access, service.ingest, service.fleet, service.telemetry)
 
+    def webhook_at(self, path: bytes) -> Webhook | None:
+        """The intake, if it is what answers at `path` here."""
+        if self.webhooks and (path == b"/webhook" or path.startswith(b"/webhook/")):
+            return self._webhook
+        return None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application of the listener."""
-        path = scope["path"]
-        if self.webhooks and (path == "/webhook" or path.startswith("/webhook/")):
-            await self._webhook(scope, receive, send)
+        webhook = self.webhook_at(scope["path"].encode())
+        if webhook:
+            await webhook(scope, receive, send)
         elif self._others:
             await self._others(scope, receive, send)
         else:

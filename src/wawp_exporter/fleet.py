@@ -359,7 +359,9 @@ class Fleet:
         stay = transition.stay_ms / 1000
         bucket.stays[ORDINAL[before.status]].observe(stay)
         if self.rules.config.metrics.session_histograms:
-            session.stays.setdefault(before.status, Histogram(STATUS_BOUNDS)).observe(stay)
+            if before.status not in session.stays:
+                session.stays[before.status] = Histogram(STATUS_BOUNDS)
+            session.stays[before.status].observe(stay)
         started = START_OUTCOMES.get(after.status) if before.status is Status.STARTING else None
         if started:
             bucket.starts[started].observe(stay)

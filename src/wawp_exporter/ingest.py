@@ -122,8 +122,8 @@ class Ingest:
         self.healthy = True
         now, mono = unix_now(), time.monotonic()
         self._applied = appended.seq
+        self.telemetry.appends.inc(sum(map(sum, appended.fresh)))
         for (event, future), fresh in zip(batch, appended.fresh, strict=True):
-            self.telemetry.appends.inc(sum(fresh))
             outcome, late = self.fleet.apply(event, fresh, now, mono)
             self._count(event, outcome)
             if late:

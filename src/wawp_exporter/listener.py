@@ -8,47 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from wawp_exporter.config import Tls, split_listen
+from wawp_exporter.direct import Protocol
 from wawp_exporter.errors import ListenError
 
-HEADERS_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 75
 GRACE_S = 20
 BACKLOG = 2048
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a limit for senders that open a connection and never finish their headers."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Starts the clock."""
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(HEADERS_TIMEOUT_S, transport.close)
-
-    def on_message_begin(self) -> None:
-        """Starts the clock anew for a later request on the same connection."""
-        super().on_message_begin()
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HEADERS_TIMEOUT_S, self.transport.close)
-
-    def on_headers_complete(self) -> None:
-        """Stops it."""
-        self._stop_clock()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stops it."""
-        self._stop_clock()
-        super().connection_lost(exc)
-
-    def _stop_clock(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
 
 class Server(uvicorn.Server):
@@ -58,6 +25,15 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Captures none."""
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; once a second, requests that never become whole are ended."""
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.expire(now)
+        return await super().on_tick(counter)
 
 
 def bind(listen: str) -> socket.socket:

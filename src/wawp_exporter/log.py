@@ -95,7 +95,11 @@ INSERT_EVENTS = (
     .on_conflict_do_nothing()
     .returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status)
 )
-INSERT_SESSIONS = insert_rows(session, ("source", "name")).on_conflict_do_nothing()
+INSERT_SESSIONS = (
+    insert_rows(session, ("source", "name"))
+    .on_conflict_do_nothing()
+    .returning(session.c.id, session.c.source, session.c.name)
+)
 _upsert_state = insert_rows(state, ("session_id", "oldest", "memory"))
 UPSERT_STATE = _upsert_state.on_conflict_do_update(
     index_elements=["session_id"],
@@ -169,8 +173,10 @@ class Log:
         missing = {key for key in keys if key not in self._ids}
         found = {key: self._ids[key] for key in keys if key in self._ids}
         if missing:
-            self._writer.execute(INSERT_SESSIONS, {"rows": msgspec.json.encode(list(missing)).decode()})
-            for source, name in missing:
+            rows = msgspec.json.encode(list(missing)).decode()
+            for owner, source, name in self._writer.execute(INSERT_SESSIONS, {"rows": rows}):
+                found[source, name] = owner
+            for source, name in missing - found.keys():
                 where = sa.and_(session.c.source == source, session.c.name == name)
                 found[source, name] = self._writer.execute(sa.select(session.c.id).where(where)).scalar_one()
         return found

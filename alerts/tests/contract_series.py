@@ -1,0 +1,70 @@
+"""The series that rules may read, and their labels: the public contract, section 5."""
+
+SESSION = {"source", "session"}
+FLEET = {"source", "engine", "shard"}
+TARGET = {"job", "instance"}
+
+SERIES: dict[str, set[str]] = {
+    "wawp_session_info": SESSION | {"engine", "group", "owner", "tier"},
+    "wawp_session_status": SESSION | {"status"},
+    "wawp_session_status_since_timestamp_seconds": SESSION,
+    "wawp_session_auth_required_since_timestamp_seconds": SESSION,
+    "wawp_session_down_since_timestamp_seconds": SESSION,
+    "wawp_session_last_event_timestamp_seconds": SESSION,
+    "wawp_session_maintenance": SESSION,
+    "wawp_session_restricted": SESSION | {"restriction"},
+    "wawp_session_transitions_total": SESSION | {"to"},
+    "wawp_session_status_seconds_total": SESSION | {"status"},
+    "wawp_session_status_duration_seconds_bucket": SESSION | {"status", "le"},
+    "wawp_session_threshold_seconds": SESSION | {"kind"},
+    "wawp_session_recurring_disconnects": SESSION | {"weekday", "hour"},
+    "wawp_sessions": FLEET | {"status"},
+    "wawp_transitions_total": FLEET | {"from", "to"},
+    "wawp_status_seconds_total": FLEET | {"status"},
+    "wawp_slo_seconds_total": FLEET | {"result"},
+    "wawp_start_duration_seconds_bucket": FLEET | {"outcome", "le"},
+    "wawp_start_duration_seconds_count": FLEET | {"outcome"},
+    "wawp_qr_wait_duration_seconds_bucket": FLEET | {"outcome", "le"},
+    "wawp_recovery_duration_seconds_bucket": FLEET | {"le"},
+    "wawp_group_sessions": {"group", "shard"},
+    "wawp_group_eligible_sessions": {"group", "shard"},
+    "wawp_group_working_sessions": {"group", "shard"},
+    "wawp_threshold_default_seconds": {"source", "kind"},
+    "wawp_slo_objective_ratio": {"source"},
+    "wawp_sessions_dropped": {"shard"},
+    "wawp_exporter_webhooks_total": {"source", "outcome"},
+    "wawp_exporter_webhooks_rejected_total": {"source", "reason"},
+    "wawp_exporter_unknown_statuses_total": {"source"},
+    "wawp_exporter_clock_skew_events_total": {"source"},
+    "wawp_exporter_last_accepted_timestamp_seconds": {"source"},
+    "wawp_exporter_log_appends_total": set(),
+    "wawp_exporter_log_append_errors_total": set(),
+    "wawp_exporter_log_size_bytes": set(),
+    "wawp_exporter_log_free_bytes": set(),
+    "wawp_exporter_queue_depth": set(),
+    "wawp_exporter_reconcile_corrections_total": {"source"},
+    "wawp_exporter_reconcile_last_success_timestamp_seconds": {"source"},
+    "wawp_exporter_api_up": {"source"},
+    "wawp_exporter_restarts_total": {"source", "result"},
+    "wawp_exporter_config_last_reload_successful": set(),
+    "wawp_exporter_time_seconds": set(),
+    "up": set(),
+    "process_start_time_seconds": set(),
+}
+
+# What a label's matcher may name; a typo in a value silences a rule as surely as one in a name.
+VALUES: dict[str, set[str]] = {
+    "status": {
+        "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED", "UNKNOWN",
+        "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED",
+    },
+    "to": {"UNKNOWN"},
+    "kind": {"starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "feed_silence"},
+    "result": {"good", "bad", "excluded"},
+    "outcome": {"working", "qr", "failed", "stopped"},
+    "reason": {
+        "bad_signature", "missing_signature", "bad_token", "malformed", "too_large", "invalid_event", "log_unavailable",
+    },
+    "job": {"wawp-exporter"},
+    "shard": {""},
+}  # fmt: skip

@@ -1,0 +1,577 @@
+"""The event log, on a real SQLite file."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from wawp_exporter.errors import LogError
+from wawp_exporter.events import StatusEvent
+from wawp_exporter.fleet import Key, Memory
+from wawp_exporter.log import Log
+from wawp_exporter.machine import State
+
+from tests.builders import (
+    DAY,
+    HOUR,
+    KEY,
+    apply,
+    capping,
+    event,
+    live,
+    make_fleet,
+    ms,
+    only,
+    point,
+    state,
+    timelock,
+    told,
+)
+
+S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
+NONE = (False,)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the log is."""
+    return tmp_path / "data" / "wawp.db"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[Log]:
+    """An open, empty log."""
+    log = Log(path)
+    yield log
+    log.close()
+
+
+def story(*steps: tuple[str, float], key: Key = KEY) -> list[StatusEvent]:
+    """The events of a session that went through (status, seconds after T0)."""
+    return [event(status, at, key=key) for status, at in steps]
+
+
+def tale(log: Log, key: Key = KEY) -> list[tuple[str | None, str, float]]:
+    """The transitions view of a session: (from, to, seconds after T0)."""
+    return [(row.from_status, row.status, (row.at - ms(0)) / 1000) for row in log.transitions(*key)]
+
+
+def sql(path: Path, statement: str) -> list[tuple[object, ...]]:
+    """What another program would read in the file."""
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute(statement).fetchall()
+
+
+def memory(told: State, **more: object) -> Memory:
+    """A memory with this state."""
+    return Memory(told, str(more.get("engine", "GOWS")), int(str(more.get("last_event", told.at))))
+
+
+def restored(log: Log) -> dict[Key, Memory]:
+    """The memories that a start would begin with."""
+    return dict(log.restore(["default"]).memories)
+
+
+# -- append
+
+
+def test_an_appended_point_is_fresh(log: Log) -> None:
+    """Each point of each event has its own word, and `seq` counts the rows."""
+    appended = log.append([event(S, 0), event(W, 10, before=[point(S, 0), point(Q, 5)])])
+
+    assert appended.fresh == [(True,), (False, True, True)]
+    assert appended.seq == 3
+
+
+def test_what_was_appended_is_on_disk_when_append_returns(log: Log, path: Path) -> None:
+    """Another program reads it while the log is open."""
+    log.append([event("READY", 7, received=9, event_id="evt_1", engine="WPP", limits=[capping()])])
+
+    rows = sql(path, "SELECT status, at, tie, key_at, received_at, event_id, engine FROM event")
+
+    assert rows == [("READY", ms(7), 0, ms(7), ms(9), "evt_1", "WPP")]
+
+
+def test_each_commit_is_flushed(log: Log) -> None:
+    """200 means durable: WAL with synchronous FULL."""
+    with log._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_a_retry_in_a_later_batch_is_no_news(log: Log) -> None:
+    """Same session, time and status."""
+    log.append([event(W, 0)])
+
+    assert log.append([event(W, 0, received=2)]).fresh == [NONE]
+    assert len(tale(log)) == 1
+
+
+def test_a_double_delivery_within_a_batch_is_stored_once(log: Log) -> None:
+    """The first that brought it has it."""
+    assert log.append([event(W, 0), event(W, 0), event(W, 1)]).fresh == [(True,), NONE, (True,)]
+
+
+def test_a_point_given_twice_in_one_event_is_stored_once(log: Log) -> None:
+    """Gateways are not to be trusted with their own history."""
+    assert log.append([event(W, 0, before=[point(W, 0)])]).fresh == [(True, False)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [event(F, 0), event(W, 1), event(W, 0, key=("default", "other")), event(W, 0, key=("other", KEY[1]))],
+    ids=["status", "time", "session", "source"],
+)
+def test_anything_that_differs_in_the_key_is_news(log: Log, other: StatusEvent) -> None:
+    """Source, session, time as sent, and status."""
+    assert log.append([event(W, 0), other]).fresh == [(True,), (True,)]
+
+
+def test_two_statuses_of_one_millisecond_are_both_kept_in_order(log: Log) -> None:
+    """The order in `payload.statuses` stands in the log, whichever arrived first."""
+    log.append([event(S, 0, tie=1, before=[point(X, 0)]), event(X, 0)])
+
+    assert tale(log) == [(None, X, 0), (X, S, 0)]
+
+
+def test_an_empty_batch_is_nothing(log: Log) -> None:
+    """It does no harm."""
+    assert log.append([]).fresh == []
+
+
+def test_names_are_kept_as_they_are(log: Log) -> None:
+    """Quotes, emoji, JSON and SQL in a name are text."""
+    names = ["quo\"te'", "back\\slash", "new\nline", "😀" * 64, "'; DROP TABLE event; --", "%s", "[1]", "null", "1", "01", " a "]
+
+    log.append([event(W, 0, key=("default", name)) for name in names])
+
+    assert set(restored(log)) == {("default", name) for name in names}
+
+
+def test_statuses_that_look_like_numbers_stay_text(log: Log) -> None:
+    """A gateway may say anything; `1` and `01` and `1.0` are three."""
+    assert log.append([event(status, 0) for status in ("1", "01", "1.0", "true", "null")]).fresh == [(True,)] * 5
+    assert [row.status for row in log.transitions(*KEY)] == ["UNKNOWN"]
+
+
+# -- events without a time
+
+
+def timeless(at: float, key: str = "body:1", **more: bool) -> StatusEvent:
+    """An event without any gateway time, received at `at`."""
+    return event(W, at, timeless_key=key, **more)
+
+
+def test_without_a_time_the_key_tells_a_retry(log: Log) -> None:
+    """Though the receipt, and so the time, differs."""
+    assert log.append([timeless(0), timeless(0.002)]).fresh == [(True,), NONE]
+    assert log.append([timeless(2), timeless(2, "body:2")]).fresh == [NONE, (True,)]
+
+
+def test_a_key_is_kept_for_an_hour(log: Log) -> None:
+    """After that the same bytes are news."""
+    log.append([timeless(0)])
+
+    assert log.append([timeless(HOUR - 0.001)]).fresh == [NONE]
+    assert log.append([timeless(HOUR)]).fresh == [(True,)]
+
+
+def test_a_key_is_of_its_source(log: Log) -> None:
+    """Two gateways may give the same request id."""
+    other = event(W, 0, key=("other", "a"), timeless_key="body:1")
+
+    assert log.append([timeless(0), other]).fresh == [(True,), (True,)]
+
+
+def test_a_body_that_came_back_after_another_status_is_news(log: Log) -> None:
+    """Old gateways send the same bytes each time a status comes back."""
+    log.append([timeless(0)])
+
+    assert log.append([timeless(60, renews=True)]).fresh == [(True,)]
+
+
+def test_a_refused_batch_leaves_no_key(log: Log, path: Path) -> None:
+    """Else the retry of an event that was never stored would pass for a duplicate."""
+    log._writer.exec_driver_sql("PRAGMA busy_timeout = 10")
+    log._writer.rollback()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LogError):
+            log.append([timeless(0)])
+
+    assert log.append([timeless(1)]).fresh == [(True,)]
+
+
+# -- the view
+
+
+def test_the_view_tells_transitions_in_the_order_of_the_gateways_times(log: Log) -> None:
+    """Repeats are none, and what came late stands where it belongs."""
+    log.append(story((S, 0), (W, 30), (W, 40), (X, 60)))
+    log.append([event(Q, 10, received=61), event(S, 20, received=62)])
+
+    assert tale(log) == [(None, S, 0), (S, Q, 10), (Q, S, 20), (S, W, 30), (W, X, 60)]
+
+
+def test_the_view_tells_unknown_statuses_as_one(log: Log, path: Path) -> None:
+    """READY and PAUSED are UNKNOWN; what was observed is beside it."""
+    log.append(story((W, 0), ("READY", 10), ("PAUSED", 20), (W, 30)))
+
+    assert tale(log) == [(None, W, 0), (W, "UNKNOWN", 10), ("UNKNOWN", W, 30)]
+    assert sql(path, "SELECT observed FROM transitions WHERE at = " + str(ms(10))) == [("READY",)]
+
+
+def test_the_view_keeps_sessions_apart(log: Log) -> None:
+    """Each begins from nothing."""
+    log.append([*story((S, 0), (W, 10)), *story((F, 5), key=("default", "b"))])
+
+    assert tale(log, ("default", "b")) == [(None, F, 5)]
+
+
+# -- restore
+
+
+def test_an_empty_log_restores_nothing(log: Log) -> None:
+    """The first start."""
+    found = log.restore(["default"])
+
+    assert (found.memories, found.tombstones, found.seq) == ([], {}, 0)
+
+
+def test_saved_memories_come_back(log: Log) -> None:
+    """Without a look at the events when they cover them all."""
+    fleet = make_fleet()
+    for item in (event(S, 0), event(Q, 5), event(W, 10, limits=[timelock(until=600), capping()])):
+        seq = log.append([item]).seq
+        apply(fleet, item)
+    log.save(fleet.take_unsaved(), seq)
+
+    assert restored(log) == {KEY: only(fleet).memory}
+
+
+def test_what_was_not_saved_is_folded_from_the_events(log: Log) -> None:
+    """The last moments before a crash."""
+    seq = log.append(story((S, 0), (Q, 5))).seq
+    log.save([(KEY, memory(told((S, 0), (Q, 5))))], seq)
+    log.append([event(F, 165, received=166)])
+
+    assert restored(log)[KEY] == memory(told((S, 0), (Q, 5), (F, 165)), last_event=ms(166))
+
+
+def test_a_log_that_was_never_saved_is_folded_whole(log: Log) -> None:
+    """Late ones in their place."""
+    log.append(story((S, 0), (W, 10), (X, 60), (F, 50), (Q, 5)))
+
+    assert restored(log)[KEY].state == told((S, 0), (Q, 5), (W, 10), (F, 50), (X, 60))
+
+
+def test_a_saved_state_does_not_hide_a_late_event_of_the_tail(log: Log) -> None:
+    """It is folded with the whole history, not on top of the state."""
+    seq = log.append(story((F, 0), (F, 60))).seq
+    log.save([(KEY, memory(told((F, 0), (F, 60))))], seq)
+    log.append([event(W, 30, received=61)])
+
+    assert restored(log)[KEY].state == told((F, 0), (W, 30), (F, 60))
+
+
+def test_engine_and_restrictions_come_back_from_the_tail(log: Log) -> None:
+    """The last word on each."""
+    log.append([event(W, 0, engine="NOWEB", limits=[timelock()]), event(W, 10, engine=None, limits=[capping()])])
+
+    found = restored(log)[KEY]
+
+    assert found.engine == "NOWEB"
+    assert dict(found.limits) == {timelock(): ms(0), capping(): ms(10)}
+
+
+def test_the_last_word_on_a_restriction_is_the_newest_not_the_last_received(log: Log) -> None:
+    """As in the live fleet."""
+    log.append([event(W, 20, limits=[timelock(active=False)]), event(W, 10, received=21, limits=[timelock()])])
+
+    assert dict(restored(log)[KEY].limits) == {timelock(active=False): ms(20)}
+
+
+def test_the_engine_of_a_late_event_is_not_the_last_word(log: Log) -> None:
+    """As in the live fleet."""
+    log.append([event(W, 20, engine="NOWEB"), event(S, 10, received=21, engine="GOWS")])
+
+    assert restored(log)[KEY].engine == "NOWEB"
+
+
+def test_only_sessions_of_configured_sources_come_back(log: Log) -> None:
+    """Those of a source that is gone stay in the log."""
+    log.append([event(W, 0), event(W, 0, key=("old", "a"))])
+
+    assert set(restored(log)) == {KEY}
+    assert len(log.restore(["default", "old"]).memories) == 2
+
+
+def test_sessions_that_nobody_logged_are_not_saved(log: Log) -> None:
+    """A memory belongs to a logged session."""
+    log.save([(("default", "nobody"), memory(state()))], 0)
+
+    assert restored(log) == {}
+
+
+# -- fold
+
+
+def test_a_fold_equals_that_of_all_points(log: Log) -> None:
+    """Though only what can matter around the late point is read."""
+    steps = [(S, 0), (Q, 5), (W, 10), (F, 50), (S, 52), (Q, 60), (W, 70), (W, 80), (X, 90), (S, 95), (Q, 100)]
+    log.append(story(*steps))
+
+    assert {log.fold(KEY, ms(around)) for around in range(-1, 110)} == {told(*steps)}
+
+
+def test_a_fold_begins_after_the_tombstone(log: Log) -> None:
+    """A former life does not count."""
+    log.append(story((S, 0), (W, 10), (X, 60), (S, 70)))
+
+    assert log.fold(KEY, ms(70), ms(60)) == told((S, 70))
+    assert log.fold(KEY, ms(70), ms(70)) is None
+
+
+# -- forget
+
+
+def test_a_forgotten_session_does_not_come_back(log: Log) -> None:
+    """Neither from its state nor from its events, which stay for audits."""
+    seq = log.append(story((S, 0), (W, 10))).seq
+    log.save([(KEY, memory(told((S, 0), (W, 10))))], seq)
+
+    log.forget(KEY, ms(20))
+
+    assert log.restore(["default"]).memories == []
+    assert log.restore(["default"]).tombstones == {KEY: ms(20)}
+    assert len(tale(log)) == 2
+
+
+def test_a_state_saved_while_its_session_was_deleted_does_not_bring_it_back(log: Log) -> None:
+    """Both are writes of one moment."""
+    seq = log.append(story((W, 10))).seq
+    log.forget(KEY, ms(20))
+    log.save([(KEY, memory(told((W, 10))))], seq)
+
+    assert restored(log) == {}
+
+
+def test_a_session_that_began_afresh_comes_back_without_its_former_life(log: Log) -> None:
+    """Its episodes, engine and restrictions are those of the new one."""
+    log.append([event(F, 0), event(W, 10, engine="NOWEB", limits=[capping()])])
+    log.forget(KEY, ms(20))
+    log.append([event(S, 30, engine=None, before=[point(F, 15)])])
+
+    assert restored(log)[KEY] == memory(told((S, 30)), engine="OTHER")
+
+
+# -- retention
+
+
+def test_purge_deletes_what_was_received_before(log: Log) -> None:
+    """A slice at a time, oldest first, and says how many."""
+    log.append(story((S, 0), (W, 10), (F, 20), (W, 30)))
+    log.save([(KEY, memory(told((W, 30))))], 4)
+
+    assert [log.purge(ms(DAY), limit=2) for _ in range(3)] == [2, 1, 0]
+    assert log.oldest_event() == ms(30)
+
+
+def test_purge_keeps_what_is_younger(log: Log) -> None:
+    """Received at that very instant is young."""
+    log.append(story((S, 0), (F, 10), (S, 20)))
+
+    assert log.purge(ms(10)) == 1
+
+
+def test_purge_keeps_what_a_live_state_rests_on(log: Log) -> None:
+    """A session that has been waiting for a scan for years still knows since when."""
+    log.append(story((W, 0), (S, 10), (Q, 20), (F, 30), (Q, 40)))
+    now = told((W, 0), (S, 10), (Q, 20), (F, 30), (Q, 40))
+    log.save([(KEY, memory(now))], 5)
+
+    log.purge(ms(DAY))
+
+    folded = log.fold(KEY, ms(40))
+    assert folded
+    assert (folded.since, folded.auth_since, folded.down_since) == (now.since, now.auth_since, now.down_since)
+
+
+def test_a_fold_after_a_purge_is_what_it_was(log: Log) -> None:
+    """That the session once worked is not forgotten with the event that said so."""
+    log.append(story((W, 0), (F, 10)))
+    log.save([(KEY, memory(told((W, 0), (F, 10))))], 2)
+
+    log.purge(ms(DAY))
+    log.append([event(S, DAY)])
+
+    assert restored(log)[KEY].state == told((W, 0), (F, 10), (S, DAY))
+
+
+def test_purge_deletes_all_of_a_forgotten_session(log: Log) -> None:
+    """Nothing rests on it."""
+    log.append(story((S, 0), (W, 10)))
+    log.save([(KEY, memory(told((S, 0), (W, 10))))], 2)
+    log.forget(KEY, ms(20))
+
+    assert log.purge(ms(DAY)) == 2
+    assert log.oldest_event() == 0
+
+
+def test_a_purged_event_that_is_sent_again_is_news(log: Log) -> None:
+    """The log no longer knows it."""
+    log.append(story((S, 0), (F, 10)))
+    log.purge(ms(DAY))
+
+    assert log.append([event(S, 0)]).fresh == [(True,)]
+
+
+def test_numbers_of_purged_events_are_not_given_again(log: Log) -> None:
+    """Else the watermark would cover events that came after it, and a crash would lose them to the fold."""
+    seq = log.append(story((S, 0), (W, 10))).seq
+    log.forget(KEY, ms(20))
+    log.save([], seq)
+    log.purge(ms(DAY))
+
+    log.append([event(W, DAY, key=("default", "b"))])
+
+    assert set(restored(log)) == {("default", "b")}
+
+
+# -- the file
+
+
+def test_a_log_is_as_it_was_when_it_is_opened_again(path: Path) -> None:
+    """Events, states, tombstones, keys of timeless events and the newest seq."""
+    log = Log(path)
+    log.append([*story((S, 0), (W, 10)), event(W, 5, key=("default", "b")), timeless(20)])
+    log.save([(KEY, memory(told((S, 0), (W, 10))))], 2)
+    log.forget(("default", "b"), ms(30))
+    before = log.restore(["default"])
+    log.close()
+
+    log = Log(path)
+
+    assert log.restore(["default"]) == before
+    assert log.append([event(W, 10), timeless(21)]).fresh == [NONE, NONE]
+    assert log.append([event(X, 60)]).seq == before.seq + 1
+    log.close()
+
+
+def test_a_second_process_is_refused(log: Log, path: Path) -> None:
+    """Two would each hold half of the fleet; closing lets the next one in."""
+    with pytest.raises(LogError, match="another process is using it"):
+        Log(path)
+
+    log.close()
+    Log(path).close()
+
+
+def test_a_corrupt_file_is_refused(path: Path) -> None:
+    """And left as it is, and not locked."""
+    path.parent.mkdir()
+    path.write_bytes(b"this is not a database" * 1000)
+
+    for _ in range(2):
+        with pytest.raises(LogError, match=r"cannot open the event log .*wawp\.db: file is not a database"):
+            Log(path)
+    assert path.read_bytes().startswith(b"this is not")
+
+
+def test_a_corrupt_page_is_told_when_it_is_read(path: Path) -> None:
+    """As a LogError, not as the database's own."""
+    log = Log(path)
+    log.append([event(W, at) for at in range(3000)])
+    log.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 4)
+        file.write(b"\xff" * (size // 2))
+
+    with pytest.raises(LogError):
+        broken = Log(path)
+        try:
+            broken.restore(["default"])
+        finally:
+            broken.close()
+
+
+def test_a_log_of_a_newer_version_is_refused(path: Path) -> None:
+    """It is not guessed at."""
+    Log(path).close()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(LogError, match="newer version"):
+        Log(path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """The message names the file that was to be opened."""
+    (tmp_path / "data").write_text("a file where a folder should be")
+
+    with pytest.raises(LogError, match=r"cannot open the event log .*data/wawp\.db"):
+        Log(tmp_path / "data" / "wawp.db")
+
+
+def test_a_locked_database_refuses_and_recovers(log: Log, path: Path) -> None:
+    """Nothing of the batch is in it, and the next attempt succeeds."""
+    log._writer.exec_driver_sql("PRAGMA busy_timeout = 10")
+    log._writer.rollback()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for write in (
+            lambda: log.append([event(W, 0)]),
+            lambda: log.save([], 1),
+            lambda: log.forget(KEY, ms(0)),
+            lambda: log.purge(ms(0)),
+        ):
+            with pytest.raises(LogError, match=r"cannot write the event log .*wawp\.db: database is locked"):
+                write()
+
+    assert log.append([event(W, 0)]).fresh == [(True,)]
+
+
+def test_readers_do_not_wait_for_the_writer(log: Log, path: Path) -> None:
+    """Nor for another program that writes."""
+    log.append(story((S, 0), (W, 10)))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        assert log.fold(KEY, ms(10)) == told((S, 0), (W, 10))
+
+
+def test_sizes_are_those_of_the_files(log: Log, path: Path) -> None:
+    """What waits in the write-ahead log counts too."""
+    log.append([event(W, at) for at in range(100)])
+
+    assert log.size_bytes() == path.stat().st_size + path.with_name("wawp.db-wal").stat().st_size
+    assert log.free_bytes() > 0
+
+
+def test_the_oldest_event_is_the_first_received(log: Log) -> None:
+    """0 for an empty log."""
+    assert log.oldest_event() == 0
+
+    log.append([event(W, 10, received=50), event(F, 5, received=60)])
+
+    assert log.oldest_event() == ms(50)
+
+
+def test_the_live_fleet_and_a_restored_one_agree(log: Log) -> None:
+    """On everything that is worth keeping."""
+    items = [
+        event(S, 0),
+        event(Q, 2),
+        event(W, 60, engine="NOWEB", limits=[timelock(until=HOUR)]),
+        event(X, 70),
+        event(S, 80, before=[point(X, 70)]),
+        event(W, 85, engine=None, limits=[capping()]),
+    ]
+    fleet = live()
+    for item, fresh in zip(items, log.append(items).fresh, strict=True):
+        apply(fleet, item, fresh=fresh)
+
+    assert restored(log) == {KEY: only(fleet).memory}

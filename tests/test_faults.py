@@ -110,7 +110,7 @@ def test_ten_power_cuts_lose_and_double_nothing(tmp_path: Path) -> None:
             assert found.keys() <= senders.sent
             assert set(found.values()) == {1}
         exporter.start()
-        newest = {max(event for event in found if event[0] == name) for name, *_ in found}
+        newest = {max((e for e in found if e[0] == name), key=lambda e: e[2]) for name, *_ in found}
         restored = {(name, status, at, told(exporter, name, status)) for name, status, at in newest}
         retried = sorted(senders.sent - senders.acknowledged)
         answers = [exporter.post(body_of(event)) for event in retried]

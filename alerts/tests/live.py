@@ -18,13 +18,13 @@ from typing import Any
 import yaml
 from cases import ALERTS
 
-FASTER = 20
+FASTER = 30
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 WAITS = ("group_wait", "group_interval", "repeat_interval")
 
 
 def faster(route: dict[str, Any]) -> dict[str, Any]:
-    """The route with every wait 20 times shorter, so that their proportions stay."""
+    """The route with every wait 30 times shorter, so that their proportions stay."""
     changed = {k: f"{int(v[:-1]) * SECONDS[v[-1]] * 1000 // FASTER}ms" for k, v in route.items() if k in WAITS}
     children = {"routes": [faster(r) for r in route["routes"]]} if "routes" in route else {}
     return {**route, **changed, **children}

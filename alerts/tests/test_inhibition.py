@@ -29,19 +29,16 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("mass", MASS)
-@pytest.mark.parametrize("single", MUTED_BY_MASS)
-def test_a_mass_alert_mutes_the_singles_of_its_engine_only(running: Alertmanager, mass: str, single: str) -> None:
+def test_a_mass_alert_mutes_the_singles_of_its_engine_only(running: Alertmanager, mass: str) -> None:
     """In one batch, as one evaluation sends them: the single of the other engine is in the same message."""
-    source = f"{mass}-{single}"
-    running.post(
-        fired(mass, source=source, engine="GOWS"),
-        fired(single, source=source, engine="GOWS", session="muted"),
-        fired(single, source=source, engine="WEBJS", session="heard"),
-    )
+    single = {"source": mass, "engine": "GOWS", "session": "muted"}
+    other = {"source": mass, "engine": "WEBJS", "session": "heard"}
+    running.post(fired(mass, source=mass, engine="GOWS"), *[fired(n, **w) for n in MUTED_BY_MASS for w in (single, other)])
 
-    assert running.wait_for(alertname=mass, source=source) == "it-oncall"
-    running.wait_for(alertname=single, source=source, session="heard")
-    assert not running.was_sent(source=source, session="muted")
+    assert running.wait_for(alertname=mass, source=mass) == "it-oncall"
+    for name in MUTED_BY_MASS[:-1]:
+        running.wait_for(alertname=name, **other)
+    assert not running.was_sent(**single)
 
 
 @pytest.mark.parametrize("mass", MASS)
@@ -54,32 +51,28 @@ def test_the_manager_is_told_of_a_login_also_during_a_mass_alert(running: Alertm
 
 
 @pytest.mark.parametrize("by", ["WawpSessionQrWaiting", "WawpSessionFlapping"])
-@pytest.mark.parametrize("single", ["WawpSessionFailed", "WawpSessionStuckStarting"])
-def test_a_login_or_a_loop_mutes_failed_and_stuck_of_that_session(running: Alertmanager, by: str, single: str) -> None:
+def test_a_login_or_a_loop_mutes_failed_and_stuck_of_that_session(running: Alertmanager, by: str) -> None:
     """An unscanned QR turns FAILED, a scanned one passes through STARTING."""
-    source = f"{by}-{single}"
-    running.post(
-        fired(by, source=source, session="one"),
-        fired(single, source=source, session="one"),
-        fired(single, source=source, session="two"),
-    )
-    running.wait_for(alertname=single, source=source, session="two")
+    singles = ("WawpSessionFailed", "WawpSessionStuckStarting")
+    running.post(fired(by, source=by, session="one"), *[fired(n, source=by, session=s) for n in singles for s in ("one", "two")])
 
-    assert not running.was_sent(alertname=single, source=source, session="one")
+    for name in singles:
+        running.wait_for(alertname=name, source=by, session="two")
+        assert not running.was_sent(alertname=name, source=by, session="one")
 
 
-@pytest.mark.parametrize("by", SPECIFIC)
-def test_the_specific_alerts_mute_the_general_one(running: Alertmanager, by: str) -> None:
+def test_the_specific_alerts_mute_the_general_one(running: Alertmanager) -> None:
     """WawpSessionNotWorking is the safety net, and silent while something catches sooner."""
-    source = f"{by}-down"
-    running.post(
-        fired(by, source=source, session="one"),
-        fired("WawpSessionNotWorking", source=source, session="one"),
-        fired("WawpSessionNotWorking", source=source, session="two"),
-    )
-    running.wait_for(alertname="WawpSessionNotWorking", source=source, session="two")
+    for by in SPECIFIC:
+        running.post(
+            fired(by, source=f"{by}-down", session="one"),
+            fired("WawpSessionNotWorking", source=f"{by}-down", session="one"),
+            fired("WawpSessionNotWorking", source=f"{by}-down", session="two"),
+        )
 
-    assert not running.was_sent(alertname="WawpSessionNotWorking", source=source, session="one")
+    for by in SPECIFIC:
+        running.wait_for(alertname="WawpSessionNotWorking", source=f"{by}-down", session="two")
+        assert not running.was_sent(alertname="WawpSessionNotWorking", source=f"{by}-down", session="one")
 
 
 def test_a_refused_feed_mutes_forgers_and_silence_of_its_source_only(running: Alertmanager) -> None:

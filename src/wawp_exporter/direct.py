@@ -64,10 +64,10 @@ class Direct:
         self.gate: Gate | None = None
         self.headers = dict(protocol.headers)
 
-    def begin(self, path: str, method: str) -> None:
-        """What the request line and the headers decide."""
+    def begin(self, path: str) -> None:
+        """What the path and the headers decide."""
         try:
-            self.gate = self.webhook.admit(path, method)
+            self.gate = self.webhook.admit(path, "POST")
             check_length(self.headers)
         except Refusal as refusal:
             self.refuse(refusal)
@@ -145,14 +145,16 @@ class Protocol(HttpToolsProtocol):
         path, _, query = self.url.partition(b"?")
         before: Any = self.cycle  # None before the first request, whatever its annotation says
         busy = before is not None and not before.response_complete
-        webhook = None if busy or self.expect_100_continue else self.app.webhook_at(path)
+        webhook = None
+        if not busy and not self.expect_100_continue and self.parser.get_method() == b"POST":
+            webhook = self.app.webhook_at(path)
         if webhook is None:
             super().on_headers_complete()
             return
         self.scope["query_string"] = query
         direct = Direct(self, webhook, self.parser.should_keep_alive())
         self.cycle = direct  # type: ignore[assignment]  # it has what uvicorn looks at
-        direct.begin(path.decode("latin-1"), self.parser.get_method().decode("ascii"))
+        direct.begin(path.decode("latin-1"))
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

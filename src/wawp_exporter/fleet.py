@@ -175,7 +175,7 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
 class Bucket:
     """The counts of one source's engine; seconds accrue between changes, sessions × time."""
 
-    __slots__ = ("counts", "engine", "mark", "qr_waits", "recovery", "seconds", "slo", "slo_counts", "source",
+    __slots__ = ("counts", "engine", "mark", "qr_waits", "recovery", "seconds", "seen", "slo", "slo_counts", "source",
                  "starts", "stays", "transitions")  # fmt: skip
 
     def __init__(self, source: str, engine: str, mono: float) -> None:
@@ -186,6 +186,7 @@ class Bucket:
         self.seconds = [0.0] * len(STATUSES)
         self.slo_counts = dict.fromkeys(SLOS, 0)
         self.slo = dict.fromkeys(SLOS, 0.0)
+        self.seen: set[Status] = set()
         self.transitions: Counter[tuple[Status | None, Status]] = Counter()
         self.stays = [Histogram(STATUS_BOUNDS) for _ in STATUSES]
         self.starts = {outcome: Histogram(START_BOUNDS) for outcome in StartOutcome}
@@ -207,7 +208,7 @@ class Bucket:
 
     def statuses(self) -> tuple[Status, ...]:
         """The statuses that have series here: the seven, and the passkey ones once seen."""
-        return ALWAYS + tuple(s for s in PASSKEYS if self.counts[ORDINAL[s]] or self.seconds[ORDINAL[s]])
+        return ALWAYS + tuple(s for s in PASSKEYS if s in self.seen)
 
 
 class Session:
@@ -246,10 +247,11 @@ class Session:
         return Memory(self.state, self.engine, self.last_event, tuple(self.limits.values()))
 
     def statuses(self) -> tuple[Status, ...]:
-        """The statuses that have series here."""
-        if self.state.status not in PASSKEYS and not any(self.transitions[ORDINAL[s]] for s in PASSKEYS):
-            return ALWAYS
-        return ALWAYS + tuple(s for s in PASSKEYS if self.transitions[ORDINAL[s]] or self.state.status is s)
+        """The statuses that have series here: the seven, and the passkey ones once it was in them."""
+        seen = [
+            s for s in PASSKEYS if self.state.status is s or self.transitions[ORDINAL[s]] or self.seconds[ORDINAL[s]]
+        ]
+        return (*ALWAYS, *seen) if seen else ALWAYS
 
     def accrue(self, mono: float) -> None:
         """Brings the seconds of the current status up to `mono`; they never fall."""
@@ -308,6 +310,7 @@ class Fleet:
         """
         key = (event.source, event.session)
         outcome, late = Outcome.DUPLICATE, False
+        self.touch(key, event.received_at, mono)
         for point, is_fresh in zip(event.points, fresh, strict=True):
             if not is_fresh:
                 continue
@@ -333,6 +336,7 @@ class Fleet:
             return Outcome.REPEAT
         if session is None:
             session = self._add(Session(*key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono), mono)
+            session.last_event = event.received_at
         self._move(session, transition, mono)
         self._refresh(session, now, mono)
         if self.on_transition:
@@ -347,6 +351,7 @@ class Fleet:
         index = ORDINAL[after.status]
         session.transitions[index] += 1
         session.bucket.transitions[before.status if before else None, after.status] += 1
+        session.bucket.seen.add(after.status)
         if before:
             session.bucket.counts[ORDINAL[before.status]] -= 1
             session.bucket.counts[index] += 1
@@ -372,10 +377,9 @@ class Fleet:
             bucket.recovery.observe(max(0, after.since - before.left_working) / 1000)
 
     def _hear(self, session: Session, event: StatusEvent, outcome: Outcome, now: int, mono: float) -> None:
-        """What an accepted event says beside its status: a sign of life, the engine, restrictions."""
-        session.last_event = max(session.last_event, event.received_at)
-        self.unsaved.add(session.key)
-        if event.engine and event.engine != session.engine and outcome is not Outcome.LATE:
+        """What an accepted event says beside its status: the engine, if it is news, and restrictions."""
+        news = outcome in (Outcome.TRANSITION, Outcome.REPEAT)
+        if event.engine and event.engine != session.engine and news:
             self._rebucket(session, event.engine, mono)
         changed = False
         for limit in event.limits:
@@ -386,7 +390,7 @@ class Fleet:
             self._refresh(session, now, mono)
 
     def touch(self, key: Key, now: int, mono: float) -> bool:
-        """An event of another kind: a sign of life of a known session; an unknown one is not created."""
+        """Any event is a sign of life of a known session; an unknown one is not created."""
         session = self.sessions.get(key)
         if session is None:
             return False
@@ -505,6 +509,7 @@ class Fleet:
         bucket.accrue(mono)
         bucket.counts[ORDINAL[session.state.status]] += 1
         bucket.slo_counts[session.slo] += 1
+        bucket.seen.add(session.state.status)
 
     def _leave(self, session: Session, mono: float) -> None:
         session.accrue(mono)

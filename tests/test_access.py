@@ -2,11 +2,10 @@
 
 import pytest
 
+from tests.builders import config
 from wawp_exporter.access import Access, is_local
 from wawp_exporter.config import Secrets, Settings
 from wawp_exporter.errors import Forbidden, Unauthenticated
-
-from tests.builders import config
 
 TOKEN = {b"authorization": b"Bearer secret"}
 
@@ -22,7 +21,9 @@ def access(listen: str = "127.0.0.1:10011", metrics: tuple[bytes, ...] = (), api
     return Access(Settings(config(), Secrets(metrics_tokens=metrics, api_tokens=api)), listen)
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:10011", "127.0.0.1", "127.1.2.3:1", "[::1]", "[::1]:1", "::1"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:10011", "127.0.0.1", "127.1.2.3:1", "[::1]", "[::1]:1", "::1"]
+)
 def test_a_request_to_a_loopback_name_is_local(host: str) -> None:
     """Every way to name this machine is local."""
     assert is_local(headers(host=host))
@@ -39,7 +40,9 @@ def test_a_request_without_a_host_is_not_local() -> None:
     assert not is_local({})
 
 
-@pytest.mark.parametrize("name", ["forwarded", "via", "x_real_ip", "x_forwarded_for", "x_forwarded_proto", "x_forwarded_x"])
+@pytest.mark.parametrize(
+    "name", ["forwarded", "via", "x_real_ip", "x_forwarded_for", "x_forwarded_proto", "x_forwarded_x"]
+)
 def test_a_proxied_request_is_not_local(name: str) -> None:
     """A proxy on this machine makes the whole world look like loopback."""
     assert not is_local(headers(**{name: "127.0.0.1"}))

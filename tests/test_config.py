@@ -260,7 +260,9 @@ def test_durations_are_spelt_as_prometheus_spells_them(text: object, seconds: fl
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "60", 60, 1.5, "-1s", "+1s", " 1s", "1 s", "1s ", "1x", "s", "1.5h", None, True, False, []])
+@pytest.mark.parametrize(
+    "text", ["", "60", 60, 1.5, "-1s", "+1s", " 1s", "1 s", "1s ", "1x", "s", "1.5h", None, True, False, []]
+)
 def test_anything_else_is_no_duration(text: object) -> None:
     """A bare number has no unit: nobody should guess between seconds and minutes."""
     with pytest.raises(ValueError, match="is not a duration, expected a number with a unit"):
@@ -314,7 +316,12 @@ def test_values_of_the_environment_are_read_as_yaml() -> None:
 
 def test_other_variables_are_left_alone() -> None:
     """Neither those of other programs nor those of the command line are keys."""
-    environ = {"PATH": "/bin", "WAWP_EXPORTER": "x", "WAWP_EXPORTER_CONFIG": "/etc/x.yml", "WAWP_EXPORTER_REVISION": "abc"}
+    environ = {
+        "PATH": "/bin",
+        "WAWP_EXPORTER": "x",
+        "WAWP_EXPORTER_CONFIG": "/etc/x.yml",
+        "WAWP_EXPORTER_REVISION": "abc",
+    }
 
     assert load(None, environ) == load(None, {})
 
@@ -408,7 +415,8 @@ def test_each_source_without_a_key_is_told(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "web: {listen: ':1'}\n"
-        "sources: {signed: {hmac_keys_file: secret}, token: {token_file: secret}, open: {allow_unsigned: true}, a: {}, b: {}}",
+        "sources: {signed: {hmac_keys_file: secret}, token: {token_file: secret},"
+        " open: {allow_unsigned: true}, a: {}, b: {}}",
     )
 
     assert {message.partition(":")[0] for message in mistakes(path)} == {"sources.a", "sources.b"}

@@ -13,13 +13,6 @@ from prometheus_client import parser as text_parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.samples import Sample
 
-from wawp_exporter.app import Service
-from wawp_exporter.config import check
-from wawp_exporter.events import Status
-from wawp_exporter.exposition import Exposition, negotiate
-from wawp_exporter.fleet import Fleet, Key, Rules
-from wawp_exporter.telemetry import Telemetry
-
 from tests.builders import (
     DAY,
     HOUR,
@@ -34,6 +27,12 @@ from tests.builders import (
     ms,
     timelock,
 )
+from wawp_exporter.app import Service
+from wawp_exporter.config import check
+from wawp_exporter.events import Status
+from wawp_exporter.exposition import Exposition, negotiate
+from wawp_exporter.fleet import Fleet, Key, Rules
+from wawp_exporter.telemetry import Telemetry
 
 GOLDEN = Path(__file__).parent / "golden"
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
@@ -296,7 +295,9 @@ def test_the_format_is_what_was_accepted(accept: str, is_openmetrics: bool) -> N
 
 
 TEXT = st.text(
-    st.sampled_from("\"\\\n%{}=,# \r\t😀é\u2028\u0085\x01d") | st.characters(exclude_characters="\0"), min_size=1, max_size=64
+    st.sampled_from('"\\\n%{}=,# \r\t😀é\u2028\u0085\x01d') | st.characters(exclude_characters="\0"),
+    min_size=1,
+    max_size=64,
 )
 
 
@@ -476,7 +477,9 @@ RANKS = {W: "working", X: "stopped", F: "troubled", S: "troubled"}
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     limit=st.integers(0, 5),
-    moves=st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from([W, X, F, S, "deleted", "scrape"])), max_size=25),
+    moves=st.lists(
+        st.tuples(st.sampled_from("abcdefg"), st.sampled_from([W, X, F, S, "deleted", "scrape"])), max_size=25
+    ),
 )
 def test_whatever_happens_the_right_ones_are_shown(limit: int, moves: list[tuple[str, str]]) -> None:
     """All the troubled; then WORKING, then STOPPED, as many as there is room for; the rest is counted."""

@@ -5,10 +5,6 @@ from typing import Any
 
 import pytest
 
-from wawp_exporter.events import LOGIN, Point, Restriction, Status, StatusEvent
-from wawp_exporter.fleet import ORDINAL, Bucket, Fleet, Histogram, Key, Outcome, Rank, Rules, Slo, WaitOutcome
-from wawp_exporter.machine import fold
-
 from tests.builders import (
     DAY,
     HOUR,
@@ -26,6 +22,9 @@ from tests.builders import (
     point,
     timelock,
 )
+from wawp_exporter.events import LOGIN, Point, Restriction, Status, StatusEvent
+from wawp_exporter.fleet import ORDINAL, Bucket, Fleet, Histogram, Key, Outcome, Rank, Rules, Slo, WaitOutcome
+from wawp_exporter.machine import fold
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 
@@ -267,6 +266,17 @@ def test_history_from_before_the_deletion_stays_deleted() -> None:
     assert transitions(fleet) == {X: 1, S: 1}
 
 
+def test_a_late_word_of_the_former_life_restricts_nothing() -> None:
+    """The session that began afresh has no restriction that was said of the old one."""
+    fleet = live((W, 0))
+    fleet.forget(KEY, ms(10), clock(10))
+    live((W, 20), fleet=fleet)
+
+    apply(fleet, event(W, 5, received=21, limits=[capping()]))
+
+    assert not only(fleet).limits
+
+
 def test_a_tombstone_never_moves_back() -> None:
     """Two deletions leave the later."""
     fleet = live((W, 0))
@@ -413,7 +423,9 @@ def test_silence_is_longer_than_its_limit() -> None:
 
 def test_silence_has_overrides() -> None:
     """A session's own limit goes before the default."""
-    fleet = live((W, 0), thresholds={"silent": "10m"}, sessions=[{"session": "sales-*", "thresholds": {"silent": "0s"}}])
+    fleet = live(
+        (W, 0), thresholds={"silent": "10m"}, sessions=[{"session": "sales-*", "thresholds": {"silent": "0s"}}]
+    )
 
     assert not only(fleet).silent(ms(DAY))
 

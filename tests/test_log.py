@@ -7,12 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from wawp_exporter.errors import LogError
-from wawp_exporter.events import StatusEvent
-from wawp_exporter.fleet import Key, Memory
-from wawp_exporter.log import Log
-from wawp_exporter.machine import State
-
 from tests.builders import (
     DAY,
     HOUR,
@@ -29,6 +23,11 @@ from tests.builders import (
     timelock,
     told,
 )
+from wawp_exporter.errors import LogError
+from wawp_exporter.events import StatusEvent
+from wawp_exporter.fleet import Key, Memory
+from wawp_exporter.log import Log
+from wawp_exporter.machine import State
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 NONE = (False,)
@@ -143,7 +142,19 @@ def test_an_empty_batch_is_nothing(log: Log) -> None:
 
 def test_names_are_kept_as_they_are(log: Log) -> None:
     """Quotes, emoji, JSON and SQL in a name are text."""
-    names = ["quo\"te'", "back\\slash", "new\nline", "😀" * 64, "'; DROP TABLE event; --", "%s", "[1]", "null", "1", "01", " a "]
+    names = [
+        "quo\"te'",
+        "back\\slash",
+        "new\nline",
+        "😀" * 64,
+        "'; DROP TABLE event; --",
+        "%s",
+        "[1]",
+        "null",
+        "1",
+        "01",
+        " a ",
+    ]
 
     log.append([event(W, 0, key=("default", name)) for name in names])
 
@@ -371,11 +382,11 @@ def test_a_session_that_began_afresh_comes_back_without_its_former_life(log: Log
 
 
 def test_purge_deletes_what_was_received_before(log: Log) -> None:
-    """A slice at a time, oldest first, and says how many."""
+    """A slice at a time, oldest first, and says how many; the status before the live one stays with it."""
     log.append(story((S, 0), (W, 10), (F, 20), (W, 30)))
     log.save([(KEY, memory(told((W, 30))))], 4)
 
-    assert [log.purge(ms(DAY), limit=2) for _ in range(3)] == [2, 1, 0]
+    assert [log.purge(ms(DAY), limit=2) for _ in range(3)] == [2, 0, 0]
     assert log.oldest_event() == ms(30)
 
 
@@ -490,12 +501,8 @@ def test_a_corrupt_page_is_told_when_it_is_read(path: Path) -> None:
         file.seek(size // 4)
         file.write(b"\xff" * (size // 2))
 
-    with pytest.raises(LogError):
-        broken = Log(path)
-        try:
-            broken.restore(["default"])
-        finally:
-            broken.close()
+    with pytest.raises(LogError), closing(Log(path)) as broken:
+        broken.restore(["default"])
 
 
 def test_a_log_of_a_newer_version_is_refused(path: Path) -> None:

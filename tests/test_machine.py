@@ -2,10 +2,9 @@
 
 import pytest
 
+from tests.builders import ms, point, state, told, told_all
 from wawp_exporter.events import Point, Status
 from wawp_exporter.machine import State, fold, step
-
-from tests.builders import ms, point, state, told, told_all
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 

@@ -385,6 +385,25 @@ def test_a_reload_takes_effect_and_a_bad_one_does_not(exporter: Start, tmp_path:
     error(running.get("/-/reload"), 405)
 
 
+def test_a_source_that_is_taken_out_and_put_back_has_its_sessions_again(exporter: Start, tmp_path: Path) -> None:
+    """The log still has them, however soon after their last event the source went."""
+    both, one = {"sources": {"a": {}, "b": {}}}, {"sources": {"a": {}}}
+    running = exporter(both, tmp_path)
+    last = event(session="x", status="FAILED")
+    running.post(last, source="b")
+    shown = 'wawp_session_status{source="b",session="x",status="FAILED"} 1'
+    assert shown in running.metrics()
+    running.write(one)
+    os.kill(running.pid, signal.SIGHUP)
+    parts.wait_until(lambda: 'session="x"' not in running.metrics(), 5)
+    running.write(both)
+    os.kill(running.pid, signal.SIGHUP)
+    parts.wait_until(lambda: running.post(last, source="b").status_code == 200, 5)
+
+    assert running.post(last, source="b").json() == {"outcome": "duplicate"}
+    assert shown in running.metrics()
+
+
 # Deletion
 
 

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -139,6 +140,32 @@ def test_the_five_outcomes(running: parts.Exporter) -> None:
         "ignored": 1,
         "rejected": 0,
     }
+
+
+def test_a_shortened_history_does_not_swap_two_statuses_of_one_millisecond(running: parts.Exporter) -> None:
+    """WAHA sends the last three points: STARTING then stands first in a history, but it was second in its millisecond.
+
+    The later event comes first, as when the receiver was away for a moment; the order of arrival decides nothing.
+    """
+    now = parts.now_ms() - 60_000
+    told = [("STOPPED", now), ("STARTING", now), ("WORKING", now + 2000), ("FAILED", now + 4000)]
+    points = [{"status": status, "timestamp": at} for status, at in told]
+    views = []
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2], [3, 2, 1, 0]):
+        name = new_session()
+        for index in order:
+            status, at = told[index]
+            running.post(event(session=name, status=status, timestamp=at, statuses=points[: index + 1][-3:]))
+        views.append(transitions(running, name))
+
+    assert views == [["STOPPED", "STARTING", "WORKING", "FAILED"]] * 3
+
+
+def transitions(exporter: parts.Exporter, session: str) -> list[str]:
+    """What the log's view tells of a session."""
+    query = "SELECT status FROM transitions WHERE session = ? ORDER BY at, tie, seq"
+    with closing(sqlite3.connect(f"file:{exporter.directory}/wawp.db?mode=ro", uri=True)) as connection:
+        return [status for (status,) in connection.execute(query, (session,))]
 
 
 def test_a_repeat_does_not_move_since(running: parts.Exporter) -> None:
@@ -701,3 +728,50 @@ def test_a_query_string_is_no_part_of_the_path(running: parts.Exporter) -> None:
     answer = running.client.post(f"{running.url}/webhook/open?utm=x&token=unused", content=event())
 
     assert answer.status_code == 200
+
+
+def request_of(body: bytes, *headers: str) -> bytes:
+    """A whole request as bytes."""
+    lines = ["POST /webhook HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def test_a_sender_that_waits_to_be_asked_is_asked(running: parts.Exporter) -> None:
+    """`Expect: 100-continue`: the body comes only after the interim answer."""
+    body = event()
+    whole = request_of(body, "Expect: 100-continue")
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=5)) as connection:
+        connection.sendall(whole[: -len(body)])
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_requests_in_a_row_are_answered_in_their_order(running: parts.Exporter) -> None:
+    """Pipelined webhooks, and another path between them, on one connection."""
+    first, second = event(), event()
+    between = b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answers = b""
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=5)) as connection:
+        connection.sendall(request_of(first) + between + request_of(b"{}") + request_of(second, "Connection: close"))
+        while piece := connection.recv(65536):
+            answers += piece
+
+    statuses = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [200, 200, 422, 200]
+    assert answers.index(b"ready") < answers.index(b"error")
+
+
+def test_a_request_that_arrives_byte_by_byte_is_a_request(running: parts.Exporter) -> None:
+    """Wherever the network cuts it."""
+    whole = request_of(event(), "Connection: close")
+    answer = b""
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=5)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(len(whole)):
+            connection.sendall(whole[at : at + 1])
+        while piece := connection.recv(1000):
+            answer += piece
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b'{"outcome":"transition"}')

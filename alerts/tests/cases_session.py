@@ -579,6 +579,147 @@ def sessions_of_the_same_name_on_two_sources_are_two() -> Group:
     return sessions(10, 60, [a, b], [*firing("WawpSessionFailed", 60, source="one", session="default", engine="GOWS")])
 
 
+KINDS = {"D": "DISCONNECTED", "F": "FAILED", "S": "STARTING", "Q": "SCAN_QR_CODE"}
+OWN = {"failed": 20.0, "starting": 30.0, "qr_escalate": 40.0, "qr_unattended": 50.0, "down": 60.0, "silent": 70.0}
+
+
+def household(source: str, **more: Any) -> list[s.Session]:
+    """A session in each kind of trouble since 30 s, named by it."""
+    loop = [(30 + 10 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 4)]
+    return [
+        *[s.Session(k, [(1, "WORKING"), (30, st)], source, **more) for k, st in KINDS.items()],
+        s.Session("W", [(1, "WORKING")], source, **more),
+        s.Session("R", [(1, "WORKING")], source, restricted={"message_capping": [(30, 999)]}, **more),
+        s.Session("P", [(1, "WORKING")], source, recurring=[("Monday", "3", 3)], **more),
+        s.Session("X", [(1, "WORKING"), *loop], source, **more),
+    ]
+
+
+def pairs(**names: str) -> dict[tuple[tuple[str, str], ...], float]:
+    return {(("source", source), ("session", name)): 1.0 for source, found in names.items() for name in found}
+
+
+@case("session", *SINGLES)
+def every_session_is_judged_by_its_own_source_limits_and_maintenance() -> Group:
+    """The same names on four sources: with limits of their own, without, in maintenance, and stopped."""
+    stopped = [s.Session(m.name, [*m.history, (105, "STOPPED")], "four") for m in household("four")]
+    members = [
+        *household("one", thresholds=OWN),
+        s.Session("M", [(1, "WORKING"), (30, "DISCONNECTED")], "one", maintenance=[(0, 999)]),
+        s.Session("Z", [(1, "WORKING"), (30, "STOPPED")], "one", thresholds=OWN),
+        *household("two"),
+        *household("three", maintenance=[(0, 999)], thresholds=OWN),
+        *stopped,
+    ]
+    by = "source, session"
+    return sessions(
+        10,
+        240,
+        members,
+        [
+            *counted("WawpSessionDisconnected", pairs(one="D", two="D"), 240, by=by),
+            *counted("WawpSessionFailed", pairs(one="F", two="F"), 240, by=by),
+            *counted("WawpSessionStuckStarting", pairs(one="S", two="S"), 240, by=by),
+            *counted("WawpSessionQrWaiting", pairs(one="Q", two="Q"), 240, by=by),
+            *counted("WawpSessionQrEscalated", pairs(one="Q"), 240, by=by),
+            *counted("WawpSessionQrUnattended", pairs(one="Q"), 240, by=by),
+            *counted("WawpSessionNotWorking", pairs(one="DFSQ"), 240, by=by),
+            *counted("WawpSessionRestricted", pairs(one="R", two="R"), 240, by=by),
+            *counted("WawpSessionRecurringDisconnect", pairs(one="P", two="P"), 240, by=by),
+            *counted("WawpSessionFlapping", pairs(one="X", two="X"), 240, by=by),
+            *counted("WawpSessionSilent", pairs(one="WRPX"), 240, by=by),
+        ],
+    )
+
+
+def disagreeing(name: str, status: str, kind: str, seconds: float, end: int, instances: tuple[str, ...]) -> list[s.Series]:
+    """A session with a limit, seen alike by some targets; another is stuck in the past, with a lower limit."""
+    times = range(0, end + 1, 10)
+    one = s.Session(name, [(1, "WORKING"), (30, status)], "odd", thresholds={kind: seconds})
+    old = s.Session(name, [(1, "WORKING")], "odd", thresholds={kind: seconds / 4})
+    return [
+        *s.session_series(one, times, [s.Target(i) for i in instances]),
+        *s.session_series(old, times, [s.Target("stuck:1")]),
+    ]
+
+
+@case("session", *SINGLES)
+def targets_that_disagree_neither_hide_a_session_nor_add_up() -> Group:
+    """The longest limit and the newest time count: one target is stuck in the past, two say the same."""
+    wanted = (
+        ("WawpSessionFailed", "F", "FAILED", "failed", 40),
+        ("WawpSessionStuckStarting", "S", "STARTING", "starting", 50),
+        ("WawpSessionQrEscalated", "Q", "SCAN_QR_CODE", "qr_escalate", 60),
+        ("WawpSessionQrUnattended", "U", "SCAN_QR_CODE", "qr_unattended", 70),
+        ("WawpSessionNotWorking", "N", "DISCONNECTED", "down", 80),
+    )
+    rows = [r for _, n, st, kind, t in wanted for r in disagreeing(n, st, kind, t, 140, ("a:1", "b:1"))]
+    checks = [
+        c
+        for alert, n, _, _, t in wanted
+        for c in (*silent(alert, 30 + t), *firing(alert, 40 + t, session=n))
+    ]
+    limits = s.default_series(range(0, 141, 10), "odd", failed=999, starting=999)
+    return group(10, [*rows, *limits], checks)
+
+
+@case("session", *SINGLES)
+def default_limits_of_targets_that_disagree_do_not_add_up_either() -> Group:
+    """While a new default is rolled out the longer one counts."""
+    kinds = {"F": ("FAILED", 40.0), "S": ("STARTING", 50.0), "Q": ("SCAN_QR_CODE", 60.0), "D": ("DISCONNECTED", 80.0)}
+    times = range(0, 141, 10)
+    rows = [
+        r for n, (st, _) in kinds.items() for r in s.session_series(s.Session(n, [(1, "WORKING"), (30, st)]), times)
+    ]
+    limits = {"failed": 40.0, "starting": 50.0, "qr_escalate": 60.0, "qr_unattended": 70.0, "down": 80.0}
+    for n, share in (("a:1", 1.0), ("b:1", 1.0), ("c:1", 0.5)):
+        rows += [
+            s.one("wawp_threshold_default_seconds", [v * share] * 15, source="default", kind=k, instance=n)
+            for k, v in limits.items()
+        ]
+    return group(
+        10,
+        rows,
+        [
+            *silent("WawpSessionFailed", 70),
+            *firing("WawpSessionFailed", 80, session="F"),
+            *silent("WawpSessionStuckStarting", 80),
+            *firing("WawpSessionStuckStarting", 90, session="S"),
+            *silent("WawpSessionQrEscalated", 90),
+            *firing("WawpSessionQrEscalated", 100, session="Q"),
+            *silent("WawpSessionQrUnattended", 100),
+            *firing("WawpSessionQrUnattended", 110, session="Q"),
+            *silent("WawpSessionNotWorking", 110),
+            *counted("WawpSessionNotWorking", {(): 4}, 120, by=""),
+        ],
+    )
+
+
+@case("session", "WawpSessionSilent")
+def silence_is_measured_by_the_newest_target_and_the_longest_limit() -> Group:
+    times = range(0, 301, 30)
+    new = s.Session("own", [(1, "WORKING"), (91, "WORKING")], thresholds={"silent": 100})
+    old = s.Session("own", [(1, "WORKING")], thresholds={"silent": 25})
+    plain_new, plain_old = (s.Session("plain", m.history) for m in (new, old))
+    rows = [
+        *[r for m in (new, plain_new) for r in s.session_series(m, times, [s.Target("a:1"), s.Target("b:1")])],
+        *[r for m in (old, plain_old) for r in s.session_series(m, times, [s.Target("c:1")])],
+        *[
+            s.one("wawp_threshold_default_seconds", [v] * 11, source="default", kind="silent", instance=n)
+            for n, v in (("a:1", 130), ("b:1", 130), ("c:1", 30))
+        ],
+    ]
+    return group(
+        30,
+        rows,
+        [
+            *silent("WawpSessionSilent", 180),
+            *firing("WawpSessionSilent", 210, session="own"),
+            *counted("WawpSessionSilent", {(("session", "own"),): 1, (("session", "plain"),): 1}, 240, by="session"),
+        ],
+    )
+
+
 # --- mass --------------------------------------------------------------------------------------------------------------
 
 
@@ -639,6 +780,9 @@ def twenty_five_are_a_mass_however_large_the_fleet() -> Group:
 
 
 def _network_lost(engine: str, *history: tuple[float, str], at: float, before: float) -> Group:
+    """Seen by two targets, and beside them one that is stuck in the time when all was well."""
+    times = range(0, int(at) + 101, 10)
+    stuck = [row for m in many(5, (1, "WORKING"), engine=engine) for row in s.session_series(m, times, [s.Target("old:1")])]
     return sessions(
         10,
         int(at) + 100,
@@ -648,6 +792,8 @@ def _network_lost(engine: str, *history: tuple[float, str], at: float, before: f
             *firing("WawpMassDisconnect", at, at + 100, source="default", engine=engine),
         ],
         healthy=5,
+        targets=[s.Target("a:1"), s.Target("b:1")],
+        extra=stuck,
     )
 
 
@@ -695,6 +841,89 @@ def having_been_working_survives_the_restart_of_the_exporter() -> Group:
             *value("count(wawp:session_worked:bool)", 1400, ("{}", 3)),
         ],
         targets=[s.Target(gaps=[(90, 130)], restarts=[120])],
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def having_been_working_is_remembered_for_a_quarter_of_an_hour_without_the_counter() -> Group:
+    """The exporter restarts while they are STOPPED, so that its counters know nothing of WORKING."""
+    soon = many(3, (1, "WORKING"), (100, "STOPPED"), (930, "STARTING"), source="soon")
+    late = many(3, (1, "WORKING"), (100, "STOPPED"), (1080, "STARTING"), source="late")
+    return sessions(
+        30,
+        1260,
+        [*soon, *late],
+        [*firing("WawpMassDisconnect", 1020, 1260, source="soon"), *silent("WawpMassDisconnect", 990)],
+        targets=[s.Target(restarts=[110])],
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def an_outage_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -> Group:
+    """Nothing was scraped for 45 or 75 minutes, and the exporter was restarted meanwhile."""
+    times = list(range(0, 4921, 60))
+    short = many(3, (1, "WORKING"), (100, "STARTING"), source="short")
+    long = many(3, (1, "WORKING"), (100, "STARTING"), source="long")
+    rows = []
+    for members, until in ((short, 3000), (long, 4800)):
+        target = [s.Target(gaps=[(300, until)], restarts=[until - 10])]
+        rows += [r for m in members for r in s.session_series(m, times, target)]
+        rows += s.fleet_series(members, times, target)
+        rows += s.default_series(times, members[0].source)
+    return group(
+        60,
+        rows,
+        [
+            *counted("WawpMassDisconnect", {(("source", n),): 1 for n in ("short", "long")}, 240, by="source"),
+            *silent("WawpMassDisconnect", 2940),
+            *firing("WawpMassDisconnect", 3000, 4920, source="short"),
+        ],
+    )
+
+
+@case("session", "WawpMassReauth")
+def a_mass_reauth_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -> Group:
+    times = list(range(0, 4921, 60))
+    rows = []
+    for source, until in (("short", 3000), ("long", 4800)):
+        members = many(3, (1, "WORKING"), (100, "SCAN_QR_CODE"), source=source)
+        target = [s.Target(gaps=[(300, until)])]
+        rows += [r for m in members for r in s.session_series(m, times, target)]
+        rows += s.fleet_series(members, times, target)
+        rows += s.default_series(times, source)
+    return group(60, rows, [*silent("WawpMassReauth", 2940), *firing("WawpMassReauth", 3000, 4920, source="short")])
+
+
+@case("session", "WawpMassDisconnect", "WawpMassReauth")
+def the_same_names_on_two_sources_are_lost_separately() -> Group:
+    """On one all fail, log out or hang; on the other the same names start for the first time, or are UNKNOWN."""
+    members = [
+        *many(3, (1, "WORKING"), (60, "STARTING"), source="one", thresholds={"starting": 30}),
+        *many(3, (1, "STOPPED"), (50, "STARTING"), source="two"),
+        *many(3, (1, "WORKING"), (60, "FAILED"), source="one", prefix="f"),
+        *many(3, (1, "WORKING"), (60, "SCAN_QR_CODE"), source="two", prefix="f"),
+        *many(3, (1, "WORKING"), (60, "SCAN_QR_CODE"), source="one", prefix="q"),
+        *many(3, (1, "WORKING"), (55, "STARTING"), (60, "UNKNOWN"), source="two", prefix="q"),
+    ]
+    names = {(("session", f"s{i}"), ("source", "one")): 1.0 for i in range(3)}
+    names |= {(("session", f"f{i}"), ("source", "one")): 1.0 for i in range(3)}
+    logins = {(("session", f"{p}{i}"), ("source", n)): 1.0 for p, n in (("q", "one"), ("f", "two")) for i in range(3)}
+
+    def listed(record: str, want: dict[Any, float]) -> list[Any]:
+        samples = [{"labels": s.selector("", **dict(k)), "value": v} for k, v in want.items()]
+        expr = f"count by (session, source) ({record})"
+        return [("promql_expr_test", {"expr": expr, "eval_time": "200s", "exp_samples": samples})]
+
+    return sessions(
+        10,
+        200,
+        members,
+        [
+            *listed("wawp:session_lost:since_timestamp_seconds", names),
+            *listed("wawp:session_login:since_timestamp_seconds", logins),
+            *firing("WawpMassDisconnect", 200, source="one"),
+            *counted("WawpMassReauth", {(("source", n),): 1 for n in ("one", "two")}, 200, by="source"),
+        ],
     )
 
 

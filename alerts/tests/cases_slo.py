@@ -12,17 +12,17 @@ MINUTE = 60
 
 
 def seconds(
-    rates: list[tuple[int, float]], *, source: str = "default", objective: float = 0.99, sessions: int = 10, **labels: str
+    rates: list[tuple[int, float]], *, source: str = "default", objective: float = 0.99, sessions: int = 10, step: int = 1, **labels: str
 ) -> list[s.Series]:
-    """Seconds of a fleet of ten sampled each minute, as spans of `(minutes, share of bad seconds)`."""
+    """Seconds of a fleet of ten sampled each `step` minutes, as spans of `(samples, share of bad seconds)`."""
     who = {"source": source, "engine": "GOWS", "instance": "a:1", **labels}
 
     def counter(share: Any) -> str:
         out, total = ["0"], 0.0
         for minutes, bad in rates:
-            step = share(bad) * sessions * MINUTE
-            out.append(f"{total + step:.6f}+{step:.6f}x{minutes - 1}")
-            total += step * minutes
+            more = share(bad) * sessions * MINUTE * step
+            out.append(f"{total + more:.6f}+{more:.6f}x{minutes - 1}")
+            total += more * minutes
         return " ".join(out)
 
     rows = [
@@ -107,54 +107,107 @@ def a_burst_too_short_for_the_long_window_pages_nobody() -> Group:
     return group(60, seconds([(60, 0), (2, 1.0)]), _window("1h", 62, {}))
 
 
+ALL = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
+
+
 @case("slo", "WawpErrorBudgetBurn")
-def replicas_are_not_added_and_engines_and_shards_are() -> Group:
-    """A bad engine among two, a second replica of the good one: half of the seconds are bad."""
-    bad = seconds([(10, 0.30)], engine="GOWS", shard="0")
-    good = [
-        *seconds([(10, 0)], engine="WEBJS", shard="0", instance="a:1"),
-        *seconds([(10, 0)], engine="WEBJS", shard="0", instance="b:1"),
-        *seconds([(10, 0)], engine="WEBJS", shard="1", instance="c:1"),
+def every_window_adds_engines_and_shards_and_takes_the_larger_of_two_replicas() -> Group:
+    """30 bad of 100 sessions: by engine, by shard, twice seen, and once seen by a replica that lags."""
+    parts = [
+        *seconds([(10, 1.0)], engine="GOWS", shard="0", instance="a:1", sessions=10),
+        *seconds([(10, 1.0)], engine="GOWS", shard="1", instance="c:1", sessions=15),
+        *seconds([(10, 1.0)], engine="WEBJS", shard="0", instance="a:1", sessions=5),
+        *seconds([(10, 1.0)], engine="WEBJS", shard="0", instance="b:1", sessions=5),
+        *seconds([(10, 1.0)], engine="WEBJS", shard="0", instance="old:1", sessions=1),
+        *seconds([(10, 0.0)], engine="NOWEB", shard="0", instance="a:1", sessions=40),
+        *seconds([(10, 0.0)], engine="NOWEB", shard="0", instance="b:1", sessions=40),
+        *seconds([(10, 0.0)], engine="NOWEB", shard="0", instance="old:1", sessions=2),
+        *seconds([(10, 0.0)], engine="NOWEB", shard="1", instance="c:1", sessions=30),
     ]
-    goal = s.one("wawp_slo_objective_ratio", "0.99+0x10", source="default", instance="a:1")
-    goal2 = s.one("wawp_slo_objective_ratio", "0.99+0x10", source="default", instance="b:1")
-    expr = "round(wawp:slo_bad:ratio_rate5m * 1000)"
-    return group(
-        60,
-        [*bad, *good, goal, goal2],
-        [
-            ("promql_expr_test", {"expr": expr, "eval_time": "600s", "exp_samples": [{"labels": '{source="default"}', "value": 100}]}),
-            *_window("6h", 10, {(("source", "default"),): 1.0}),
-        ],
-    )
+    want = [{"labels": '{source="default"}', "value": 30}]
+    checks = [
+        ("promql_expr_test", {"expr": f"round(wawp:slo_bad:ratio_rate{w} * 100)", "eval_time": "600s", "exp_samples": want})
+        for w in ALL
+    ]
+    return group(60, parts, checks)
+
+
+def _grown(window: str, at: int, still: bool) -> Any:
+    expr = f"wawp:slo_bad:ratio_rate{window} > bool 0.0102"
+    samples = [{"labels": '{source="default"}', "value": int(still)}]
+    return ("promql_expr_test", {"expr": expr, "eval_time": f"{at}s", "exp_samples": samples})
+
+
+def growth(step: int, before: int, after: int) -> list[s.Series]:
+    """One bad session all the time, beside 9 good ones, then 99: the share falls from 10 % to 1 % within the window."""
+    who = {"source": "default", "engine": "GOWS", "instance": "a:1"}
+    total = 9 * step * before
+    return [
+        s.one("wawp_slo_seconds_total", f"0+{step}x{before + after}", result="bad", **who),
+        s.one("wawp_slo_seconds_total", f"0+{9 * step}x{before} {total + 99 * step}+{99 * step}x{after}", result="good", **who),
+    ]
+
+
+def _windows(step: int, before: int, **spans: int) -> list[Any]:
+    began = step * before
+    found = []
+    for window, minutes in spans.items():
+        length = minutes * MINUTE
+        found += [_grown(window, began + int(length * 0.75) // step * step, True), _grown(window, began + length + 2 * step, False)]
+    return found
 
 
 @case("slo", "WawpErrorBudgetBurn")
-def each_window_is_as_long_as_its_name() -> Group:
-    """One bad minute; its share in each window is one over the minutes of it that have passed."""
-    checks = []
-    for name, minutes in {"5m": 5, "30m": 30, "1h": 60, "2h": 120}.items():
-        checks += [_seen(name, minutes - 1, True), _seen(name, minutes + 2, False)]
-    return group(60, seconds([(1, 1.0), (130, 0)]), checks)
+def the_short_windows_are_as_long_as_their_names() -> Group:
+    rows = growth(60, 130, 140)
+    return group(60, rows, _windows(60, 130, **{"5m": 5, "30m": 30, "1h": 60, "2h": 120}))
 
 
 @case("slo", "WawpErrorBudgetBurn")
 def the_long_windows_are_as_long_as_their_names() -> Group:
-    """One bad hour, sampled each half hour; looked at before and after it leaves each window."""
-    n = 150
+    rows = growth(1800, 150, 150)
+    return group(1800, rows, _windows(1800, 150, **{"6h": 360, "1d": 1440, "3d": 4320}))
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def both_windows_must_burn_each_above_its_factor() -> Group:
+    """Above in one window and a little below in the other, for each pair; beside it a source that is above in both."""
     rows = [
-        s.one("wawp_slo_seconds_total", s.values([0, 0] + [1800] * n), source="default", engine="GOWS", result="bad", instance="a:1"),
-        s.one("wawp_slo_seconds_total", "0+1800x151", source="default", engine="GOWS", result="good", instance="a:1"),
+        *seconds([(80, 0.20), (10, 0.135)], source="14-long"),
+        *seconds([(80, 0.13), (10, 0.20)], source="14-short"),
+        *seconds([(55, 0.08), (35, 0.055)], source="6-long"),
+        *seconds([(55, 0.05), (35, 0.065)], source="6-short"),
+        *seconds([(90, 0.9)], source="both"),
     ]
-    checks = []
-    for name, hours in (("6h", 6), ("1d", 24), ("3d", 72)):
-        checks += [_seen(name, hours * 60 - 30, True), _seen(name, hours * 60 + 90, False)]
-    return group(1800, rows, checks)
+    return group(
+        60,
+        [*rows, *lenient(90, "14-long", "14-short", "6-long", "6-short", "both")],
+        [*_window("1h", 90, {(("source", "both"),): 1.0}),
+         *_window("6h", 90, {(("source", n),): 1.0 for n in ("14-long", "14-short", "both")})],
+    )
 
 
-def _seen(window: str, minute: int, seen: bool) -> Any:
-    samples = [{"labels": '{source="default"}', "value": int(seen)}]
-    return ("promql_expr_test", {"expr": f"ceil(wawp:slo_bad:ratio_rate{window})", "eval_time": f"{minute * MINUTE}s", "exp_samples": samples})
+@case("slo", "WawpErrorBudgetBurn")
+def both_long_windows_must_burn_each_above_its_factor() -> Group:
+    step = 10
+    rows = [
+        *seconds([(20, 0.05), (13, 0.025)], source="3-long", step=step),
+        *seconds([(20, 0.02), (13, 0.035)], source="3-short", step=step),
+        *seconds([(25, 0.02), (37, 0.0095)], source="1-long", step=step),
+        *seconds([(25, 0.005), (37, 0.0112)], source="1-short", step=step),
+        *seconds([(62, 0.9)], source="both", step=step),
+    ]
+    return group(
+        600,
+        [*rows, *lenient(62, "3-long", "3-short", "1-long", "1-short", "both")],
+        [*_window("1d", 330, {(("source", "both"),): 1.0}),
+         *_window("3d", 620, {(("source", "both"),): 1.0})],
+    )
+
+
+def lenient(n: int, *sources: str) -> list[s.Series]:
+    """A second target that still has an easier objective: the stricter one counts, and they are not added."""
+    return [s.one("wawp_slo_objective_ratio", f"0.5+0x{n}", source=name, instance="old:1") for name in sources]
 
 
 @case("slo", "WawpErrorBudgetBurn")
@@ -165,4 +218,3 @@ def a_restart_of_the_exporter_is_no_outage() -> Group:
         s.one("wawp_slo_objective_ratio", "0.99+0x62", source="default", instance="a:1"),
     ]
     return group(60, rows, [*burning(31), *burning(32), *burning(60)])
-

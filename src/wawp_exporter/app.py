@@ -84,13 +84,16 @@ class Service:
         """Restores the fleet from the log and begins the upkeep."""
         self._restore()
         # What was restored lives as long as the process: the collector need not look at it again.
-        gc.collect()
         gc.freeze()
+        gc.enable()
+        self._spawn(self._warm())
         await self._look()
         self._ticker = asyncio.create_task(self._tick())
 
     def _restore(self) -> None:
         started = time.perf_counter()
+        # Nothing of what is made here is garbage; looking for some would take as long as the rest.
+        gc.disable()
         seq = restore(self.fleet, self.log, list(self.settings.config.sources))
         self.ingest.restored(seq)
         took = round(time.perf_counter() - started, 3)
@@ -159,6 +162,12 @@ class Service:
                 self._spawn(self._look())
             if count % PURGE_EVERY == 1:
                 self._spawn(self._purge())
+
+    async def _warm(self) -> None:
+        """Renders what was restored, so that the first scrape need not."""
+        while self.exposition.refresh(unix_now(), REFRESH_PAGES):  # noqa: ASYNC110 - work in slices, not waiting
+            await asyncio.sleep(0)
+        gc.freeze()
 
     async def _forget(self, key: tuple[str, str]) -> None:
         try:

@@ -30,6 +30,9 @@ class Status(StrEnum):
     PASSKEY_REQUIRED = "PASSKEY_REQUIRED"
     PASSKEY_CONFIRMATION_REQUIRED = "PASSKEY_CONFIRMATION_REQUIRED"
 
+    # Enum's own hash is written in Python, and statuses are the keys of everything that is counted.
+    __hash__ = str.__hash__
+
 
 ALWAYS = tuple(Status)[:7]  # the statuses whose series every session has
 PASSKEYS = tuple(Status)[7:]

@@ -104,7 +104,7 @@ class Histogram:
 
     __slots__ = ("bounds", "counts", "total")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = array("Q", bytes(8 * (len(bounds) + 1)))
         self.total = 0.0
@@ -382,7 +382,7 @@ class Fleet:
         if event.engine and event.engine != session.engine and news:
             self._rebucket(session, event.engine, mono)
         changed = False
-        for limit in event.limits:
+        for limit in event.limits if event.own.at > self.tombstones.get(session.key, 0) else ():
             if limit.restriction not in session.limits or session.limits[limit.restriction][1] <= event.own.at:
                 session.limits[limit.restriction] = (limit, event.own.at)
                 changed = True
@@ -425,7 +425,8 @@ class Fleet:
         session.bucket.accrue(mono)
         session.bucket.counts[ORDINAL[session.state.status]] -= 1
         session.bucket.counts[ORDINAL[state.status]] += 1
-        session.state = state
+        # Retention may have taken the events that once made it WORKING.
+        session.state = msgspec.structs.replace(state, worked=state.worked or session.state.worked)
         self._refresh(session, now, mono)
         return True
 

@@ -105,6 +105,17 @@ UPSERT_STATE = _upsert_state.on_conflict_do_update(
     index_elements=["session_id"],
     set_={"oldest": _upsert_state.excluded.oldest, "memory": _upsert_state.excluded.memory},
 )
+_later = event.alias("later")
+# Events from the oldest that a live state rests on, and the one before: what it came from decides what it is.
+RESTED_ON = sa.exists().where(
+    state.c.session_id == event.c.session_id,
+    ~sa.exists().where(
+        _later.c.session_id == event.c.session_id, _later.c.at > event.c.at, _later.c.at < state.c.oldest
+    ),
+)
+REMEMBERED = sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, state.c.memory).join_from(
+    session, state, session.c.id == state.c.session_id, isouter=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +235,7 @@ class Log:
         # Found by walking from the oldest: an index on the time of receipt would slow each append.
         young = sa.select(event.c.seq).where(event.c.received_at >= before).order_by(event.c.seq).limit(1)
         end = sa.func.coalesce(young.scalar_subquery(), self._seq + 1)
-        rests = sa.exists().where(state.c.session_id == event.c.session_id, event.c.at >= state.c.oldest)
-        doomed = sa.select(event.c.seq).where(event.c.seq < end, sa.not_(rests)).order_by(event.c.seq).limit(limit)
+        doomed = sa.select(event.c.seq).where(event.c.seq < end, sa.not_(RESTED_ON)).order_by(event.c.seq).limit(limit)
         with told("write", self.path), self._writer.begin():
             return self._writer.execute(sa.delete(event).where(event.c.seq.in_(doomed))).rowcount
 
@@ -233,38 +243,30 @@ class Log:
 
     def restore(self, sources: Sequence[str]) -> Restored:
         """The memories of all sessions of `sources`, those with events after the watermark folded anew."""
+        memories: list[tuple[Key, Memory]] = []
+        tombstones: dict[Key, int] = {}
+        decode = msgspec.json.Decoder(Memory).decode
         with told("read", self.path), self._engine.connect() as reader:
-            owners, tombstones = self._owners(reader)
             stale = self._stale(reader)
-            columns = sa.select(state.c.session_id, state.c.memory)
-            decoder = msgspec.json.Decoder(Memory)
-            memories: dict[int, Memory | None] = {}
-            for owner, memory in reader.execute(columns):
-                memories[owner] = decoder.decode(memory)
-            for owner in stale:
-                tombstone = tombstones.get(owners[owner], 0)
-                memories[owner] = refold(reader, owner, tombstone, memories.get(owner))
-        found = [
-            (owners[owner], memory)
-            for owner, memory in memories.items()
-            # A state that was saved while its session was being deleted does not bring it back.
-            if memory and owners[owner][0] in sources and memory.state.at > tombstones.get(owners[owner], 0)
-        ]
-        return Restored(found, tombstones, self._seq)
+            for owner, source, name, tombstone, text in reader.execute(REMEMBERED):
+                key = (source, name)
+                self._ids[key] = owner
+                if tombstone:
+                    tombstones[key] = tombstone
+                if source not in sources:
+                    continue
+                memory = decode(text) if text else None
+                if owner in stale:
+                    memory = refold(reader, owner, tombstone, memory)
+                # A state that was saved while its session was being deleted does not bring it back.
+                if memory and memory.state.at > tombstone:
+                    memories.append((key, memory))
+        return Restored(memories, tombstones, self._seq)
 
-    def _owners(self, reader: sa.Connection) -> tuple[dict[int, Key], dict[Key, int]]:
-        owners, tombstones = {}, {}
-        for owner, source, name, tombstone in reader.execute(sa.select(session)):
-            owners[owner] = key = (source, name)
-            if tombstone:
-                tombstones[key] = tombstone
-        self._ids.update((key, owner) for owner, key in owners.items())
-        return owners, tombstones
-
-    def _stale(self, reader: sa.Connection) -> list[int]:
+    def _stale(self, reader: sa.Connection) -> set[int]:
         """The sessions with events that the state table does not cover: those of the last moments before a crash."""
         covered = sa.select(watermark.c.seq).scalar_subquery()
-        return list(reader.scalars(sa.select(event.c.session_id).distinct().where(event.c.seq > covered)))
+        return set(reader.scalars(sa.select(event.c.session_id).distinct().where(event.c.seq > covered)))
 
     def fold(self, key: Key, around: int, tombstone: int = 0) -> State | None:
         """One session's state as its events tell it, in the order of (at, tie), then arrival.
@@ -391,16 +393,23 @@ def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | N
     folded = fold_session(reader, owner, tombstone)
     if folded is None:
         return None
+    if memory is None or memory.state.at <= tombstone:
+        memory = Memory(msgspec.structs.replace(folded, at=0), OTHER_ENGINE, 0)
     covered = sa.select(watermark.c.seq).scalar_subquery()
-    tail = sa.select(event.c.at, event.c.received_at, event.c.engine, event.c.limits)
-    rows = reader.execute(tail.where(event.c.session_id == owner, event.c.seq > covered).order_by(event.c.seq)).all()
-    engine = next((row.engine for row in reversed(rows) if row.engine), memory.engine if memory else OTHER_ENGINE)
-    heard = max(row.received_at for row in rows)
-    limits = {limit.restriction: (limit, at) for limit, at in (memory.limits if memory else ())}
+    tail = sa.select(event.c.at, event.c.received_at, event.c.engine, event.c.limits).where(
+        event.c.session_id == owner, event.c.seq > covered, event.c.at > tombstone
+    )
+    rows = reader.execute(tail.order_by(event.c.at, event.c.tie, event.c.seq)).all()
+    limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
     for row in rows:
         for limit in msgspec.json.decode(row.limits, type=tuple[Limit, ...]) if row.limits else ():
-            limits[limit.restriction] = (limit, row.at)
-    return Memory(folded, engine, max(heard, memory.last_event if memory else 0), tuple(limits.values()))
+            if limit.restriction not in limits or limits[limit.restriction][1] <= row.at:
+                limits[limit.restriction] = (limit, row.at)
+    # Retention may have taken the events that once made it WORKING.
+    worked = msgspec.structs.replace(folded, worked=folded.worked or memory.state.worked)
+    engines = [row.engine for row in rows if row.engine and row.at >= memory.state.at]
+    heard = max([memory.last_event, *(row.received_at for row in rows)])
+    return Memory(worked, engines[-1] if engines else memory.engine, heard, tuple(limits.values()))
 
 
 def fold_session(reader: sa.Connection, owner: int, after: int) -> State | None:

@@ -49,6 +49,8 @@ def upgrade() -> None:
         sa.Column("engine", sa.Text),
         sa.Column("limits", sa.Text),
         sa.UniqueConstraint("session_id", "key_at", "status", name="event_key"),
+        # A number is never given twice, even when retention has taken the newest row: the watermark counts on it.
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "state",

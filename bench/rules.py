@@ -7,6 +7,7 @@ recommended 5 s. Most ranges are 15 minutes or less, and a range costs what it h
 
 import argparse
 import asyncio
+import re
 import statistics
 import sys
 import time
@@ -18,7 +19,7 @@ from wawp_exporter import scenarios, simulate
 
 INTERVAL = 5.0
 SHARE = 0.1  # of an interval, for one evaluation of one group
-LAST = "prometheus_rule_group_last_duration_seconds"
+LAST = re.compile(r'^prometheus_rule_group_last_duration_seconds\{rule_group="[^"]*;([^"]+)"\} (\S+)$', re.MULTILINE)
 CONFIG = {"metrics": {"session_histograms": False, "max_sessions": 20_000}, "log": {"level": "warning"}}
 # Sessions in trouble, in percent of the fleet, and how.
 TROUBLES = {"stuck-start": 3, "unscanned-qr": 3, "phone-unlinked": 3, "restart-loop": 1}
@@ -58,11 +59,11 @@ def fill(exporter: parts.Exporter, sessions: int) -> None:
     for name, percent in TROUBLES.items():
         count = max(1, sessions * percent // 100)
         quiet -= count
-        send(exporter, scenarios.scenario(name, sessions=count, share=1, prefix=f"{name}-", engines=simulate_engines()))
-    send(exporter, scenarios.scenario("steady", sessions=quiet, heartbeat=0, engines=simulate_engines()))
+        send(exporter, scenarios.scenario(name, sessions=count, share=1, prefix=f"{name}-", engines=mixture()))
+    send(exporter, scenarios.scenario("steady", sessions=quiet, heartbeat=0, engines=mixture()))
 
 
-def simulate_engines() -> dict[str, float]:
+def mixture() -> dict[str, float]:
     """The mixture of a fleet that runs the three engines of WAHA."""
     return {"GOWS": 5, "NOWEB": 3, "WEBJS": 2}
 
@@ -92,12 +93,12 @@ def watch(prometheus: parts.Prometheus, length: float) -> dict[str, Group]:
 def report(prometheus: parts.Prometheus, groups: dict[str, Group], sessions: int, minutes: float) -> None:
     series = prometheus.value('scrape_samples_scraped{job="wawp-exporter"}')
     scrape = prometheus.value('scrape_duration_seconds{job="wawp-exporter"}')
+    last = {name: float(value) for name, value in LAST.findall(prometheus.client.get(f"{prometheus.url}/metrics").text)}
     print(f"{sessions} sessions, {series:.0f} series, a scrape in {scrape:.2f} s; {minutes:g} minutes of history")
     print("| rule group | interval | evaluations | median | worst | last | limit |")
     print("|---|---|---|---|---|---|---|")
     for name, group in sorted(groups.items()):
-        last = prometheus.value(f'{LAST}{{rule_group=~".*;{name}"}}')
-        took = [statistics.median(group.durations), max(group.durations), last]
+        took = [statistics.median(group.durations), max(group.durations), last[name]]
         shown = " | ".join(f"{seconds * 1000:.1f} ms" for seconds in took)
         limit = f"{group.interval * SHARE * 1000:.0f} ms"
         print(f"| `{name}` | {group.interval:g} s | {len(group.durations)} | {shown} | {limit} |")

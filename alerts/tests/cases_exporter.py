@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import series as s
-from cases import case, firing, group, reads, silent
+from cases import case, counted, firing, group, reads, silent
 
 Group = dict[str, Any]
 JOB = "wawp-exporter"
@@ -89,6 +89,66 @@ def a_shard_is_forgotten_an_hour_after_it_was_seen() -> Group:
         own("wawp_sessions", "1 stale", "b:1", shard="1"),
     ]
     return group(60, rows, [*firing("WawpExporterDown", 3540, shard="1"), *silent("WawpExporterDown", 3660)])
+
+
+@case("exporter", "WawpExporterDown")
+def shards_of_another_exporter_job_are_not_ours_to_miss() -> Group:
+    """Two installations, told apart by `job`: a shard 1 that is gone there is not hidden by the shard 1 here."""
+    rows = [
+        up("1+0x20", "a:1"),
+        up("1 0+0x20", "b:1"),
+        up("1 1+0x20", "c:1"),
+        s.one("wawp_sessions", "1+0x20", job="other", instance="x:1", shard="1"),
+        own("wawp_sessions", "1 stale", "b:1", shard="1"),
+        s.one("wawp_sessions", "1 stale", job="third", instance="y:1", shard="7"),
+    ]
+    return group(60, rows, [*firing("WawpExporterDown", 240, shard="1")])
+
+
+@case("exporter", "WawpExporterRestarting", "WawpLogAppendErrors", "WawpClockSkew", "WawpUnknownStatus")
+def what_each_replica_does_once_is_told_once() -> Group:
+    """Two replicas that restarted twice are no loop of four; clocks 6 s off do not add up."""
+    rows = [
+        own("process_start_time_seconds", "1 70 130+0x9", "a:1"),
+        own("process_start_time_seconds", "1 70 130+0x9", "b:1"),
+        own("wawp_exporter_time_seconds", "6+60x9", "a:1"),
+        own("wawp_exporter_time_seconds", "6+60x9", "b:1"),
+        own("wawp_exporter_log_append_errors_total", "0 1+0x9", "a:1"),
+        own("wawp_exporter_log_append_errors_total", "0+0x9", "b:1"),
+        own("wawp_exporter_unknown_statuses_total", "0 1+0x9", "a:1", source="one"),
+        own("wawp_exporter_unknown_statuses_total", "0+0x9", "b:1", source="one"),
+        own("wawp_sessions", "1+0x9", "a:1", source="two", engine="GOWS", status="UNKNOWN"),
+        own("wawp_sessions", "0+0x9", "b:1", source="two", engine="GOWS", status="UNKNOWN"),
+    ]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpExporterRestarting", 300),
+            *silent("WawpClockSkew", 300),
+            *firing("WawpLogAppendErrors", 120),
+            *counted("WawpUnknownStatus", {(("source", n),): 1 for n in ("one", "two")}, 480, by="source"),
+        ],
+    )
+
+
+@case("exporter", "WawpSessionLimitReached")
+def one_dropped_session_is_enough_and_one_replica_may_not_know() -> Group:
+    rows = [own("wawp_sessions_dropped", "1+0x9", "a:1"), own("wawp_sessions_dropped", "0+0x9", "b:1")]
+    return group(60, rows, firing("WawpSessionLimitReached", 60))
+
+
+@case("exporter", "WawpGatewayApiDown")
+def two_replicas_without_the_api_are_one_alert() -> Group:
+    rows = [own("wawp_exporter_api_up", "1 0+0x9", i, source="default") for i in ("a:1", "b:1")]
+    return group(60, rows, [*silent("WawpGatewayApiDown", 120), *firing("WawpGatewayApiDown", 180)])
+
+
+@case("exporter", "WawpLogDiskFilling")
+def the_pace_is_that_of_an_hour_not_of_half_of_it() -> Group:
+    """A checkpoint that takes 30 GB of 60 in the first half and nothing in the second is no trend of the second."""
+    rows = [own("wawp_exporter_log_free_bytes", "60e9-1e9x29 30e9+0x40")]
+    return group(60, rows, [*firing("WawpLogDiskFilling", 3960, severity="warning"), *silent("WawpLogDiskFilling", 5940)])
 
 
 @case("exporter", "WawpExporterRestarting")

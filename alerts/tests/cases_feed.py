@@ -131,7 +131,7 @@ def a_source_that_never_sent_anything_is_measured_from_the_start_of_the_exporter
 def a_status_corrected_by_reconciliation_is_reported_for_a_quarter_of_an_hour() -> Group:
     rows = [
         s.one("wawp_exporter_reconcile_corrections_total", "0 0 1+0x40", source="default", instance="a:1"),
-        s.one("wawp_exporter_reconcile_corrections_total", "0+0x40", source="default", instance="b:1"),
+        s.one("wawp_exporter_reconcile_corrections_total", "0 0 1+0x40", source="default", instance="b:1"),
         s.one("wawp_exporter_reconcile_corrections_total", "4+0x40", source="other", instance="a:1"),
     ]
     return group(
@@ -139,3 +139,57 @@ def a_status_corrected_by_reconciliation_is_reported_for_a_quarter_of_an_hour() 
         rows,
         [*silent("WawpWebhookMissed", 60), *reads("missed", 120), *firing("WawpWebhookMissed", 960), *silent("WawpWebhookMissed", 1200)],
     )
+
+
+@case("feed", "WawpWebhookFeedRejected", "WawpWebhookForged", "WawpWebhookFeedSilent")
+def the_newest_of_what_replicas_have_accepted_counts_and_they_do_not_add_up() -> Group:
+    """Two replicas heard the last at 60 s, a third never anything; seconds are not added."""
+    rows = [rejected("0 0 2 9+0x20"), limit(300), limit(300, instance="b:1"), limit(60, instance="old:1")]
+    rows += [accepted("0 60+0x20", instance=i) for i in ("a:1", "b:1")] + [accepted("0+0x20", instance="c:1"), accepted("0 10+0x20", instance="d:1")]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpWebhookFeedRejected", 360),
+            *firing("WawpWebhookFeedRejected", 420),
+            *firing("WawpWebhookForged", 480),
+            *silent("WawpWebhookFeedSilent", 360),
+            *firing("WawpWebhookFeedSilent", 420),
+        ],
+    )
+
+
+@case("feed", "WawpWebhookForged")
+def a_genuine_webhook_ten_minutes_ago_is_just_recent_enough() -> Group:
+    rows = [rejected("0+2x30"), accepted("0 60+0x30"), *[r | {"series": r["series"].replace("a:1", "b:1")} for r in (accepted("0 60+0x30"),)], accepted("0+0x30", instance="c:1")]
+    return group(60, rows, [*firing("WawpWebhookForged", 660, 720, 780), *silent("WawpWebhookForged", 840)])
+
+
+@case("feed", "WawpWebhookFeedRejected")
+def five_minutes_and_ten_seconds_are_more_than_five() -> Group:
+    rows = [rejected("0+1x60"), accepted("0 10+0x60")]
+    return group(10, rows, [*silent("WawpWebhookFeedRejected", 310), *firing("WawpWebhookFeedRejected", 320)])
+
+
+@case("feed", "WawpWebhookFeedSilent")
+def sources_never_heard_are_measured_each_for_itself() -> Group:
+    """One heard, one never, seen by two replicas that started at 120 and 180 s."""
+    rows = [
+        *[limit(300, n, instance=i) for n in ("never", "heard") for i in ("a:1", "b:1")],
+        *[accepted("0+0x30", "never", i) for i in ("a:1", "b:1")],
+        *[accepted("0 60+60x30", "heard", i) for i in ("a:1", "b:1")],
+        s.one("process_start_time_seconds", "120+0x30", job="wawp-exporter", instance="a:1"),
+        s.one("process_start_time_seconds", "180+0x30", job="wawp-exporter", instance="b:1"),
+    ]
+    return group(60, rows, [*silent("WawpWebhookFeedSilent", 480), *firing("WawpWebhookFeedSilent", 540, source="never")])
+
+
+@case("feed", "WawpWebhookMissed")
+def one_correction_at_one_replica_is_enough() -> Group:
+    rows = [s.one("wawp_exporter_reconcile_corrections_total", v, source="default", instance=i) for i, v in (("a:1", "0 0 1+0x9"), ("b:1", "0+0x12"))]
+    return group(60, rows, firing("WawpWebhookMissed", 120))
+
+
+@case("feed", "WawpWebhookFeedSilent")
+def a_limit_of_one_second_is_not_off() -> Group:
+    return group(60, [limit(1), accepted("0 60+0x9")], firing("WawpWebhookFeedSilent", 120))

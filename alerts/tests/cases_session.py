@@ -368,14 +368,14 @@ def a_restricted_account_is_reported_while_working_each_restriction_for_itself()
 
 @case("session", "WawpSessionSilent")
 def a_working_session_without_any_event_for_its_limit_is_silent() -> Group:
-    one = uk((1, "WORKING"), (5, "WORKING"), (700, "WORKING"), **FULL)
+    one = uk((1, "WORKING"), (30, "WORKING"), (700, "WORKING"), **FULL)
     return sessions(
         30,
         900,
         [one],
         [
-            *silent("WawpSessionSilent", 300),
-            *reads("silent", 330),
+            *silent("WawpSessionSilent", 330),
+            *reads("silent", 360),
             *firing("WawpSessionSilent", 690),
             *silent("WawpSessionSilent", 840),
         ],
@@ -402,6 +402,30 @@ def silence_is_nobodys_business_while_off_not_working_or_never_heard() -> Group:
         ],
         limits={"silent": 0},
         targets=[s.Target("a:1"), s.Target("b:1")],
+    )
+
+
+@case("session", "WawpSessionSilent")
+def silence_of_a_name_on_one_source_says_nothing_of_another() -> Group:
+    """The same names on two sources: with a limit of its own and without, working and not; 1 s is a limit too."""
+    members = [
+        s.Session("x", [(1, "WORKING")], "one", thresholds={"silent": 600}),
+        s.Session("x", [(1, "WORKING")], "two"),
+        s.Session("y", [(1, "WORKING")], "one"),
+        s.Session("y", [(1, "FAILED")], "two"),
+        s.Session("z", [(1, "WORKING")], "two", thresholds={"silent": 1}),
+    ]
+    both = [s.Target("a:1"), s.Target("b:1")]
+    return sessions(
+        30,
+        150,
+        members,
+        [
+            *counted("WawpSessionSilent", pairs(two="z"), 60, by="source, session"),
+            *counted("WawpSessionSilent", pairs(one="y", two="xz"), 150, by="source, session"),
+        ],
+        limits={"silent": 100},
+        targets=both,
     )
 
 
@@ -501,6 +525,13 @@ def two_targets_page_once() -> Group:
         s.Session(k, [(1, "WORKING"), (30, k)], thresholds=limits, **FULL)
         for k in ("DISCONNECTED", "FAILED", "STARTING", "SCAN_QR_CODE")
     ]
+    loop = [(30 + 10 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 4)]
+    members += [
+        s.Session("flaps", [(1, "WORKING"), *loop], **FULL),
+        s.Session("quiet", [(1, "WORKING")], thresholds={"silent": 50}, **FULL),
+        s.Session("weekly", [(1, "WORKING")], recurring=[("Monday", "3", 3)], **FULL),
+        s.Session("limited", [(1, "WORKING")], restricted={"message_capping": [(30, 999)]}, **FULL),
+    ]
     times = range(0, 151, 10)
     other = [
         row
@@ -518,7 +549,11 @@ def two_targets_page_once() -> Group:
             *firing("WawpSessionQrWaiting", 100, session="SCAN_QR_CODE"),
             *firing("WawpSessionQrEscalated", 100, session="SCAN_QR_CODE"),
             *firing("WawpSessionQrUnattended", 100, session="SCAN_QR_CODE"),
-            *counted("WawpSessionNotWorking", {(("session", m.name),): 1 for m in members}, 150, by="session"),
+            *counted("WawpSessionNotWorking", {(("session", m.name),): 1 for m in members[:4]}, 150, by="session"),
+            *firing("WawpSessionFlapping", 150, session="flaps"),
+            *firing("WawpSessionSilent", 150, session="quiet"),
+            *firing("WawpSessionRecurringDisconnect", 150, session="weekly"),
+            *firing("WawpSessionRestricted", 150, session="limited"),
         ],
         targets=[a],
         extra=other,

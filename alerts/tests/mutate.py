@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,8 +154,12 @@ def cases_for(rule: Rule) -> list[Case]:
 
 def rule_file(mutant: Mutant) -> dict[str, Any]:
     """The rule file with the mutant in it, and all else as shipped."""
-    found = copy.deepcopy(document(mutant.rule.topic))
-    for group in found["groups"]:
-        if group["name"] == mutant.rule.group:
-            group["rules"][mutant.rule.index]["expr"] = mutant.expr
-    return found
+
+    def group(found: dict[str, Any]) -> dict[str, Any]:
+        if found["name"] != mutant.rule.group:
+            return found
+        rules = list(found["rules"])
+        rules[mutant.rule.index] = {**rules[mutant.rule.index], "expr": mutant.expr}
+        return {**found, "rules": rules}
+
+    return {"groups": [group(g) for g in document(mutant.rule.topic)["groups"]]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 from cases import ALERTS, Case
 
 ROOT = ALERTS.parent
@@ -69,7 +69,8 @@ def write_tests(folder: Path, rule_file: Path, cases: Iterable[Case]) -> list[st
 
 
 def dump(document: object) -> str:
-    return yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, width=1000)
+    """JSON is YAML, and is written twenty times faster."""
+    return json.dumps(document, ensure_ascii=False)
 
 
 def run_cases(promtool: str, folder: Path, rule_file: Path, cases: Sequence[Case]) -> tuple[bool, str]:

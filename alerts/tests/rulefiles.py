@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
@@ -26,6 +27,7 @@ class Rule:
         return "alert" in self.body
 
 
+@cache
 def document(topic: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ALERTS / f"{topic}.rules.yml").read_text())
     return found

@@ -7,7 +7,6 @@ as it is shipped. For tests, for `make demo` and for the measurements in bench/.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ ALERTS = parts.ROOT / "alerts"
 RULE_FILES = tuple(sorted(ALERTS.glob("*.rules.yml")))
 ROUTING = ALERTS / "alertmanager.yml"
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-RULE_TIMES = ("for", "keep_firing_for")
 ROUTE_TIMES = ("group_wait", "group_interval", "repeat_interval")
 
 Shorten = Callable[[float], float]
@@ -56,15 +54,16 @@ def shorten_keys(entry: dict[str, Any], names: Sequence[str], shorten: Shorten) 
 
 
 def shortened_rules(shorten: Shorten, expressions: Callable[[str], str] = str) -> list[dict[str, Any]]:
-    """The shipped rule files with shorter `for` and `keep_firing_for`, and each group's own interval dropped.
+    """The shipped rule files with a shorter `keep_firing_for`, and each group's own interval dropped.
 
-    A group without an interval is evaluated at the server's. `expressions` may change each expression.
+    A group without an interval is evaluated at the server's. `for` stays: it is there where an average must settle.
+    `expressions` may change each expression.
     """
     files = [yaml.safe_load(path.read_text()) for path in RULE_FILES]
     for group in (group for file in files for group in file["groups"]):
         group.pop("interval", None)
         for rule in group["rules"]:
-            shorten_keys(rule, RULE_TIMES, shorten)
+            shorten_keys(rule, ["keep_firing_for"], shorten)
             rule["expr"] = expressions(rule["expr"])
     return files
 
@@ -76,7 +75,9 @@ def ranges_divided_by(factor: float) -> Callable[[str], str]:
         shorter = divided_by(factor, 1.0)
         ranges = re.sub(r"\[(\w+)\]", lambda found: f"[{duration(shorter(seconds(found[1])))}]", expression)
         return re.sub(
-            r"(time\(\) - |timestamp_seconds\) (?:>|<=) )(\d+)", lambda found: f"{found[1]}{int(found[2]) / factor}", ranges
+            r"(time\(\) - |timestamp_seconds\) (?:>|<=) )(\d+)",
+            lambda found: f"{found[1]}{int(found[2]) / factor}",
+            ranges,
         )
 
     return change
@@ -151,10 +152,7 @@ def running(
         settings = prometheus_config(alertmanager.address, addresses, interval)
         flags = ["--rules.alert.resend-delay=1s"] if interval <= 1 else []
         prometheus = started.enter_context(parts.Prometheus(settings, rules, flags, version))
-        parts.wait_until(lambda: set(prometheus.targets_up()) == set(addresses), 20 + interval, "a scrape of each target")
+        parts.wait_until(
+            lambda: set(prometheus.targets_up()) == set(addresses), 20 + interval, "a scrape of each target"
+        )
         yield Stack(prometheus, alertmanager)
-
-
-def copies(files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rules, free to be changed."""
-    return deepcopy(list(files))

@@ -22,7 +22,15 @@ def is_local(headers: Headers) -> bool:
     if not is_loopback(host_name(host)):
         return False
     origin = headers.get(b"origin")
-    return origin is None or is_loopback(urlsplit(origin.decode("latin-1")).hostname or "")
+    return origin is None or is_loopback(origin_name(origin.decode("latin-1")))
+
+
+def origin_name(origin: str) -> str:
+    """The host of an Origin header; of a broken one nothing, which is not local."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
 def host_name(host: str) -> str:

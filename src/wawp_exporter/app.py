@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -127,11 +128,12 @@ class Service:
             logger.error("configuration refused, the old one stays", mistakes=str(error).splitlines())
             raise
         added = set(settings.config.sources) - set(self.settings.config.sources)
+        # What leaves the fleet must be kept first: it comes back from the log when its source does.
+        await self.ingest.save()
         logs.configure(settings.config.log.level, settings.config.log.format)
         self.fleet.reconfigure(Rules(settings.config), unix_now(), time.monotonic())
         self._loaded(settings)
         if added:
-            await self.ingest.save()
             restore(self.fleet, self.log, list(added))
         logger.info("configuration loaded")
 
@@ -292,7 +294,7 @@ def make_app(service: Service, face: Face) -> Starlette:
         guarded(face, "GET", "/", endpoints.fleet, Access.check_read),
         guarded(face, "POST", "/-/reload", endpoints.reload, Access.check_change),
         guarded(
-            face, "DELETE", "/api/v1/sessions/{source}/{session:path}", endpoints.delete_session, Access.check_change
+            face, "DELETE", "/api/v1/sessions/{source}/{session:name}", endpoints.delete_session, Access.check_change
         ),
         Route("/-/healthy", endpoints.healthy),
         Route("/-/ready", endpoints.ready),
@@ -300,6 +302,23 @@ def make_app(service: Service, face: Face) -> Starlette:
     ]
     handlers = {Refusal: refused, HTTPException: failed, Exception: broken}
     return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # handlers of subclasses
+
+
+class NameConvertor(Convertor[str]):
+    """A session's name in a path: anything at all, slashes and newlines included."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("name", NameConvertor())
 
 
 def guarded(face: Face, method: str, path: str, endpoint: Endpoint, check: Check) -> Route:

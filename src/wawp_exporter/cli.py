@@ -113,7 +113,8 @@ def announce(settings: Settings, addresses: list[str]) -> None:
     first = next(iter(settings.config.sources.items()))
     if not first[1].authenticated:
         path = "/webhook" if first[0] == "default" else f"/webhook/{first[0]}"
-        click.echo(f"First webhook    curl -d '{EXAMPLE}' {ingress}{path}")
+        curl = "curl -k" if scheme == "https" else "curl"
+        click.echo(f"First webhook    {curl} -d '{EXAMPLE}' {ingress}{path}")
     sys.stdout.flush()
 
 

@@ -29,7 +29,9 @@ ENV_PREFIX = "WAWP_EXPORTER_"
 # Read by the command line and the build information, so no keys of the configuration.
 ENV_NOT_KEYS = frozenset({"CONFIG", "REVISION"})
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
-DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
+MAX_SHOWN = 12
+RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+DURATION = re.compile(r"(\d{1,9})(ms|[smhdwy])")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -53,7 +55,8 @@ def parse_duration(value: object) -> float:
         return 0.0
     parts = DURATION.findall(value) if isinstance(value, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != value:
-        shown = repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+        # What is long may be something else that slipped in here, a secret even.
+        shown = repr(value) if len(str(value)) <= MAX_SHOWN else f"a {type(value).__name__}"
         raise ValueError(f"{shown} is not a duration, expected a number with a unit such as 60s, 5m, 1h or 400d")
     return sum(int(number) * UNITS[unit] for number, unit in parts)
 
@@ -318,6 +321,10 @@ class Settings:
     secrets: Secrets
 
 
+class DuplicateKey(Exception):
+    """A key stands twice in one mapping."""
+
+
 class StrictLoader(yaml.SafeLoader):
     """YAML as PyYAML reads it safely, but a key given twice is a mistake, not a silent choice."""
 
@@ -325,9 +332,12 @@ class StrictLoader(yaml.SafeLoader):
         """Refuses the second of two equal keys with its line."""
         seen = set()
         for key_node, _ in node.value:
+            # Keys that are no scalars are refused by PyYAML itself, `<<` is no key but a merge.
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise ConfigError([f"{key}: given twice (line {key_node.start_mark.line + 1}), expected it once"])
+                raise DuplicateKey(f"{key}: given twice (line {key_node.start_mark.line + 1}), expected it once")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -342,20 +352,33 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
 def read_yaml(path: Path) -> dict[str, Any]:
     """The file as a mapping; ConfigError says what it is instead."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 - a SafeLoader
+        data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}, expected a YAML file"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8, expected a YAML file"]) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise ConfigError([f"{path}: is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}"]) from None
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise ConfigError([f"{path}: is a {type(data).__name__}, expected a mapping of keys"])
     return data
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """YAML as plain values; ConfigError names where it stands, and never shows what it says."""
+    try:
+        return yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise ConfigError([f"{name}: is not YAML{where}: {problem}"]) from None
+    except DuplicateKey as error:
+        raise ConfigError([f"{name}: {error}" if name.startswith(ENV_PREFIX) else str(error)]) from None
+    # What PyYAML lets through: dates that do not exist, numbers and nestings beyond all measure.
+    except (ValueError, OverflowError, RecursionError) as error:
+        what = "a value that does not exist" if isinstance(error, ValueError) else "too large or too deep"
+        raise ConfigError([f"{name}: holds {what}, expected a date, a number or a nesting as they are usual"]) from None
 
 
 def overlay(data: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -364,11 +387,7 @@ def overlay(data: dict[str, Any], environ: Mapping[str, str]) -> None:
         key = name.removeprefix(ENV_PREFIX)
         if key == name or key in ENV_NOT_KEYS:
             continue
-        try:
-            value = yaml.load(environ[name], StrictLoader)  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError:
-            raise ConfigError([f"{name}: is not YAML, expected a value as in the configuration file"]) from None
-        put(data, key.split("__"), value)
+        put(data, key.split("__"), parse_yaml(environ[name], name))
 
 
 def put(data: dict[str, Any], path: list[str], value: object) -> None:
@@ -396,8 +415,8 @@ def check(data: dict[str, Any], base: Path = Path()) -> Settings:
         config = Config.model_validate(data, context=context)
     except ValidationError as error:
         mistakes = [describe(problem) for problem in error.errors(include_url=False)]
-        bad = {problem["loc"][0] for problem in error.errors(include_url=False)}
-        sound = {key: value for key, value in data.items() if key not in bad}
+        bad = {str(problem["loc"][0]) for problem in error.errors(include_url=False)}
+        sound = {key: value for key, value in data.items() if str(key) not in bad}
         config = Config.model_validate(sound, context=context)
     mistakes += cross_check(config, bad)
     if mistakes:
@@ -413,6 +432,10 @@ def describe(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{path}: missing, expected a value"
+    if problem["type"] == "invalid_key":
+        return f"{path}: is not a name, expected keys in words"
+    if problem["type"] in RANGES:
+        return f"{path}: is out of range, expected {message.removeprefix('Input should be ')}"
     if message.startswith("Input should be "):
         kind = "null" if problem["input"] is None else type(problem["input"]).__name__
         return f"{path}: is a {kind}, expected {message.removeprefix('Input should be ')}"

@@ -187,6 +187,14 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self.idle = self.loop.time()
 
+    def shutdown(self) -> None:
+        """As uvicorn's, but an idle TLS client is not waited for to say goodbye."""
+        before: Any = self.cycle
+        if self.scheme == "https" and (before is None or before.response_complete):
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def expire(self, now: float) -> None:
         """Ends a request that has been coming in for too long (a webhook is told why), and idle connections."""
         if self.idle and now - self.idle > self.timeout_keep_alive:

@@ -12,7 +12,6 @@ from functools import cache
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from wawp_exporter.compression import Piece, gzip_stream, pack
@@ -583,8 +582,22 @@ FLEET_FAMILIES = (
 
 
 def negotiate(accept: str) -> bool:
-    """Whether to answer in OpenMetrics; prometheus-client's own negotiation decides."""
-    return choose_encoder(accept)[1].startswith("application/openmetrics")
+    """Whether to answer in OpenMetrics: where it is accepted, in version 1, no less gladly than text is."""
+    gladness = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for item in accept.lower().replace(" ", "").split(","):
+        media_type, *parameters = item.split(";")
+        given = dict(parameter.partition("=")[::2] for parameter in parameters)
+        if media_type in gladness and given.get("version", "1").startswith(("1", "0.0.4")):
+            gladness[media_type] = max(gladness[media_type], quality(given.get("q", "1")))
+    return 0 < gladness["application/openmetrics-text"] >= gladness["text/plain"]
+
+
+def quality(text: str) -> float:
+    """A quality of an Accept header; what is no number is no preference."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 class Exposition:

@@ -25,7 +25,7 @@ from wawp_exporter.events import (
     Status,
     StatusEvent,
 )
-from wawp_exporter.machine import State, Transition, step
+from wawp_exporter.machine import RESTART_MS, State, Transition, step
 
 Key = tuple[str, str]  # (source, session)
 
@@ -373,7 +373,9 @@ class Fleet:
         waited = WAIT_OUTCOMES.get(after.status) if before.auth_since else None
         if waited:
             bucket.qr_waits[waited].observe(max(0, after.since - before.auth_since) / 1000)
-        if after.status is Status.WORKING and before.left_working:
+        # Back from a STOPPED that was no restart, it was somebody's decision, not a recovery.
+        decided = before.status is Status.STOPPED and transition.stay_ms > RESTART_MS
+        if after.status is Status.WORKING and before.left_working and not decided:
             bucket.recovery.observe(max(0, after.since - before.left_working) / 1000)
 
     def _hear(self, session: Session, event: StatusEvent, outcome: Outcome, now: int, mono: float) -> None:

@@ -14,7 +14,7 @@ from wawp_exporter.direct import Protocol
 from wawp_exporter.errors import ListenError
 
 KEEP_ALIVE_S = 75
-GRACE_S = 20
+GRACE_S = 8  # less than the ten seconds after which containers are killed
 BACKLOG = 2048
 
 
@@ -77,7 +77,7 @@ def make_server(app: Callable[..., Any], tls: Tls) -> Server:
     try:
         config.load()
     except (ssl.SSLError, OSError) as error:
-        raise ListenError(f"cannot use web.tls: {error}") from None
+        raise ListenError(tls_problem(tls, error)) from None
     return Server(config)
 
 
@@ -88,4 +88,10 @@ def reload_tls(server: Server, tls: Tls) -> None:
     try:
         server.config.ssl.load_cert_chain(tls.cert_file, tls.key_file)
     except (ssl.SSLError, OSError) as error:
-        raise ListenError(f"cannot use web.tls: {error}") from None
+        raise ListenError(tls_problem(tls, error)) from None
+
+
+def tls_problem(tls: Tls, error: OSError) -> str:
+    """What is wrong with which files."""
+    reason = getattr(error, "reason", None) or error.strerror or "unreadable"
+    return f"cannot use web.tls: {tls.cert_file} with {tls.key_file}: {reason}, expected a PEM certificate and its key"

@@ -90,10 +90,14 @@ def insert_rows(table: sa.Table, names: Sequence[str]) -> Any:
 
 
 EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits")
+_insert_event = insert_rows(event, EVENT_COLUMNS)
 INSERT_EVENTS = (
-    insert_rows(event, EVENT_COLUMNS)
-    .on_conflict_do_nothing()
-    .returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status)
+    # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right.
+    _insert_event.on_conflict_do_update(
+        index_elements=["session_id", "key_at", "status"],
+        set_={"tie": _insert_event.excluded.tie},
+        where=_insert_event.excluded.tie > event.c.tie,
+    ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status)
 )
 INSERT_SESSIONS = (
     insert_rows(session, ("source", "name"))
@@ -105,13 +109,17 @@ UPSERT_STATE = _upsert_state.on_conflict_do_update(
     index_elements=["session_id"],
     set_={"oldest": _upsert_state.excluded.oldest, "memory": _upsert_state.excluded.memory},
 )
-_later = event.alias("later")
-# Events from the oldest that a live state rests on, and the one before: what it came from decides what it is.
+_before = event.alias("before")
+# Events from the oldest that a live state rests on, and the one before: what it came from decides what it is. By the
+# time as sent, which is the one that is indexed; it is never before `at`, so nothing too much is let go.
+_boundary = (
+    sa.select(sa.func.max(_before.c.key_at))
+    .where(_before.c.session_id == state.c.session_id, _before.c.key_at < state.c.oldest)
+    .correlate(state)
+    .scalar_subquery()
+)
 RESTED_ON = sa.exists().where(
-    state.c.session_id == event.c.session_id,
-    ~sa.exists().where(
-        _later.c.session_id == event.c.session_id, _later.c.at > event.c.at, _later.c.at < state.c.oldest
-    ),
+    state.c.session_id == event.c.session_id, event.c.key_at >= sa.func.coalesce(_boundary, 0)
 )
 REMEMBERED = sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, state.c.memory).join_from(
     session, state, session.c.id == state.c.session_id, isouter=True
@@ -168,8 +176,9 @@ class Log:
             rows = [row for e in events if id(e) not in repeated for row in rows_for(e, known[e.source, e.session])]
             stored = self._writer.execute(INSERT_EVENTS, {"rows": msgspec.json.encode(rows).decode()}).all()
         self._ids.update(known)
+        # A row that was there before, whose tie was raised, keeps its old number.
+        new = {(row.session_id, row.key_at, row.status) for row in stored if row.seq > self._seq}
         self._seq = max([self._seq, *(row.seq for row in stored)])
-        new = {(row.session_id, row.key_at, row.status) for row in stored}
         return Appended([self._fresh(e, new, id(e) in repeated) for e in events], self._seq)
 
     def _fresh(self, event: StatusEvent, new: set[tuple[int, int, str]], repeated: bool) -> tuple[bool, ...]:

@@ -96,7 +96,9 @@ def presented_tokens(scope: Scope, headers: Headers) -> list[bytes]:
     """Every token that a request carries: in Authorization, `?token=` or `?secret=`."""
     given = presented_token(headers.get(b"authorization"))
     query = parse_qs(scope.get("query_string", b"")) if scope.get("query_string") else {}
-    return [*([given] if given else []), *query.get(b"token", []), *query.get(b"secret", [])]
+    asked = [*query.get(b"token", []), *query.get(b"secret", [])]
+    # A plus in a URL means a space, but whoever pastes a base64 token means a plus.
+    return [*([given] if given else []), *asked, *(token.replace(b" ", b"+") for token in asked)]
 
 
 class Webhook:

@@ -1,0 +1,423 @@
+"""From a webhook to a message: simulator, exporter, Prometheus, Alertmanager and receiver, all of them real processes.
+
+Rules and routing are the shipped files. Limits are the exporter's configuration; what has no setting (`group_wait`,
+`keep_firing_for`, the five minutes without an accepted webhook) is shortened in a copy. Each story has a source of its
+own, and all are played at once over the same servers.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alerts.tests import stack
+from tests import parts
+
+LIMITS = {"starting": "6s", "failed": "1s", "qr_escalate": "12s", "qr_unattended": "24s", "down": "20s"}
+QR_ESCALATE = 12.0
+# Scenario and arguments by source; virtual seconds are divided by the pace, and so are the limits above, more or less.
+PLAYS = {
+    "starting": "stuck-start --sessions 3 --engines GOWS --heartbeat 0",
+    "answered": "qr-answered --sessions 1 --engines GOWS --pace 5 --duration 40",
+    "escalated": "qr-answered --sessions 1 --engines NOWEB --pace 4 --duration 150",
+    "unscanned": "unscanned-qr --sessions 1 --engines GOWS --pace 20",
+    "single": "single-disconnect --sessions 5 --engines GOWS --pace 5 --duration 75",
+    "mass-gows": "mass-disconnect --sessions 20 --engines GOWS --pace 10 --duration 200 --heartbeat 0",
+    "mass-noweb": "mass-disconnect --sessions 20 --engines NOWEB --pace 10 --duration 200 --heartbeat 0",
+    "mass-webjs": "mass-disconnect --sessions 20 --engines WEBJS --pace 10 --duration 200 --heartbeat 0",
+    "stopped": "gateway-shutdown --sessions 5 --engines GOWS --pace 10",
+    "maintained": "mass-disconnect --sessions 5 --engines GOWS --pace 10 --duration 300",
+    "loop": "restart-loop --sessions 2 --engines GOWS --pace 20 --duration 600",
+    "forged": "steady --sessions 5 --engines GOWS --pace 0 --duration 300 --forged 1",
+}
+SENTINELS = tuple(f"sentinel-{number}" for number in range(20))
+SINGLES = {
+    "WawpSessionDisconnected",
+    "WawpSessionFailed",
+    "WawpSessionStuckStarting",
+    "WawpSessionFlapping",
+    "WawpSessionNotWorking",
+}
+WHO = {
+    "WawpMassDisconnect": "it-oncall",
+    "WawpSessionDisconnected": "it-oncall",
+    "WawpSessionFlapping": "ops-chat",
+    "WawpSessionQrEscalated": "it-oncall",
+    "WawpSessionQrUnattended": "it-lead",
+    "WawpSessionQrWaiting": "session-manager",
+    "WawpSessionStuckStarting": "ops-chat",
+    "WawpWatchdog": "dead-mans-switch",
+    "WawpWebhookFeedRejected": "it-oncall",
+    "WawpWebhookForged": "security",
+}
+
+Message = dict[str, Any]
+
+
+@dataclass
+class Scene:
+    """What runs, and what its receivers have been sent. `fragile` is an exporter that a story may kill."""
+
+    exporter: parts.Exporter
+    fragile: parts.Exporter
+    servers: stack.Stack
+    receiver: parts.Receiver
+    keys: Path
+    players: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=lambda: list(SENTINELS))
+
+    def play(self, source: str, arguments: str, exporter: parts.Exporter | None = None) -> subprocess.Popen[bytes]:
+        """Starts the simulator as a process; its sessions are called after their source."""
+        url = f"{(exporter or self.exporter).url}/webhook"
+        given = ["--url", url, "--source", source, "--prefix", f"{source}-", "--no-progress", "--json"]
+        if source in {"forged", "rotated"}:
+            given += ["--hmac-key-file", str(self.keys / "gateway")]
+        command = [sys.executable, "-m", "wawp_exporter", "simulate", *arguments.split(), *given]
+        with (self.keys / f"{source}.json").open("wb") as output:
+            self.players[source] = subprocess.Popen(command, stdout=output, stderr=output)
+        return self.players[source]
+
+    def report(self, source: str) -> dict[str, Any]:
+        """What the simulator says that it did, when it has ended."""
+        self.players[source].wait(90)
+        found: dict[str, Any] = json.loads((self.keys / f"{source}.json").read_bytes())
+        return found
+
+    def messages(self, source: str, name: str | None = None, status: str = "firing") -> list[Message]:
+        """The messages that hold an alert of this source, in the order of arrival."""
+        with self.receiver.arrived:
+            arrived = list(self.receiver.notifications)
+        return [each for each in arrived if alerts_of(each, source, name, status)]
+
+    def alerts(self, source: str, name: str | None = None, status: str = "firing") -> list[dict[str, Any]]:
+        """The alerts in those messages."""
+        return [
+            alert for each in self.messages(source, name, status) for alert in alerts_of(each, source, name, status)
+        ]
+
+    def names(self, source: str, until: Message | None = None) -> set[str]:
+        """Everything of this source that anybody was told, before the message `until` if one is given."""
+        messages = self.messages(source)
+        with self.receiver.arrived:
+            arrived = self.receiver.notifications
+            before = arrived[: arrived.index(until)] if until else arrived
+        told = [each for each in messages if each in before]
+        return {alert["labels"]["alertname"] for each in told for alert in alerts_of(each, source, None, "firing")}
+
+    def wait(self, source: str, name: str, status: str = "firing", timeout: float = 75) -> Message:
+        """The first such message, when it has come."""
+        self.receiver.wait_for(lambda arrived: any(alerts_of(m, source, name, status) for m in arrived), timeout)
+        return self.messages(source, name, status)[0]
+
+    def sentinel(self) -> None:
+        """Another session is lost now, and IT has been told: what happened before would have been told by now."""
+        source = self.unused.pop(0)
+        event(self.exporter, source, source, "DISCONNECTED", "GOWS")
+        self.wait(source, "WawpSessionDisconnected", timeout=20)
+
+    def until_firing(self, source: str, name: str) -> None:
+        """Prometheus holds such an alert, whether or not anybody is told."""
+        selector = f'ALERTS{{alertname="{name}", source="{source}", alertstate="firing"}}'
+        parts.wait_until(lambda: self.servers.prometheus.query(selector), 60, selector)
+
+
+def alerts_of(message: Message, source: str, name: str | None, status: str) -> list[dict[str, Any]]:
+    """The alerts of one message that are meant."""
+    return [
+        alert
+        for alert in message["alerts"]
+        if alert["status"] == status
+        and alert["labels"].get("source") == source
+        and name in {None, alert["labels"]["alertname"]}
+    ]
+
+
+def who(message: Message) -> str:
+    """The receiver's name, which is the path that it is sent to."""
+    return str(message["path"]).strip("/")
+
+
+def when(text: str) -> float:
+    """Alertmanager's time as Unix seconds."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def event(exporter: parts.Exporter, source: str, session: str, status: str, engine: str) -> None:
+    """A status that no scenario has, now."""
+    body = parts.envelope(session=session, status=status, engine=engine, timestamp=parts.now_ms())
+    assert exporter.post(body, source=source).status_code == 200
+
+
+def impatient(expression: str) -> str:
+    """WawpWebhookFeedRejected after ten seconds without an accepted webhook, instead of five minutes."""
+    return expression.replace("timestamp_seconds) > 300", "timestamp_seconds) > 10")
+
+
+def settings(sources: dict[str, Any]) -> dict[str, Any]:
+    """An exporter's. No error budget can be used up: its windows are hours, and the stories are full of trouble."""
+    today = datetime.now(UTC)
+    window = {
+        "source": "maintained",
+        "from": (today - timedelta(hours=1)).isoformat(),
+        "to": (today + timedelta(hours=1)).isoformat(),
+    }
+    return {
+        "sources": sources,
+        "thresholds": LIMITS,
+        "maintenance": [window] if "maintained" in sources else [],
+        "sessions": [{"source": "answered", "owner": "ana"}] if "answered" in sources else [],
+        "slo": {"objective": 0.01},
+        "log": {"level": "warning"},
+    }
+
+
+@pytest.fixture(scope="session", params=["bookworm", pytest.param("trixie", marks=pytest.mark.slow)], ids=str)
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """The servers of one Debian, and every story of PLAYS on its way."""
+    keys = tmp_path_factory.mktemp("keys")
+    (keys / "gateway").write_text("the key of the gateway\n")
+    (keys / "rotating").write_text("the key of the gateway\n")
+    secret = {
+        "forged": {"hmac_keys_file": str(keys / "gateway")},
+        "rotated": {"hmac_keys_file": str(keys / "rotating")},
+    }
+    sources = {name: {} for name in (*PLAYS, *SENTINELS)} | secret
+    faster = {
+        "group_wait": stack.divided_by(10),
+        "group_interval": stack.divided_by(30),
+        "repeat_interval": stack.divided_by(20),
+    }
+    rules = stack.shortened_rules(stack.divided_by(15), impatient)
+    with ExitStack() as started:
+        receiver = started.enter_context(parts.Receiver())
+        exporter = started.enter_context(parts.Exporter(settings(sources)))
+        fragile = started.enter_context(parts.Exporter(settings({"killed": {}})))
+        routing = stack.routing(faster, stack.recorded_at(receiver.url))
+        servers = started.enter_context(stack.running([exporter, fragile], rules, routing, 1.0, request.param))
+        found = Scene(exporter, fragile, servers, receiver, keys)
+        started.callback(end, found.players)
+        for source, arguments in PLAYS.items():
+            found.play(source, arguments)
+        yield found
+
+
+def end(players: dict[str, subprocess.Popen[bytes]]) -> None:
+    """No simulator outlives the tests."""
+    for player in players.values():
+        player.kill()
+        player.wait()
+
+
+# The stories that need a hand, while the others play
+
+
+def test_an_exporter_killed_in_a_qr_wait_loses_no_escalation_and_gives_no_all_clear(scene: Scene) -> None:
+    """SIGKILL when the manager has just been told: IT is told at the time of the QR code, not of the restart."""
+    scene.play("killed", "unscanned-qr --sessions 1 --engines GOWS --pace 10", scene.fragile)
+    manager = scene.wait("killed", "WawpSessionQrWaiting")
+    since = scene.servers.prometheus.value(
+        'wawp_session_auth_required_since_timestamp_seconds{source="killed",session="killed-001"}'
+    )
+
+    scene.fragile.kill()
+    down = f'up{{instance="{scene.fragile.address}"}} == 0'
+    parts.wait_until(lambda: scene.servers.prometheus.query(down), 10, down)
+    scene.fragile.start()
+    escalated = scene.wait("killed", "WawpSessionQrEscalated")
+    lead = scene.wait("killed", "WawpSessionQrUnattended")
+    scene.sentinel()
+
+    assert [who(manager), who(escalated), who(lead)] == ["session-manager", "it-oncall", "it-lead"]
+    assert 0 < when(escalated["alerts"][0]["startsAt"]) - since - QR_ESCALATE < 3
+    assert scene.messages("killed", status="resolved") == []
+    assert len(scene.messages("killed", "WawpSessionQrWaiting")) == 1
+    assert scene.names("killed") == {"WawpSessionQrWaiting", "WawpSessionQrEscalated", "WawpSessionQrUnattended"}
+
+
+def test_a_rotated_secret_pages_it_that_the_feed_is_refused(scene: Scene) -> None:
+    """One side has a new key: everything is refused, nothing accepted."""
+    rotate(scene)
+
+    message = scene.wait("rotated", "WawpWebhookFeedRejected")
+
+    assert who(message) == "it-oncall"
+    assert message["commonLabels"]["severity"] == "critical"
+    assert all(alert["labels"]["alertname"] in WHO for alert in scene.alerts("rotated"))
+
+
+def rotate(scene: Scene) -> None:
+    """Some webhooks arrive; then the exporter is given another key and the gateway is not."""
+    assert scene.play("rotated", "steady --sessions 3 --pace 0 --heartbeat 0").wait(30) == 0
+    (scene.keys / "rotating").write_text("another key\n")
+    os.kill(scene.exporter.pid, signal.SIGHUP)
+    forged = parts.envelope(session="rotated-001")
+    refused = lambda: scene.exporter.post(forged, source="rotated", key="the key of the gateway").status_code == 401  # noqa: E731
+    parts.wait_until(refused, 10, "the new key")
+    refusals = "restart --sessions 3 --pace 10 --attempts 2 --retry-delay 0.2"
+    assert scene.play("rotated", refusals).wait(30) == 1
+
+
+# The stories that play by themselves
+
+
+def test_a_stuck_start_is_told_once_to_the_chat(scene: Scene) -> None:
+    """STARTING longer than its limit; that it is also not WORKING is no second message. WORKING ends it."""
+    message = scene.wait("starting", "WawpSessionStuckStarting")
+    scene.until_firing("starting", "WawpSessionNotWorking")
+    scene.sentinel()
+    told = scene.messages("starting")
+    event(scene.exporter, "starting", "starting-001", "WORKING", "GOWS")
+    over = scene.wait("starting", "WawpSessionStuckStarting", "resolved")
+
+    assert who(message) == who(over) == "ops-chat"
+    assert [alert["labels"]["session"] for alert in message["alerts"]] == ["starting-001"]
+    assert told == [message]
+
+
+def test_a_qr_code_scanned_in_time_is_the_managers_business_only(scene: Scene) -> None:
+    """Told at once, told that it is over, and nobody else is."""
+    message = scene.wait("answered", "WawpSessionQrWaiting")
+    over = scene.wait("answered", "WawpSessionQrWaiting", "resolved")
+    scene.sentinel()
+
+    assert who(message) == who(over) == "session-manager"
+    assert message["groupLabels"]["owner"] == "ana"
+    assert len(scene.messages("answered")) == 1
+    assert scene.names("answered") == {"WawpSessionQrWaiting"}
+
+
+def test_an_unanswered_qr_code_climbs_from_manager_to_it_to_lead(scene: Scene) -> None:
+    """Each once and in this order, and each is told that it is over when it is, not before."""
+    levels = ["WawpSessionQrWaiting", "WawpSessionQrEscalated", "WawpSessionQrUnattended"]
+    told = [scene.wait("escalated", level) for level in levels]
+    over = [scene.wait("escalated", level, "resolved") for level in levels]
+
+    assert [who(each) for each in told] == [who(each) for each in over] == ["session-manager", "it-oncall", "it-lead"]
+    began = [when(each["alerts"][0]["startsAt"]) for each in told]
+    assert began == sorted(began)
+    assert all(len(scene.messages("escalated", level)) == 1 for level in levels)
+    assert scene.names("escalated") == set(levels)
+
+
+def test_a_qr_code_that_turned_failed_still_climbs(scene: Scene) -> None:
+    """WAHA gives up after six images and says FAILED: the escalation comes after that, and no all-clear before."""
+    levels = ["WawpSessionQrWaiting", "WawpSessionQrEscalated", "WawpSessionQrUnattended"]
+    told = [scene.wait("unscanned", level) for level in levels]
+    scene.sentinel()
+    failed = scene.report("unscanned")["truth"]["sessions"]["unscanned-001"]
+
+    assert failed["status"] == "FAILED"
+    assert failed["since_ms"] / 1000 < when(told[1]["alerts"][0]["startsAt"])
+    assert [who(each) for each in told] == ["session-manager", "it-oncall", "it-lead"]
+    assert scene.messages("unscanned", status="resolved") == []
+    assert scene.names("unscanned") == set(levels)
+
+
+def test_a_single_disconnect_pages_it_once(scene: Scene) -> None:
+    """One of five is no mass; its end is told too."""
+    message = scene.wait("single", "WawpSessionDisconnected")
+    over = scene.wait("single", "WawpSessionDisconnected", "resolved")
+
+    assert who(message) == who(over) == "it-oncall"
+    assert message["commonLabels"]["severity"] == "critical"
+    assert [alert["labels"]["session"] for alert in message["alerts"]] == ["single-001"]
+    assert len(scene.messages("single")) == 1
+    assert scene.names("single") == {"WawpSessionDisconnected"}
+
+
+@pytest.mark.parametrize("engine", ["GOWS", "NOWEB", "WEBJS"])
+def test_a_mass_disconnect_is_one_page_with_the_singles_muted(scene: Scene, engine: str) -> None:
+    """GOWS says STARTING once, NOWEB again and again, WEBJS FAILED and STARTING in turn: each is one incident."""
+    source = f"mass-{engine.lower()}"
+    message = scene.wait(source, "WawpMassDisconnect")
+    assert scene.report(source)["truth"]["sessions"][f"{source}-001"]["status"] == "WORKING"
+    over = scene.wait(source, "WawpMassDisconnect", "resolved")
+
+    assert who(message) == who(over) == "it-oncall"
+    assert message["commonLabels"].items() >= {"engine": engine, "severity": "critical"}.items()
+    assert len(scene.messages(source, "WawpMassDisconnect")) == 1
+    assert scene.names(source, until=over) == {"WawpMassDisconnect"}
+    singles = f'max_over_time(ALERTS{{source="{source}", alertname=~"{"|".join(SINGLES)}"}}[10m])'
+    assert scene.servers.prometheus.query(singles), "no single alert fired, so nothing was muted"
+
+
+@pytest.mark.parametrize("engine", ["GOWS", "NOWEB", "WEBJS"])
+def test_when_a_mass_disconnect_is_over_no_single_is_told_late(scene: Scene, engine: str) -> None:
+    """The mute ends with the mass alert; what is still firing then would come out as news about sessions that work."""
+    source = f"mass-{engine.lower()}"
+    scene.wait(source, "WawpMassDisconnect", "resolved")
+    scene.sentinel()
+
+    assert scene.names(source) == {"WawpMassDisconnect"}
+
+
+@pytest.mark.parametrize("source", ["stopped", "maintained"])
+def test_whoever_stops_or_maintains_sessions_pages_nobody(scene: Scene, source: str) -> None:
+    """A whole gateway stopped and booted again; a mass loss inside a window of maintenance."""
+    scene.report(source)
+    scene.sentinel()
+
+    assert scene.messages(source) == []
+
+
+def test_a_restart_loop_is_one_message(scene: Scene) -> None:
+    """Ten restarts: flapping, once, to the chat, and no all-clear between two of them."""
+    message = scene.wait("loop", "WawpSessionFlapping")
+    assert sum(scene.report("loop")["truth"]["transitions"].values()) > 25
+    scene.sentinel()
+
+    assert who(message) == "ops-chat"
+    assert [alert["labels"]["session"] for alert in message["alerts"]] == ["loop-001"]
+    assert scene.messages("loop") == [message]
+    assert scene.messages("loop", status="resolved") == []
+
+
+def test_forged_webhooks_are_told_to_security_and_change_nothing(scene: Scene) -> None:
+    """Each genuine event has a forger; the sessions are as the genuine ones say."""
+    message = scene.wait("forged", "WawpWebhookForged")
+    report = scene.report("forged")
+    scene.sentinel()
+
+    assert who(message) == "security"
+    assert report["forged"] > 5
+    assert report["forged_accepted"] == 0
+    assert scene.servers.prometheus.value('count(wawp_session_status{source="forged", status="WORKING"} == 1)') == 5
+    assert scene.names("forged") == {"WawpWebhookForged"}
+
+
+# What holds of everything that was sent
+
+
+def test_every_message_tells_what_where_and_what_to_do(scene: Scene) -> None:
+    """Receiver, labels and annotations of all that the stories have sent; nothing names a pod."""
+    checks: tuple[Callable[[str, dict[str, Any]], None], ...] = (right_person, no_target, says_all)
+    scene.wait("forged", "WawpWebhookForged")
+    scene.receiver.wait_for(lambda arrived: any(who(each) == "dead-mans-switch" for each in arrived))
+
+    for message in list(scene.receiver.notifications):
+        for alert in message["alerts"]:
+            for check in checks:
+                check(who(message), alert)
+
+
+def right_person(receiver: str, alert: dict[str, Any]) -> None:
+    assert receiver == WHO[alert["labels"]["alertname"]], alert
+
+
+def no_target(_: str, alert: dict[str, Any]) -> None:
+    assert not {"instance", "pod"} & alert["labels"].keys(), alert
+
+
+def says_all(_: str, alert: dict[str, Any]) -> None:
+    told = alert["annotations"]
+    assert all(told[name] for name in ("summary", "description", "runbook_url", "dashboard_url")), alert
+    assert (stack.ALERTS / "runbooks" / Path(told["runbook_url"]).name).is_file(), alert

@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+"""`make demo`: a day in the life of a fleet in two minutes, through the shipped rules and the shipped routing.
+
+Starts the exporter, Prometheus and Alertmanager, plays `day-in-the-life`, and prints each message as its receiver
+gets it: Alertmanager really sends the mail, the chat message and the page, though to this script. An hour is played, so
+every time in rules and routing is divided by the pace; limits are the exporter's configuration, divided likewise.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from alerts.tests import stack
+from tests import parts
+
+HOUR = 60.0  # minutes that the scenario lasts
+LIMITS = {"starting": 60, "failed": 10, "qr_escalate": 300, "qr_unattended": 3600, "down": 900}
+SETTLE = 30.0  # seconds for the last "resolved"; a demo ends even if something goes on
+LASTING = {"watchdog", "slo"}
+MISSING = """make demo needs a real Prometheus and a real Alertmanager; not found: {names}.
+Install Debian's packages prometheus and prometheus-alertmanager, or run `make tools`."""
+
+
+# Who is told
+
+
+class Phones:
+    """Everybody whom Alertmanager tells, by mail, chat, pager or webhook; prints what they get."""
+
+    def __init__(self) -> None:
+        self.told: Counter[str] = Counter()
+        self.lock = threading.Lock()
+        self.http = ""
+        self.smtp = ""
+        self.names: dict[str, str] = {}
+
+    def connect(self, receiver: Mapping[str, Any]) -> dict[str, Any]:
+        """The shipped receiver with its addresses replaced by ours, and nothing else."""
+        name = receiver["name"]
+        url = f"{self.http}/{name}"
+        ours: dict[str, dict[str, Any]] = {
+            "webhook_configs": {"url": url},
+            "slack_configs": {"api_url": url},
+            "pagerduty_configs": {"url": url},
+            "email_configs": {"smarthost": self.smtp, "require_tls": False},
+        }
+        changed = dict(receiver)
+        for kind in ours.keys() & receiver.keys():
+            changed[kind] = [{**settings, **ours[kind]} for settings in receiver[kind]]
+            self.names |= {settings["to"]: name for settings in receiver[kind] if "to" in settings}
+        return changed
+
+    def show(self, receiver: str, channel: str, title: str, text: str) -> None:
+        """Prints a message; of those that only say "alive" the first."""
+        with self.lock:
+            self.told[receiver] += 1
+            if receiver == "dead-mans-switch" and self.told[receiver] > 1:
+                return
+            print(f"\n{time.strftime('%H:%M:%S')}  to {receiver} ({channel})\n  {title}")
+            for line in text.strip().splitlines():
+                print(f"  | {line}".rstrip())
+            sys.stdout.flush()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Takes what is sent, until the end."""
+        with parts.serving(self.web()) as web, mail_server(self) as mail:
+            self.http = f"http://127.0.0.1:{web.server_port}"
+            self.smtp = f"127.0.0.1:{mail}"
+            yield
+
+    def web(self) -> type[BaseHTTPRequestHandler]:
+        """Chat, pager and webhooks."""
+        phones = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                phones.show(self.path.strip("/"), *posted(body))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+def posted(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Channel, title and text of what a chat, a pager or a webhook is sent."""
+    if "attachments" in body:
+        message = body["attachments"][0]
+        return f"chat {body.get('channel', '')}", message["title"], message["text"]
+    if "event_action" in body:
+        payload = body.get("payload") or {}
+        text = (payload.get("custom_details") or {}).get("text", "")
+        return f"pager, {body['event_action']}", payload.get("summary", body["dedup_key"]), text
+    annotations = body["commonAnnotations"]
+    return f"webhook, {body['status']}", annotations.get("summary", ""), annotations.get("description", "")
+
+
+@contextmanager
+def mail_server(phones: Phones) -> Iterator[int]:
+    """The least that Alertmanager takes for a mail server; gives its port."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            self.say("220 demo")
+            for line in self.rfile:
+                word = line[:4].upper().strip()
+                if word == b"DATA":
+                    self.say("354 go on")
+                    mail = b"".join(iter(self.rfile.readline, b".\r\n"))
+                    self.say("250 thanks")
+                    read(mail)
+                else:
+                    self.say("221 bye" if word == b"QUIT" else "250 demo")
+                if word == b"QUIT":
+                    return
+
+        def say(self, text: str) -> None:
+            self.wfile.write(f"{text}\r\n".encode())
+
+    def read(mail: bytes) -> None:
+        message = message_from_bytes(mail, policy=policy.default)
+        body = message.get_body(("plain",))
+        receiver = phones.names.get(message["To"], message["To"])
+        phones.show(receiver, f"mail to {message['To']}", message["Subject"], body.get_content() if body else "")
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# What is shown
+
+
+def main() -> int:
+    """Exit status 0, 2 without the servers, 130 after Ctrl-C."""
+    options = parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    version = next((version for version in parts.VERSIONS if not missing(version)), None)
+    if version is None:
+        print(MISSING.format(names=", ".join(missing(parts.VERSIONS[0]))), file=sys.stderr)
+        return 2
+    try:
+        return demonstrate(HOUR / options.minutes, version)
+    except KeyboardInterrupt:
+        print("\nStopped. Nothing is left running.")
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """`--minutes` is how long the hour takes."""
+    given = argparse.ArgumentParser(description="A day in the life of a fleet, and who is told what.")
+    given.add_argument("--minutes", type=float, default=2.0, help="how long the hour takes (default 2)")
+    return given
+
+
+def missing(version: str) -> list[str]:
+    """The servers that this version lacks."""
+    return [name for name in ("prometheus", "alertmanager") if parts.find(name, version) is None]
+
+
+def demonstrate(pace: float, version: str) -> int:
+    """Starts all, plays, waits for the last message, stops all."""
+    phones = Phones()
+    shorter = stack.divided_by(pace)
+    rules = stack.shortened_rules(stack.divided_by(pace, 1.0), stack.ranges_divided_by(pace))
+    with ExitStack() as started:
+        started.enter_context(phones.answering())
+        exporter = started.enter_context(parts.Exporter(settings(pace)))
+        routing = stack.routing(dict.fromkeys(stack.ROUTE_TIMES, shorter), phones.connect)
+        interval = min(1.0, 30 / pace)
+        print("Starting exporter, Prometheus and Alertmanager (a few seconds) …", flush=True)
+        servers = started.enter_context(stack.running([exporter], rules, routing, interval, version))
+        print(f"Fleet page    {exporter.url}/")
+        print(f"Prometheus    {servers.prometheus.url}/alerts")
+        print(f"Alertmanager  {servers.alertmanager.url}/#/alerts")
+        print(f"One hour of ten sessions in {HOUR / pace:g} minutes; one second is {pace:g} s of theirs.", flush=True)
+        status = play(exporter, pace)
+        settle(servers.alertmanager)
+    told = ", ".join(f"{name} {count}" for name, count in sorted(phones.told.items()))
+    print(f"\nThe day is over. Messages: {told}. Nothing is left running.")
+    return status
+
+
+def settings(pace: float) -> dict[str, Any]:
+    """The exporter's configuration: the default limits, so many times shorter."""
+    return {
+        "thresholds": {kind: stack.duration(limit / pace) for kind, limit in LIMITS.items()},
+        "sessions": [{"session": "*", "owner": "ana"}],
+        "log": {"level": "warning"},
+    }
+
+
+def play(exporter: parts.Exporter, pace: float) -> int:
+    """The simulator, to its end; its exit status."""
+    arguments = [
+        "simulate",
+        "day-in-the-life",
+        "--url",
+        f"{exporter.url}/webhook",
+        "--pace",
+        str(pace),
+        "--no-progress",
+    ]
+    with (exporter.directory / "simulate.log").open("wb") as log:
+        player = subprocess.Popen([sys.executable, "-m", "wawp_exporter", *arguments], stdout=log, stderr=log)
+        try:
+            status = player.wait()
+        finally:
+            player.kill()
+            player.wait()
+    if status:
+        print((exporter.directory / "simulate.log").read_text(), file=sys.stderr)
+    return status
+
+
+def settle(alertmanager: parts.Alertmanager) -> None:
+    """Until Alertmanager holds no alert but those that go on for ever, or long enough."""
+    deadline = time.monotonic() + SETTLE
+    while time.monotonic() < deadline:
+        if all(alert["labels"].get("category") in LASTING for alert in alertmanager.alerts()):
+            return
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

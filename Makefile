@@ -12,13 +12,16 @@ export PYTHON
 .DEFAULT_GOAL := help
 # The words share one virtual environment; `make -j` must not fill it twice at once.
 .NOTPARALLEL:
-.PHONY: help run test lint format bench lock tools dev clean
+.PHONY: help run demo test lint format bench lock tools dev clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed ## set up what is missing, then serve on loopback with SQLite (make run ARGS="--config wawp.yml")
 	@exec $(BIN)/wawp-exporter serve $(ARGS)
+
+demo: dev ## an hour of a fleet in two minutes, and who is told what (make demo ARGS="--minutes 1")
+	@exec $(BIN)/python scripts/demo.py $(ARGS)
 
 test: dev tools ## set up what is missing, then lint, types and every test (make test ARGS="-k qr")
 	@$(MAKE) --no-print-directory lint

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from alerts.tests import stack
 from tests import parts
@@ -30,7 +31,7 @@ def main() -> int:
     plan = moments(random.Random(options.seed), count, spread)
     with parts.Receiver() as receiver, parts.Exporter(settings(plan)) as exporter:
         arrivals: dict[tuple[str, str], float] = {}
-        receiver.record = noting(receiver, arrivals)  # type: ignore[method-assign]
+        receiver.record = noting(receiver, arrivals)  # type: ignore[method-assign,assignment]
         routing = stack.routing({}, stack.recorded_at(receiver.url))
         with stack.running([exporter], stack.RULE_FILES, routing, INTERVAL) as servers:
             # The first evaluations of a fresh Prometheus come at once; a stride later they are at their own pace.
@@ -57,15 +58,15 @@ def moments(rng: random.Random, count: int, spread: float) -> list[tuple[float, 
     return sorted((rng.uniform(0, spread), f"{status.lower()}-{number}", status) for status, number in pairs)
 
 
-def settings(plan: list[tuple[float, str, str]]) -> dict[str, object]:
+def settings(plan: list[tuple[float, str, str]]) -> dict[str, Any]:
     return {"sources": {source: {} for _, source, _ in plan}, "log": {"level": "warning"}}
 
 
-def noting(receiver: parts.Receiver, arrivals: dict[tuple[str, str], float]) -> Callable[[dict[str, object]], None]:
+def noting(receiver: parts.Receiver, arrivals: dict[tuple[str, str], float]) -> Callable[[dict[str, Any]], None]:
     """Records as the receiver does, and notes when each alert was told first."""
     record = receiver.record
 
-    def note(notification: dict[str, object]) -> None:
+    def note(notification: dict[str, Any]) -> None:
         now = time.time()
         for key in told(notification):
             arrivals.setdefault(key, now)
@@ -74,9 +75,9 @@ def noting(receiver: parts.Receiver, arrivals: dict[tuple[str, str], float]) -> 
     return note
 
 
-def told(notification: dict[str, object]) -> Iterator[tuple[str, str]]:
+def told(notification: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(source, alert) of what a message says is firing."""
-    alerts: list[dict[str, dict[str, str]]] = notification["alerts"]  # type: ignore[assignment]
+    alerts: list[dict[str, dict[str, str]]] = notification["alerts"]
     for alert in alerts:
         yield alert["labels"].get("source", ""), alert["labels"]["alertname"]
 

@@ -146,7 +146,6 @@ def buckets_are_added_over_shards_and_the_larger_replica_counts() -> Group:
         *sharded(starts("GOWS", quick, "a:1"), "0"),
         *sharded(starts("GOWS", quick, "d:1"), "0"),
         *sharded(starts("GOWS", slow, "b:1"), "1"),
-        *sharded(starts("GOWS", slow, "c:1"), "1"),
         *sharded(starts("GOWS", none, "old:1"), "0"),
         *sharded(starts("GOWS", none, "old:1"), "1"),
         *[{"series": r["series"].replace("default", "other"), "values": r["values"]} for r in starts("GOWS", none)],

@@ -153,6 +153,6 @@ def running(
         flags = ["--rules.alert.resend-delay=1s"] if interval <= 1 else []
         prometheus = started.enter_context(parts.Prometheus(settings, rules, flags, version))
         parts.wait_until(
-            lambda: set(prometheus.targets_up()) == set(addresses), 20 + interval, "a scrape of each target"
+            lambda: set(prometheus.targets_up()) == set(addresses), 20 + 20 * interval, "a scrape of each target"
         )
         yield Stack(prometheus, alertmanager)

@@ -78,7 +78,18 @@ class Scene:
     def play(self, source: str, arguments: str, exporter: parts.Exporter | None = None) -> subprocess.Popen[bytes]:
         """Starts the simulator as a process; its sessions are called after their source."""
         url = f"{(exporter or self.exporter).url}/webhook"
-        given = ["--url", url, "--source", source, "--prefix", f"{source}-", "--no-progress", "--json"]
+        given = [
+            "--url",
+            url,
+            "--source",
+            source,
+            "--prefix",
+            f"{source}-",
+            "--no-progress",
+            "--json",
+            "--concurrency",
+            "4",
+        ]
         if source in {"forged", "rotated"}:
             given += ["--hmac-key-file", str(self.keys / "gateway")]
         command = [sys.executable, "-m", "wawp_exporter", "simulate", *arguments.split(), *given]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -19,10 +21,15 @@ from rulefiles import RULES
 BATCH = 6
 
 
-def known() -> dict[str, str]:
-    """Equivalent mutants: id → reason."""
-    found: dict[str, str] = yaml.safe_load((HERE / "equivalent-mutants.yml").read_text()) or {}
+@cache
+def known() -> list[dict[str, str]]:
+    """Equivalent mutants: `{mutant: a regular expression that finds its id, reason: …}`."""
+    found: list[dict[str, str]] = yaml.safe_load((HERE / "equivalent-mutants.yml").read_text())
     return found
+
+
+def is_known(mutant: Mutant) -> bool:
+    return any(re.search(entry["mutant"], mutant.id) for entry in known())
 
 
 @dataclass(frozen=True)
@@ -97,19 +104,20 @@ def sliced(mutant: Mutant, looked_at: frozenset[str]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_every_mutant_is_noticed_or_known_to_be_equivalent(tmp_path: Path) -> None:
     """Two promtools at a time; WAWP_MUTANTS=WawpSessionFailed looks at one rule only."""
     hunt = Hunt(find("bookworm").promtool, tmp_path)
     only = os.environ.get("WAWP_MUTANTS", "")
-    found = [m for m in mutants() if only in m.rule.name]
+    found = [m for m in mutants() if only in m.id and not is_known(m)]
     with ThreadPoolExecutor(2) as pool:
-        survivors = {m.id for m, alive in zip(found, pool.map(hunt.survives, found), strict=True) if alive}
+        survivors = [m.id for m, alive in zip(found, pool.map(hunt.survives, found), strict=True) if alive]
 
-    assert survivors - known().keys() == set()
-    assert {k for k in known() if only in k and not any(m.id == k for m in found)} == set()
+    assert survivors == []
 
 
-def test_every_equivalent_mutant_has_a_reason() -> None:
-    """A list without reasons is a list of untested rules."""
-    assert all(len(reason) > 30 for reason in known().values())
+def test_every_equivalent_mutant_exists_and_has_a_reason() -> None:
+    """A list without reasons is a list of untested rules; one that outlives its rule hides the next."""
+    ids = [m.id for m in mutants()]
+
+    assert [e for e in known() if len(e["reason"]) < 30 or not any(re.search(e["mutant"], i) for i in ids)] == []

@@ -1,0 +1,49 @@
+"""Logs filled without HTTP, so that a benchmark begins with the fleet it needs."""
+
+import time
+from pathlib import Path
+
+from wawp_exporter.events import Point, Status, StatusEvent
+from wawp_exporter.fleet import Memory
+from wawp_exporter.log import Log
+from wawp_exporter.machine import State
+
+BATCH = 5000
+CYCLE = (Status.STARTING, Status.WORKING)
+
+
+def name_of(index: int) -> str:
+    """A session's name."""
+    return f"session-{index:06d}"
+
+
+def status_event(index: int, sessions: int, at: int) -> StatusEvent:
+    """The index-th event of a fleet that goes from STARTING to WORKING and back, session after session."""
+    status = CYCLE[(index // sessions) % 2]
+    point = Point(status, at, 0, at)
+    return StatusEvent("default", name_of(index % sessions), (point,), at, event_id=f"evt_{index:026d}", engine="GOWS")
+
+
+def fill(path: Path, sessions: int, events: int) -> None:
+    """Writes `events` events of `sessions` sessions, and the states that a graceful stop would have left."""
+    log = Log(path)
+    start = time.time_ns() // 1_000_000 - events * 10
+    seq, last = 0, {}
+    for begin in range(0, events, BATCH):
+        batch = range(begin, min(events, begin + BATCH))
+        made = [status_event(index, sessions, start + index * 10) for index in batch]
+        seq = log.append(made).seq
+        last.update((event.session, event) for event in made)
+    memories = [(("default", name), memory_of(event)) for name, event in last.items()]
+    for begin in range(0, len(memories), BATCH):
+        log.save(memories[begin : begin + BATCH], None)
+    log.save([], seq)
+    log.close()
+
+
+def memory_of(event: StatusEvent) -> Memory:
+    """The state after an event of `status_event`."""
+    at = event.own.at
+    status = Status(event.own.status)
+    down = 0 if status is Status.WORKING else at
+    return Memory(State(status, at, at, 0, down_since=down, worked=True), "GOWS", at)

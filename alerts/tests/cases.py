@@ -51,7 +51,11 @@ def group(step: int, rows: Iterable[s.Series], checks: Iterable[Check]) -> dict[
     return {
         "interval": f"{step}s",
         "input_series": list(rows),
-        **{kind: rows for kind in ("alert_rule_test", "promql_expr_test") if (rows := [c for k, c in found if k == kind])},
+        **{
+            kind: rows
+            for kind in ("alert_rule_test", "promql_expr_test")
+            if (rows := [c for k, c in found if k == kind])
+        },
     }
 
 
@@ -66,7 +70,7 @@ def sessions(
     limits: dict[str, float] | None = None,
     extra: Sequence[s.Series] = (),
 ) -> dict[str, Any]:
-    """A group about sessions: their series, the fleet's (with `healthy` more of the first one's engine) and the limits."""
+    """A group about sessions: their series, the fleet's (`healthy` more of the first one's engine) and limits."""
     times = list(range(0, end + 1, step))
     first = members[0]
     rest = [s.Session(f"healthy-{i}", [(1, "WORKING")], first.source, first.engine) for i in range(healthy)]
@@ -109,4 +113,6 @@ def texts() -> dict[str, Any]:
 def reads(text: str, at: float) -> list[Check]:
     """That the alert of this entry of texts.yml fires with exactly those labels and annotations, and no other."""
     entry = texts()[text]
-    return [("alert_rule_test", {"alertname": entry["alertname"], "eval_time": span(at), "exp_alerts": entry["alerts"]})]
+    return [
+        ("alert_rule_test", {"alertname": entry["alertname"], "eval_time": span(at), "exp_alerts": entry["alerts"]})
+    ]

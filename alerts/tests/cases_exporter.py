@@ -35,7 +35,11 @@ def an_exporter_that_does_not_answer_for_two_minutes_is_down() -> Group:
 
 @case("exporter", "WawpExporterDown")
 def an_exporter_that_nobody_scrapes_any_more_is_down_too() -> Group:
-    return group(60, [up("1 1 stale"), up("1+0x20", job="other")], [*silent("WawpExporterDown", 180), *firing("WawpExporterDown", 240, job=JOB)])
+    return group(
+        60,
+        [up("1 1 stale"), up("1+0x20", job="other")],
+        [*silent("WawpExporterDown", 180), *firing("WawpExporterDown", 240, job=JOB)],
+    )
 
 
 @case("exporter", "WawpExporterDown")
@@ -57,7 +61,12 @@ def a_shard_without_replicas_is_down_though_the_others_answer() -> Group:
     return group(
         60,
         rows,
-        [*silent("WawpExporterDown", 180), *reads("shard-down", 240), *firing("WawpExporterDown", 660, scope="shard"), *silent("WawpExporterDown", 780)],
+        [
+            *silent("WawpExporterDown", 180),
+            *reads("shard-down", 240),
+            *firing("WawpExporterDown", 660, scope="shard"),
+            *silent("WawpExporterDown", 780),
+        ],
     )
 
 
@@ -148,7 +157,9 @@ def two_replicas_without_the_api_are_one_alert() -> Group:
 def the_pace_is_that_of_an_hour_not_of_half_of_it() -> Group:
     """A checkpoint that takes 30 GB of 60 in the first half and nothing in the second is no trend of the second."""
     rows = [own("wawp_exporter_log_free_bytes", "60e9-1e9x29 30e9+0x40")]
-    return group(60, rows, [*firing("WawpLogDiskFilling", 3960, severity="warning"), *silent("WawpLogDiskFilling", 5940)])
+    return group(
+        60, rows, [*firing("WawpLogDiskFilling", 3960, severity="warning"), *silent("WawpLogDiskFilling", 5940)]
+    )
 
 
 @case("exporter", "WawpExporterRestarting")
@@ -173,7 +184,10 @@ def three_restarts_within_half_an_hour_are_a_loop() -> Group:
 
 @case("exporter", "WawpLogAppendErrors")
 def one_failed_append_is_reported_for_five_minutes() -> Group:
-    rows = [own("wawp_exporter_log_append_errors_total", "0 0 1+0x20"), own("wawp_exporter_log_append_errors_total", "7+0x20", "b:1")]
+    rows = [
+        own("wawp_exporter_log_append_errors_total", "0 0 1+0x20"),
+        own("wawp_exporter_log_append_errors_total", "7+0x20", "b:1"),
+    ]
     return group(
         60,
         rows,
@@ -205,18 +219,29 @@ def a_disk_that_is_full_within_a_day_at_the_pace_of_the_last_hour_is_reported() 
 @case("exporter", "WawpLogDiskFilling")
 def a_pace_that_lasts_longer_than_a_day_is_not() -> Group:
     """90 GB that shrink by 65 MB a minute last 23 hours; 95 GB by 60 MB, 26 hours."""
-    rows = [own("wawp_exporter_log_free_bytes", "90e9-65e6x40"), own("wawp_exporter_log_free_bytes", "90e9-65e6x40", "b:1")]
+    rows = [
+        own("wawp_exporter_log_free_bytes", "90e9-65e6x40"),
+        own("wawp_exporter_log_free_bytes", "90e9-65e6x40", "b:1"),
+    ]
     fine = [s.one("wawp_exporter_log_free_bytes", "95e9-60e6x40", job="fine", instance="a:1")]
     return group(60, [*rows, *fine], [*silent("WawpLogDiskFilling", 600), *reads("disk-filling", 720)])
 
 
 @case("exporter", "WawpLogDiskFilling")
 def less_than_256_mib_are_critical() -> Group:
-    rows = [own("wawp_exporter_log_free_bytes", "268435456 268435456 268435455 268435455 300e6+0x9"), own("wawp_exporter_log_free_bytes", "9e9+0x12", "b:1")]
+    rows = [
+        own("wawp_exporter_log_free_bytes", "268435456 268435456 268435455 268435455 300e6+0x9"),
+        own("wawp_exporter_log_free_bytes", "9e9+0x12", "b:1"),
+    ]
     return group(
         60,
         rows,
-        [*silent("WawpLogDiskFilling", 60), *reads("disk-full", 120), *firing("WawpLogDiskFilling", 300, severity="critical"), *silent("WawpLogDiskFilling", 360)],
+        [
+            *silent("WawpLogDiskFilling", 60),
+            *reads("disk-full", 120),
+            *firing("WawpLogDiskFilling", 300, severity="critical"),
+            *silent("WawpLogDiskFilling", 360),
+        ],
     )
 
 
@@ -242,11 +267,19 @@ def sessions_without_series_are_reported_added_over_shards_not_replicas() -> Gro
 @case("exporter", "WawpClockSkew")
 def clocks_more_than_ten_seconds_apart_are_reported_in_either_direction() -> Group:
     """The samples at 0, 1, … minutes; a late evaluation is no skew."""
-    rows = [own("wawp_exporter_time_seconds", "0 70 131 180 229 289 _ 420+60x9"), own("wawp_exporter_time_seconds", "0+60x20", "b:1")]
+    rows = [
+        own("wawp_exporter_time_seconds", "0 70 131 180 229 289 _ 420+60x9"),
+        own("wawp_exporter_time_seconds", "0+60x20", "b:1"),
+    ]
     return group(
         60,
         rows,
-        [*silent("WawpClockSkew", 60), *reads("clock-skew", 120), *firing("WawpClockSkew", 240, 480), *silent("WawpClockSkew", 540)],
+        [
+            *silent("WawpClockSkew", 60),
+            *reads("clock-skew", 120),
+            *firing("WawpClockSkew", 240, 480),
+            *silent("WawpClockSkew", 540),
+        ],
     )
 
 
@@ -262,7 +295,14 @@ def events_from_the_future_are_reported_for_a_quarter_of_an_hour() -> Group:
         own("wawp_exporter_clock_skew_events_total", "3+0x40", "b:1", source="default"),
     ]
     return group(
-        60, rows, [*silent("WawpClockSkew", 60), *reads("gateway-clock", 120), *firing("WawpClockSkew", 960), *silent("WawpClockSkew", 1200)]
+        60,
+        rows,
+        [
+            *silent("WawpClockSkew", 60),
+            *reads("gateway-clock", 120),
+            *firing("WawpClockSkew", 960),
+            *silent("WawpClockSkew", 1200),
+        ],
     )
 
 
@@ -275,7 +315,12 @@ def a_refused_configuration_is_reported_until_one_is_taken() -> Group:
     return group(
         60,
         rows,
-        [*silent("WawpConfigReloadFailed", 0), *reads("reload-failed", 60), *firing("WawpConfigReloadFailed", 240), *silent("WawpConfigReloadFailed", 300)],
+        [
+            *silent("WawpConfigReloadFailed", 0),
+            *reads("reload-failed", 60),
+            *firing("WawpConfigReloadFailed", 240),
+            *silent("WawpConfigReloadFailed", 300),
+        ],
     )
 
 
@@ -288,7 +333,14 @@ def an_unknown_status_is_reported_for_a_quarter_of_an_hour() -> Group:
         own("wawp_sessions", "9+0x40", source="default", engine="GOWS", status="FAILED"),
     ]
     return group(
-        60, rows, [*silent("WawpUnknownStatus", 60), *reads("unknown-status", 120), *firing("WawpUnknownStatus", 960), *silent("WawpUnknownStatus", 1200)]
+        60,
+        rows,
+        [
+            *silent("WawpUnknownStatus", 60),
+            *reads("unknown-status", 120),
+            *firing("WawpUnknownStatus", 960),
+            *silent("WawpUnknownStatus", 1200),
+        ],
     )
 
 
@@ -300,7 +352,15 @@ def a_session_that_stays_unknown_is_not_forgotten() -> Group:
         own("wawp_sessions", "0 1 1 0+0x9", "b:1", source="default", engine="GOWS", status="UNKNOWN", shard="0"),
         own("wawp_sessions", "0 0 1 0+0x9", "c:1", source="default", engine="WEBJS", status="UNKNOWN", shard="1"),
     ]
-    return group(60, rows, [*silent("WawpUnknownStatus", 0), *firing("WawpUnknownStatus", 60, 120, 240, source="default"), *silent("WawpUnknownStatus", 300)])
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpUnknownStatus", 0),
+            *firing("WawpUnknownStatus", 60, 120, 240, source="default"),
+            *silent("WawpUnknownStatus", 300),
+        ],
+    )
 
 
 @case("exporter", "WawpGatewayApiDown")
@@ -314,7 +374,12 @@ def an_api_that_no_replica_has_reached_for_two_minutes_is_down() -> Group:
     return group(
         60,
         rows,
-        [*silent("WawpGatewayApiDown", 120), *reads("api-down", 180), *firing("WawpGatewayApiDown", 360), *silent("WawpGatewayApiDown", 420)],
+        [
+            *silent("WawpGatewayApiDown", 120),
+            *reads("api-down", 180),
+            *firing("WawpGatewayApiDown", 360),
+            *silent("WawpGatewayApiDown", 420),
+        ],
     )
 
 

@@ -46,14 +46,24 @@ def five_minutes_must_have_passed_since_the_last_accepted_one() -> Group:
 
 @case("feed", "WawpWebhookFeedRejected")
 def two_refusals_or_refusals_for_other_reasons_are_no_broken_feed() -> Group:
-    rows = [rejected("0 0 1 2+0x20"), accepted("0+0x20"), rejected("0+9x20", "malformed"), rejected("0+9x20", "invalid_event")]
+    rows = [
+        rejected("0 0 1 2+0x20"),
+        accepted("0+0x20"),
+        rejected("0+9x20", "malformed"),
+        rejected("0+9x20", "invalid_event"),
+    ]
     return group(60, rows, silent("WawpWebhookFeedRejected", 420, 600))
 
 
 @case("feed", "WawpWebhookFeedRejected")
 def refusals_are_added_over_replicas_and_forgotten_after_ten_minutes() -> Group:
     """A source that never had an event accepted: 0 is long ago."""
-    rows = [rejected("0 0 1 2+0x20"), rejected("0 0 1+0x20", instance="b:1"), accepted("0+0x20"), accepted("0+0x20", instance="b:1")]
+    rows = [
+        rejected("0 0 1 2+0x20"),
+        rejected("0 0 1+0x20", instance="b:1"),
+        accepted("0+0x20"),
+        accepted("0+0x20", instance="b:1"),
+    ]
     other = [rejected("0 0 9+0x20", source="fine"), accepted("0+60x20", source="fine")]
     return group(
         60,
@@ -91,7 +101,12 @@ def missing_signatures_are_scanners_and_without_genuine_ones_it_is_a_rotated_sec
 
 @case("feed", "WawpWebhookForged")
 def forgeries_are_added_over_replicas_and_forgotten_after_ten_minutes() -> Group:
-    rows = [rejected("0 0 2+0x30"), rejected("0 0 3+0x30", instance="b:1"), accepted("0+60x30"), accepted("0+0x30", instance="b:1")]
+    rows = [
+        rejected("0 0 2+0x30"),
+        rejected("0 0 3+0x30", instance="b:1"),
+        accepted("0+60x30"),
+        accepted("0+0x30", instance="b:1"),
+    ]
     return group(60, rows, [*firing("WawpWebhookForged", 120, 660), *silent("WawpWebhookForged", 900)])
 
 
@@ -103,7 +118,13 @@ def limit(seconds: float, source: str = "default", kind: str = "feed_silence", i
 def a_feed_silent_for_longer_than_its_limit_is_reported() -> Group:
     return group(
         60,
-        [limit(300), limit(9, kind="failed"), limit(300, instance="b:1"), accepted("0 60+0x9 660+0x9"), accepted("0+0x40", instance="b:1")],
+        [
+            limit(300),
+            limit(9, kind="failed"),
+            limit(300, instance="b:1"),
+            accepted("0 60+0x9 660+0x9"),
+            accepted("0+0x40", instance="b:1"),
+        ],
         [
             *silent("WawpWebhookFeedSilent", 360),
             *reads("feed-silent", 420),
@@ -124,7 +145,9 @@ def a_source_that_never_sent_anything_is_measured_from_the_start_of_the_exporter
         s.one("process_start_time_seconds", "9+0x40", job="wawp-exporter", instance="b:1"),
         s.one("process_start_time_seconds", "900+0x40", job="other", instance="c:1"),
     ]
-    return group(60, rows, [*silent("WawpWebhookFeedSilent", 600, 780), *firing("WawpWebhookFeedSilent", 840, source="never")])
+    return group(
+        60, rows, [*silent("WawpWebhookFeedSilent", 600, 780), *firing("WawpWebhookFeedSilent", 840, source="never")]
+    )
 
 
 @case("feed", "WawpWebhookMissed")
@@ -137,7 +160,12 @@ def a_status_corrected_by_reconciliation_is_reported_for_a_quarter_of_an_hour() 
     return group(
         60,
         rows,
-        [*silent("WawpWebhookMissed", 60), *reads("missed", 120), *firing("WawpWebhookMissed", 960), *silent("WawpWebhookMissed", 1200)],
+        [
+            *silent("WawpWebhookMissed", 60),
+            *reads("missed", 120),
+            *firing("WawpWebhookMissed", 960),
+            *silent("WawpWebhookMissed", 1200),
+        ],
     )
 
 
@@ -145,7 +173,10 @@ def a_status_corrected_by_reconciliation_is_reported_for_a_quarter_of_an_hour() 
 def the_newest_of_what_replicas_have_accepted_counts_and_they_do_not_add_up() -> Group:
     """Two replicas heard the last at 60 s, a third never anything; seconds are not added."""
     rows = [rejected("0 0 2 9+0x20"), limit(300), limit(300, instance="b:1"), limit(60, instance="old:1")]
-    rows += [accepted("0 60+0x20", instance=i) for i in ("a:1", "b:1")] + [accepted("0+0x20", instance="c:1"), accepted("0 10+0x20", instance="d:1")]
+    rows += [accepted("0 60+0x20", instance=i) for i in ("a:1", "b:1")] + [
+        accepted("0+0x20", instance="c:1"),
+        accepted("0 10+0x20", instance="d:1"),
+    ]
     return group(
         60,
         rows,
@@ -161,7 +192,12 @@ def the_newest_of_what_replicas_have_accepted_counts_and_they_do_not_add_up() ->
 
 @case("feed", "WawpWebhookForged")
 def a_genuine_webhook_ten_minutes_ago_is_just_recent_enough() -> Group:
-    rows = [rejected("0+2x30"), accepted("0 60+0x30"), *[r | {"series": r["series"].replace("a:1", "b:1")} for r in (accepted("0 60+0x30"),)], accepted("0+0x30", instance="c:1")]
+    rows = [
+        rejected("0+2x30"),
+        accepted("0 60+0x30"),
+        *[r | {"series": r["series"].replace("a:1", "b:1")} for r in (accepted("0 60+0x30"),)],
+        accepted("0+0x30", instance="c:1"),
+    ]
     return group(60, rows, [*firing("WawpWebhookForged", 660, 720, 780), *silent("WawpWebhookForged", 840)])
 
 
@@ -181,12 +217,17 @@ def sources_never_heard_are_measured_each_for_itself() -> Group:
         s.one("process_start_time_seconds", "120+0x30", job="wawp-exporter", instance="a:1"),
         s.one("process_start_time_seconds", "180+0x30", job="wawp-exporter", instance="b:1"),
     ]
-    return group(60, rows, [*silent("WawpWebhookFeedSilent", 480), *firing("WawpWebhookFeedSilent", 540, source="never")])
+    return group(
+        60, rows, [*silent("WawpWebhookFeedSilent", 480), *firing("WawpWebhookFeedSilent", 540, source="never")]
+    )
 
 
 @case("feed", "WawpWebhookMissed")
 def one_correction_at_one_replica_is_enough() -> Group:
-    rows = [s.one("wawp_exporter_reconcile_corrections_total", v, source="default", instance=i) for i, v in (("a:1", "0 0 1+0x9"), ("b:1", "0+0x12"))]
+    rows = [
+        s.one("wawp_exporter_reconcile_corrections_total", v, source="default", instance=i)
+        for i, v in (("a:1", "0 0 1+0x9"), ("b:1", "0+0x12"))
+    ]
     return group(60, rows, firing("WawpWebhookMissed", 120))
 
 

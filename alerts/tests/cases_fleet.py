@@ -68,7 +68,9 @@ def members_are_added_over_shards_and_not_over_replicas() -> Group:
     )
 
 
-def starts(engine: str, counts: dict[str, list[float]], instance: str = "a:1", outcome: str = "working") -> list[s.Series]:
+def starts(
+    engine: str, counts: dict[str, list[float]], instance: str = "a:1", outcome: str = "working"
+) -> list[s.Series]:
     """Buckets of a start histogram: `le` → cumulative counts over time."""
     labels = {"source": "default", "engine": engine, "outcome": outcome, "instance": instance}
     rows = [s.one("wawp_start_duration_seconds_bucket", v, le=le, **labels) for le, v in counts.items()]
@@ -129,11 +131,15 @@ def a_replica_that_lags_hides_no_member_and_no_loss_is_doubled() -> Group:
         *of_group("sales", [2], [1], instance="b:1"),
         *of_group("sales", [1], [0], instance="old:1"),
     ]
-    return group(60, rows, [*firing("WawpFailoverGroupDegraded", 0, group="sales"), *silent("WawpFailoverGroupExhausted", 0)])
+    return group(
+        60, rows, [*firing("WawpFailoverGroupDegraded", 0, group="sales"), *silent("WawpFailoverGroupExhausted", 0)]
+    )
 
 
 def sharded(rows: list[s.Series], shard: str) -> list[s.Series]:
-    return [{"series": r["series"].replace("instance=", f'shard="{shard}",instance='), "values": r["values"]} for r in rows]
+    return [
+        {"series": r["series"].replace("instance=", f'shard="{shard}",instance='), "values": r["values"]} for r in rows
+    ]
 
 
 @case("fleet", "WawpSlowStarts")
@@ -149,17 +155,32 @@ def buckets_are_added_over_shards_and_the_larger_replica_counts() -> Group:
         *sharded(starts("GOWS", none, "old:1"), "0"),
         *sharded(starts("GOWS", none, "old:1"), "1"),
         *[{"series": r["series"].replace("default", "other"), "values": r["values"]} for r in starts("GOWS", none)],
-        *[{"series": r["series"].replace("default", "third"), "values": r["values"]} for r in starts("GOWS", {k: [0, 0, 4 * (k != "45")] for k in slow})],
+        *[
+            {"series": r["series"].replace("default", "third"), "values": r["values"]}
+            for r in starts("GOWS", {k: [0, 0, 4 * (k != "45")] for k in slow})
+        ],
     ]
     many = {"45": [0, 0, 27], "60": [0, 0, 30], "+Inf": [0, 0, 30]}
     few = {"45": [0, 0, 0], "60": [0, 0, 2], "+Inf": [0, 0, 2]}
-    edge = [*sharded(starts("NOWEB", many, "a:1"), "0"), *sharded(starts("NOWEB", few, "b:1"), "1"), *sharded(starts("NOWEB", few, "c:1"), "1")]
-    return group(60, [*rows, *edge], counted("WawpSlowStarts", {(("engine", e),): 1 for e in ("GOWS", "NOWEB")}, 120, by="engine"))
+    edge = [
+        *sharded(starts("NOWEB", many, "a:1"), "0"),
+        *sharded(starts("NOWEB", few, "b:1"), "1"),
+        *sharded(starts("NOWEB", few, "c:1"), "1"),
+    ]
+    return group(
+        60,
+        [*rows, *edge],
+        counted("WawpSlowStarts", {(("engine", e),): 1 for e in ("GOWS", "NOWEB")}, 120, by="engine"),
+    )
 
 
 @case("fleet", "WawpSlowStarts")
 def a_p90_of_48_seconds_is_slow_already() -> Group:
-    return group(60, starts("GOWS", {"45": [0, 0, 88], "60": [0, 0, 98], "+Inf": [0, 0, 98]}), firing("WawpSlowStarts", 120, engine="GOWS"))
+    return group(
+        60,
+        starts("GOWS", {"45": [0, 0, 88], "60": [0, 0, 98], "+Inf": [0, 0, 98]}),
+        firing("WawpSlowStarts", 120, engine="GOWS"),
+    )
 
 
 @case("fleet", "WawpSlowStarts")
@@ -170,13 +191,19 @@ def starts_are_forgotten_after_half_an_hour() -> Group:
 
 @case("fleet", "WawpSlowStarts")
 def a_p90_of_exactly_45_seconds_is_not_slow() -> Group:
-    return group(60, starts("GOWS", {"45": [0, 0, 9], "60": [0, 0, 10], "+Inf": [0, 0, 10]}), silent("WawpSlowStarts", 120))
+    return group(
+        60, starts("GOWS", {"45": [0, 0, 9], "60": [0, 0, 10], "+Inf": [0, 0, 10]}), silent("WawpSlowStarts", 120)
+    )
 
 
 @case("fleet", "WawpSlowStarts")
 def older_starts_neither_hide_slow_ones_nor_make_up_their_number() -> Group:
     """40 minutes ago 100 quick ones on GOWS, 5 slow ones on WEBJS; now 6 and 3 slow ones."""
-    hidden = {"45": [0, 0] + [100] * 48, "60": [0, 0] + [100] * 38 + [106] * 10, "+Inf": [0, 0] + [100] * 38 + [106] * 10}
+    hidden = {
+        "45": [0, 0] + [100] * 48,
+        "60": [0, 0] + [100] * 38 + [106] * 10,
+        "+Inf": [0, 0] + [100] * 38 + [106] * 10,
+    }
     few = {"45": [0] * 50, "60": [0, 0] + [5] * 38 + [8] * 10, "+Inf": [0, 0] + [5] * 38 + [8] * 10}
     rows = [*starts("GOWS", hidden), *starts("WEBJS", few)]
     return group(60, rows, firing("WawpSlowStarts", 2520, engine="GOWS"))

@@ -34,7 +34,7 @@ def many(n: int, *history: tuple[float, str], prefix: str = "s", **more: Any) ->
     return [s.Session(f"{prefix}{i}", history, **more) for i in range(n)]
 
 
-# --- login episodes ----------------------------------------------------------------------------------------------------
+# --- login episodes -------------------------------------------------------------------------------
 
 
 @case("session", "WawpSessionQrWaiting")
@@ -157,12 +157,10 @@ def the_escalation_comes_at_its_time_though_the_exporter_was_killed_in_the_middl
 @case("session", "WawpSessionQrWaiting", "WawpSessionQrEscalated")
 def a_passkey_prompt_is_a_login_episode_too() -> Group:
     one = uk((1, "WORKING"), (60, "PASSKEY_REQUIRED"), (100, "PASSKEY_CONFIRMATION_REQUIRED"))
-    return sessions(
-        10, 370, [one], [*firing("WawpSessionQrWaiting", 60, 370), *firing("WawpSessionQrEscalated", 370)]
-    )
+    return sessions(10, 370, [one], [*firing("WawpSessionQrWaiting", 60, 370), *firing("WawpSessionQrEscalated", 370)])
 
 
-# --- single statuses ---------------------------------------------------------------------------------------------------
+# --- single statuses ------------------------------------------------------------------------------
 
 
 @case("session", "WawpSessionDisconnected")
@@ -441,7 +439,7 @@ def the_same_hour_in_three_weeks_is_a_pattern() -> Group:
     )
 
 
-# --- who is excused ----------------------------------------------------------------------------------------------------
+# --- who is excused -------------------------------------------------------------------------------
 
 
 @case("session", *SINGLES, *MASS)
@@ -463,10 +461,7 @@ def maintenance_silences_every_alert_and_what_is_still_broken_fires_at_its_end()
     limits = {"qr_unattended": 400, "down": 100, "silent": 50}
     window = [(30.0, 490.0)]
     flap = [(100 + 10 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 6)]
-    broken = [
-        s.Session(f"is-{k}", [(1, "WORKING"), (60, k)], maintenance=window, thresholds=limits)
-        for k in kinds
-    ]
+    broken = [s.Session(f"is-{k}", [(1, "WORKING"), (60, k)], maintenance=window, thresholds=limits) for k in kinds]
     quiet = [
         s.Session("restricted", [(1, "WORKING")], maintenance=window, restricted={"message_capping": [(40, 999)]}),
         s.Session("mute", [(1, "WORKING")], maintenance=window, thresholds={"silent": 50}),
@@ -513,7 +508,7 @@ def unknown_within_an_outage_is_never_lost_but_ends_no_episode() -> Group:
     )
 
 
-# --- targets, gaps, restarts -------------------------------------------------------------------------------------------
+# --- targets, gaps, restarts ----------------------------------------------------------------------
 
 
 @case("session", *SINGLES)
@@ -533,11 +528,7 @@ def two_targets_page_once() -> Group:
         s.Session("limited", [(1, "WORKING")], restricted={"message_capping": [(30, 999)]}, **FULL),
     ]
     times = range(0, 151, 10)
-    other = [
-        row
-        for m in members
-        for row in s.session_series(replace(m, engine="GOWS", owner="bob"), times, [b])
-    ]
+    other = [row for m in members for row in s.session_series(replace(m, engine="GOWS", owner="bob"), times, [b])]
     return sessions(
         10,
         150,
@@ -566,7 +557,7 @@ def a_moved_pod_changes_no_alert() -> Group:
     """The old pod's series end, the new one's begin, with an overlap: the same alert goes on firing."""
     moved = [s.Target("old:1", up=(0, 120)), s.Target("new:1", up=(100, 999))]
     one = uk((1, "WORKING"), (30, "DISCONNECTED"))
-    seen = [t for t in range(30, 201, 10)]
+    seen = list(range(30, 201, 10))
     return sessions(10, 200, [one], [*firing("WawpSessionDisconnected", *seen)], targets=moved)
 
 
@@ -588,9 +579,7 @@ def a_gap_in_scraping_resolves_nothing() -> Group:
 @case("session", "WawpSessionDisconnected", "WawpSessionFailed", "WawpSessionStuckStarting", "WawpSessionQrWaiting")
 def one_missing_series_silences_only_what_it_is_needed_for() -> Group:
     down = ("wawp_session_down_since_timestamp_seconds", "wawp_session_auth_required_since_timestamp_seconds")
-    members = [
-        s.Session(k, [(1, "WORKING"), (30, k)], without=down) for k in ("DISCONNECTED", "FAILED", "STARTING")
-    ]
+    members = [s.Session(k, [(1, "WORKING"), (30, k)], without=down) for k in ("DISCONNECTED", "FAILED", "STARTING")]
     qr = s.Session("qr", [(1, "WORKING"), (30, "SCAN_QR_CODE")], without=down[:1])
     return sessions(
         10,
@@ -667,7 +656,9 @@ def every_session_is_judged_by_its_own_source_limits_and_maintenance() -> Group:
     )
 
 
-def disagreeing(name: str, status: str, kind: str, seconds: float, end: int, instances: tuple[str, ...]) -> list[s.Series]:
+def disagreeing(
+    name: str, status: str, kind: str, seconds: float, end: int, instances: tuple[str, ...]
+) -> list[s.Series]:
     """A session with a limit, seen alike by some targets; another is stuck in the past, with a lower limit."""
     times = range(0, end + 1, 10)
     one = s.Session(name, [(1, "WORKING"), (30, status)], "odd", thresholds={kind: seconds})
@@ -689,11 +680,7 @@ def targets_that_disagree_neither_hide_a_session_nor_add_up() -> Group:
         ("WawpSessionNotWorking", "N", "DISCONNECTED", "down", 80),
     )
     rows = [r for _, n, st, kind, t in wanted for r in disagreeing(n, st, kind, t, 140, ("a:1", "b:1"))]
-    checks = [
-        c
-        for alert, n, _, _, t in wanted
-        for c in (*silent(alert, 30 + t), *firing(alert, 40 + t, session=n))
-    ]
+    checks = [c for alert, n, _, _, t in wanted for c in (*silent(alert, 30 + t), *firing(alert, 40 + t, session=n))]
     limits = s.default_series(range(0, 141, 10), "odd", failed=999, starting=999)
     return group(10, [*rows, *limits], checks)
 
@@ -755,7 +742,7 @@ def silence_is_measured_by_the_newest_target_and_the_longest_limit() -> Group:
     )
 
 
-# --- mass --------------------------------------------------------------------------------------------------------------
+# --- mass -----------------------------------------------------------------------------------------
 
 
 @case("session", "WawpMassDisconnect")
@@ -809,15 +796,15 @@ def twenty_five_are_a_mass_however_large_the_fleet() -> Group:
         "wawp_session_maintenance",
     )
     lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 if i < 24 else 90, "FAILED")], only=only) for i in range(25)]
-    return sessions(
-        30, 90, lost, [*silent("WawpMassDisconnect", 60), *firing("WawpMassDisconnect", 90)], healthy=200
-    )
+    return sessions(30, 90, lost, [*silent("WawpMassDisconnect", 60), *firing("WawpMassDisconnect", 90)], healthy=200)
 
 
 def _network_lost(engine: str, *history: tuple[float, str], at: float, before: float) -> Group:
     """Seen by two targets, and beside them one that is stuck in the time when all was well."""
     times = range(0, int(at) + 101, 10)
-    stuck = [row for m in many(5, (1, "WORKING"), engine=engine) for row in s.session_series(m, times, [s.Target("old:1")])]
+    stuck = [
+        row for m in many(5, (1, "WORKING"), engine=engine) for row in s.session_series(m, times, [s.Target("old:1")])
+    ]
     return sessions(
         10,
         int(at) + 100,
@@ -848,6 +835,11 @@ def a_network_lost_on_noweb_is_seen_in_starting_and_stays_seen_in_failed() -> Gr
 def a_network_lost_on_webjs_is_seen_though_it_restarts_itself() -> Group:
     """WEBJS fails, restarts after 2 s, and hangs in STARTING."""
     return _network_lost("WEBJS", (68, "FAILED"), (69, "STARTING"), before=120, at=130)
+
+
+@case("session", "WawpMassDisconnect")
+def a_loss_of_all_at_once_is_seen_at_once_whatever_a_stuck_target_says() -> Group:
+    return _network_lost("WEBJS", (60, "FAILED"), before=50, at=60)
 
 
 @case("session", "WawpMassDisconnect")
@@ -912,6 +904,7 @@ def an_outage_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -
             *counted("WawpMassDisconnect", {(("source", n),): 1 for n in ("short", "long")}, 240, by="source"),
             *silent("WawpMassDisconnect", 2940),
             *firing("WawpMassDisconnect", 3000, 4920, source="short"),
+            *value("count by (source) (wawp:session_worked:bool)", 4860, ('{source="short"}', 3)),
         ],
     )
 
@@ -965,9 +958,7 @@ def the_same_names_on_two_sources_are_lost_separately() -> Group:
 @case("session", "WawpMassDisconnect")
 def the_starting_limit_of_a_session_counts_for_being_lost_too() -> Group:
     members = many(3, (1, "WORKING"), (60, "STARTING"), thresholds={"starting": 100, "down": 5})
-    return sessions(
-        10, 170, members, [*silent("WawpMassDisconnect", 130, 160), *firing("WawpMassDisconnect", 170)]
-    )
+    return sessions(10, 170, members, [*silent("WawpMassDisconnect", 130, 160), *firing("WawpMassDisconnect", 170)])
 
 
 @case("session", "WawpMassDisconnect")
@@ -986,8 +977,11 @@ def a_mass_is_remembered_while_three_of_it_are_lost_and_no_longer() -> Group:
         [
             *firing("WawpMassDisconnect", 360, 510, 600, 1050),
             *silent("WawpMassDisconnect", 1080, 1170),
-            *value("wawp:mass_disconnect:since_timestamp_seconds", 870, (
-                'wawp:mass_disconnect:since_timestamp_seconds{source="default", engine="NOWEB"}', 360)),
+            *value(
+                "wawp:mass_disconnect:since_timestamp_seconds",
+                870,
+                ('wawp:mass_disconnect:since_timestamp_seconds{source="default", engine="NOWEB"}', 360),
+            ),
         ],
         healthy=30,
     )
@@ -999,7 +993,9 @@ def after_a_mass_is_over_single_losses_are_single_again() -> Group:
         *many(10, (1, "WORKING"), (60, "DISCONNECTED"), (120, "WORKING"), prefix="back"),
         *[s.Session(f"x{i}", [(1, "WORKING"), (300 + 400 * i, "DISCONNECTED")]) for i in range(4)],
     ]
-    return sessions(30, 1620, lost, [*firing("WawpMassDisconnect", 60), *silent("WawpMassDisconnect", 330, 1110, 1590)], healthy=30)
+    return sessions(
+        30, 1620, lost, [*firing("WawpMassDisconnect", 60), *silent("WawpMassDisconnect", 330, 1110, 1590)], healthy=30
+    )
 
 
 @case("session", "WawpMassDisconnect")
@@ -1012,11 +1008,15 @@ def a_mass_survives_an_exporter_that_begins_empty() -> Group:
         s.one(
             "wawp_sessions",
             ["_" if t < 400 else "stale" if t >= 430 else 0 for t in times if t < 440],
-            source="default", engine="NOWEB", status="WORKING", instance="new:1",
+            source="default",
+            engine="NOWEB",
+            status="WORKING",
+            instance="new:1",
         )
     ]
-    return sessions(10, 600, members, [*firing("WawpMassDisconnect", 390, 420, 440, 600)],
-                    targets=[target], extra=empty)
+    return sessions(
+        10, 600, members, [*firing("WawpMassDisconnect", 390, 420, 440, 600)], targets=[target], extra=empty
+    )
 
 
 @case("session", "WawpMassDisconnect")
@@ -1030,6 +1030,49 @@ def sick_sessions_that_fail_again_and_again_are_no_burst() -> Group:
     return sessions(30, 1290, sick, [*silent("WawpMassDisconnect", 870, 900, 930, 960, 1260, 1290)], healthy=7)
 
 
+@case("session", "WawpMassDisconnect")
+def the_sick_of_one_source_neither_hide_nor_join_a_burst_on_another() -> Group:
+    """The same names: on one they fail again and again, on the other freshly. Two targets agree, one is stuck."""
+    loop = [(60 + 30 * n, st) for n, st in enumerate(["FAILED", "STARTING"] * 15)]
+    sick = [s.Session(f"s{i}", [(1, "WORKING"), *[(t + 400 * i, st) for t, st in loop]], "one") for i in range(3)]
+    fresh = many(3, (1, "WORKING"), (900, "FAILED"), source="two")
+    also = s.Session(
+        "sick", [(1, "WORKING"), *[(60 + 30 * n, st) for n, st in enumerate(["FAILED", "STARTING"] * 20)]], "two"
+    )
+    times = range(0, 1021, 30)
+    stuck = [
+        row
+        for m in (*sick, *fresh, also)
+        for row in s.session_series(s.Session(m.name, [(1, "WORKING")], m.source), times, [s.Target("old:1")])
+    ]
+    return sessions(
+        30,
+        1020,
+        [*sick, *fresh, also],
+        [*silent("WawpMassDisconnect", 870), *firing("WawpMassDisconnect", 900, 930, 960, 990, 1020, source="two")],
+        targets=[s.Target("a:1"), s.Target("b:1")],
+        extra=stuck,
+    )
+
+
+@case("session", "WawpSessionStuckStarting")
+def a_limit_of_one_session_is_not_that_of_its_neighbour() -> Group:
+    members = [
+        s.Session("slow", [(1, "WORKING"), (30, "STARTING")], thresholds={"starting": 100}),
+        s.Session("plain", [(1, "WORKING"), (30, "STARTING")]),
+    ]
+    return sessions(
+        10,
+        140,
+        members,
+        [
+            *silent("WawpSessionStuckStarting", 90),
+            *firing("WawpSessionStuckStarting", 100, 130, session="plain"),
+            *counted("WawpSessionStuckStarting", {(("session", m.name),): 1 for m in members}, 140, by="session"),
+        ],
+    )
+
+
 @case("session", "WawpMassDisconnect", "WawpMassReauth")
 def stopped_and_maintained_sessions_are_not_in_the_denominator() -> Group:
     """3 of 15 are 20 %; 4 STOPPED and 3 in maintenance beside them change nothing, also if those stop."""
@@ -1041,9 +1084,15 @@ def stopped_and_maintained_sessions_are_not_in_the_denominator() -> Group:
         *many(2, (1, "STOPPED"), maintenance=[(0, 999)], prefix="both"),
     ]
     return sessions(
-        10, 80, members, [*firing("WawpMassDisconnect", 60),
-                          *value("wawp:sessions:expected", 80, ('wawp:sessions:expected{source="default", engine="NOWEB"}', 15))],
-        healthy=12, targets=[s.Target("a:1"), s.Target("b:1")],
+        10,
+        80,
+        members,
+        [
+            *firing("WawpMassDisconnect", 60),
+            *value("wawp:sessions:expected", 80, ('wawp:sessions:expected{source="default", engine="NOWEB"}', 15)),
+        ],
+        healthy=12,
+        targets=[s.Target("a:1"), s.Target("b:1")],
     )
 
 
@@ -1108,7 +1157,9 @@ def three_of_fifteen_logged_out_within_five_minutes_are_a_mass_reauth() -> Group
 
 @case("session", "WawpMassReauth")
 def three_of_sixteen_logged_out_are_not() -> Group:
-    return sessions(10, 100, many(3, (1, "WORKING"), (60, "SCAN_QR_CODE")), [*silent("WawpMassReauth", 60, 100)], healthy=13)
+    return sessions(
+        10, 100, many(3, (1, "WORKING"), (60, "SCAN_QR_CODE")), [*silent("WawpMassReauth", 60, 100)], healthy=13
+    )
 
 
 @case("session", "WawpMassReauth")
@@ -1120,8 +1171,9 @@ def two_of_two_logged_out_are_not() -> Group:
 def logins_exactly_five_minutes_apart_are_a_burst_and_further_apart_are_not() -> Group:
     near = [s.Session(f"n{i}", [(1, "WORKING"), (60 + 150 * i, "SCAN_QR_CODE")], source="near") for i in range(3)]
     far = [s.Session(f"f{i}", [(1, "WORKING"), (60 + 160 * i, "SCAN_QR_CODE")], source="far") for i in range(3)]
-    return sessions(10, 500, [*near, *far], [
-        *silent("WawpMassReauth", 350), *firing("WawpMassReauth", 360, 500, source="near")])
+    return sessions(
+        10, 500, [*near, *far], [*silent("WawpMassReauth", 350), *firing("WawpMassReauth", 360, 500, source="near")]
+    )
 
 
 @case("session", "WawpMassReauth")
@@ -1132,9 +1184,7 @@ def twenty_five_logins_are_a_mass_however_large_the_fleet() -> Group:
         "wawp_session_maintenance",
     )
     lost = [s.Session(f"s{i}", [(1, "WORKING"), (60 if i < 24 else 90, "SCAN_QR_CODE")], only=only) for i in range(25)]
-    return sessions(
-        30, 90, lost, [*silent("WawpMassReauth", 60), *firing("WawpMassReauth", 90)], healthy=200
-    )
+    return sessions(30, 90, lost, [*silent("WawpMassReauth", 60), *firing("WawpMassReauth", 90)], healthy=200)
 
 
 @case("session", "WawpMassReauth")
@@ -1152,8 +1202,11 @@ def a_mass_reauth_is_remembered_while_three_of_it_wait_and_no_longer() -> Group:
         [
             *firing("WawpMassReauth", 360, 510, 600, 1050),
             *silent("WawpMassReauth", 1080, 1170),
-            *value("wawp:mass_reauth:since_timestamp_seconds", 870, (
-                'wawp:mass_reauth:since_timestamp_seconds{source="default", engine="NOWEB"}', 360)),
+            *value(
+                "wawp:mass_reauth:since_timestamp_seconds",
+                870,
+                ('wawp:mass_reauth:since_timestamp_seconds{source="default", engine="NOWEB"}', 360),
+            ),
         ],
         healthy=30,
     )
@@ -1166,12 +1219,20 @@ def a_mass_reauth_survives_gaps_and_an_exporter_that_begins_empty() -> Group:
         s.one(
             "wawp_sessions",
             ["_" if t < 400 else "stale" if t >= 430 else 0 for t in times if t < 440],
-            source="default", engine="NOWEB", status="WORKING", instance="new:1",
+            source="default",
+            engine="NOWEB",
+            status="WORKING",
+            instance="new:1",
         )
     ]
-    return sessions(10, 600, many(3, (1, "WORKING"), (60, "SCAN_QR_CODE")),
-                    [*firing("WawpMassReauth", 390, 420, 440, 600)],
-                    targets=[s.Target(gaps=[(400, 430)])], extra=empty)
+    return sessions(
+        10,
+        600,
+        many(3, (1, "WORKING"), (60, "SCAN_QR_CODE")),
+        [*firing("WawpMassReauth", 390, 420, 440, 600)],
+        targets=[s.Target(gaps=[(400, 430)])],
+        extra=empty,
+    )
 
 
 @case("session", "WawpMassReauth")
@@ -1180,7 +1241,9 @@ def after_a_mass_reauth_is_over_single_logins_are_single_again() -> Group:
         *many(10, (1, "WORKING"), (60, "SCAN_QR_CODE"), (120, "WORKING"), prefix="back"),
         *[s.Session(f"x{i}", [(1, "WORKING"), (300 + 400 * i, "SCAN_QR_CODE")]) for i in range(4)],
     ]
-    return sessions(30, 1620, lost, [*firing("WawpMassReauth", 60), *silent("WawpMassReauth", 330, 1110, 1590)], healthy=30)
+    return sessions(
+        30, 1620, lost, [*firing("WawpMassReauth", 60), *silent("WawpMassReauth", 330, 1110, 1590)], healthy=30
+    )
 
 
 @case("session", "WawpMassDisconnect")

@@ -12,7 +12,13 @@ MINUTE = 60
 
 
 def seconds(
-    rates: list[tuple[int, float]], *, source: str = "default", objective: float = 0.99, sessions: int = 10, step: int = 1, **labels: str
+    rates: list[tuple[int, float]],
+    *,
+    source: str = "default",
+    objective: float = 0.99,
+    sessions: int = 10,
+    step: int = 1,
+    **labels: str,
 ) -> list[s.Series]:
     """Seconds of a fleet of ten sampled each `step` minutes, as spans of `(samples, share of bad seconds)`."""
     who = {"source": source, "engine": "GOWS", "instance": "a:1", **labels}
@@ -31,7 +37,11 @@ def seconds(
         s.one("wawp_slo_seconds_total", counter(lambda _: 5.0), result="excluded", **who),
     ]
     if not labels:
-        rows.append(s.one("wawp_slo_objective_ratio", f"{objective}+0x{sum(n for n, _ in rates)}", source=source, instance="a:1"))
+        rows.append(
+            s.one(
+                "wawp_slo_objective_ratio", f"{objective}+0x{sum(n for n, _ in rates)}", source=source, instance="a:1"
+            )
+        )
     return rows
 
 
@@ -126,7 +136,10 @@ def every_window_adds_engines_and_shards_and_takes_the_larger_of_two_replicas() 
     ]
     want = [{"labels": '{source="default"}', "value": 25}]
     checks = [
-        ("promql_expr_test", {"expr": f"round(wawp:slo_bad:ratio_rate{w} * 100)", "eval_time": "600s", "exp_samples": want})
+        (
+            "promql_expr_test",
+            {"expr": f"round(wawp:slo_bad:ratio_rate{w} * 100)", "eval_time": "600s", "exp_samples": want},
+        )
         for w in ALL
     ]
     return group(60, parts, checks)
@@ -144,7 +157,12 @@ def growth(step: int, before: int, after: int) -> list[s.Series]:
     total = 9 * step * before
     return [
         s.one("wawp_slo_seconds_total", f"0+{step}x{before + after}", result="bad", **who),
-        s.one("wawp_slo_seconds_total", f"0+{9 * step}x{before} {total + 99 * step}+{99 * step}x{after}", result="good", **who),
+        s.one(
+            "wawp_slo_seconds_total",
+            f"0+{9 * step}x{before} {total + 99 * step}+{99 * step}x{after}",
+            result="good",
+            **who,
+        ),
     ]
 
 
@@ -153,7 +171,10 @@ def _windows(step: int, before: int, **spans: int) -> list[Any]:
     found = []
     for window, minutes in spans.items():
         length = minutes * MINUTE
-        found += [_grown(window, began + int(length * 0.75) // step * step, True), _grown(window, began + length + 2 * step, False)]
+        found += [
+            _grown(window, began + int(length * 0.75) // step * step, True),
+            _grown(window, began + length + 2 * step, False),
+        ]
     return found
 
 
@@ -193,8 +214,10 @@ def both_windows_must_burn_each_above_its_factor() -> Group:
     return group(
         60,
         [*rows, *lenient(90, "14-long", "14-short", "6-long", "6-short", "both")],
-        [*_window("1h", 90, {(("source", "both"),): 1.0}),
-         *_window("6h", 90, {(("source", n),): 1.0 for n in ("14-long", "14-short", "both")})],
+        [
+            *_window("1h", 90, {(("source", "both"),): 1.0}),
+            *_window("6h", 90, {(("source", n),): 1.0 for n in ("14-long", "14-short", "both")}),
+        ],
     )
 
 
@@ -211,8 +234,7 @@ def both_long_windows_must_burn_each_above_its_factor() -> Group:
     return group(
         600,
         [*rows, *lenient(62, "3-long", "3-short", "1-long", "1-short", "both")],
-        [*_window("1d", 330, {(("source", "both"),): 1.0}),
-         *_window("3d", 620, {(("source", "both"),): 1.0})],
+        [*_window("1d", 330, {(("source", "both"),): 1.0}), *_window("3d", 620, {(("source", "both"),): 1.0})],
     )
 
 
@@ -225,7 +247,14 @@ def lenient(n: int, *sources: str) -> list[s.Series]:
 def a_restart_of_the_exporter_is_no_outage() -> Group:
     rows = [
         s.one("wawp_slo_seconds_total", "0+1x30 0+1x30", source="default", engine="GOWS", result="bad", instance="a:1"),
-        s.one("wawp_slo_seconds_total", "0+599x30 0+599x30", source="default", engine="GOWS", result="good", instance="a:1"),
+        s.one(
+            "wawp_slo_seconds_total",
+            "0+599x30 0+599x30",
+            source="default",
+            engine="GOWS",
+            result="good",
+            instance="a:1",
+        ),
         s.one("wawp_slo_objective_ratio", "0.99+0x62", source="default", instance="a:1"),
     ]
     return group(60, rows, [*burning(31), *burning(32), *burning(60)])

@@ -136,7 +136,9 @@ def needed(names: set[str], topic: str) -> set[str]:
         more = {
             r.name
             for r in RULES
-            if r.topic == topic and not r.is_alert and r.name not in found
+            if r.topic == topic
+            and not r.is_alert
+            and r.name not in found
             and any(r.name in other.expr for other in RULES if other.name in found)
         }
         if not more:
@@ -145,11 +147,10 @@ def needed(names: set[str], topic: str) -> set[str]:
 
 
 def cases_for(rule: Rule) -> list[Case]:
-    """The cases that may notice a change of the rule, the most particular first."""
+    """The cases that may notice a change: of an alert, the most particular first; of a record, the broadest."""
     alerts = readers(rule)
-    return sorted(
-        (c for c in CASES if c.topic == rule.topic and alerts & set(c.alerts)), key=lambda c: (len(c.alerts), c.name)
-    )
+    found = [c for c in CASES if c.topic == rule.topic and alerts & set(c.alerts)]
+    return sorted(found, key=lambda c: (len(c.alerts) * (1 if rule.is_alert else -1), c.name))
 
 
 def rule_file(mutant: Mutant) -> dict[str, Any]:

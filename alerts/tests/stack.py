@@ -54,14 +54,14 @@ def shorten_keys(entry: dict[str, Any], names: Sequence[str], shorten: Shorten) 
 
 
 def shortened_rules(shorten: Shorten, expressions: Callable[[str], str] = str) -> list[dict[str, Any]]:
-    """The shipped rule files with a shorter `keep_firing_for`, and each group's own interval dropped.
+    """The shipped rule files with a shorter `keep_firing_for`, and a shorter interval where a group has its own.
 
-    A group without an interval is evaluated at the server's. `for` stays: it is there where an average must settle.
+    `for` stays: it is there where an average must settle.
     `expressions` may change each expression.
     """
     files = [yaml.safe_load(path.read_text()) for path in RULE_FILES]
     for group in (group for file in files for group in file["groups"]):
-        group.pop("interval", None)
+        shorten_keys(group, ["interval"], shorten)
         for rule in group["rules"]:
             shorten_keys(rule, ["keep_firing_for"], shorten)
             rule["expr"] = expressions(rule["expr"])

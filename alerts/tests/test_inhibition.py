@@ -57,7 +57,9 @@ def test_the_manager_is_told_of_a_login_also_during_a_mass_alert(running: Alertm
 def test_a_login_or_a_loop_mutes_failed_and_stuck_of_that_session(running: Alertmanager, by: str) -> None:
     """An unscanned QR turns FAILED, a scanned one passes through STARTING."""
     singles = ("WawpSessionFailed", "WawpSessionStuckStarting")
-    running.post(fired(by, source=by, session="one"), *[fired(n, source=by, session=s) for n in singles for s in ("one", "two")])
+    running.post(
+        fired(by, source=by, session="one"), *[fired(n, source=by, session=s) for n in singles for s in ("one", "two")]
+    )
 
     for name in singles:
         running.wait_for(alertname=name, source=by, session="two")

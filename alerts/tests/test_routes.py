@@ -109,7 +109,14 @@ def test_mass_alerts_wait_less_than_the_alerts_they_mute() -> None:
 
 def test_no_repeat_is_longer_than_alertmanager_remembers() -> None:
     """A repeat_interval beyond --data.retention (120h) is cut to it."""
-    assert max(int(r["repeat_interval"].rstrip("hms")) for r in routes(config()["route"]) if r["repeat_interval"][-1] == "h") <= 120
+    assert (
+        max(
+            int(r["repeat_interval"].rstrip("hms"))
+            for r in routes(config()["route"])
+            if r["repeat_interval"][-1] == "h"
+        )
+        <= 120
+    )
 
 
 def named(matchers: list[str]) -> set[str]:
@@ -158,7 +165,12 @@ MESSAGE = {
         {
             "status": "firing",
             "labels": {"severity": "warning"},
-            "annotations": {"summary": "sales-uk has failed", "description": "Long.", "runbook_url": "R", "dashboard_url": "/d/x"},
+            "annotations": {
+                "summary": "sales-uk has failed",
+                "description": "Long.",
+                "runbook_url": "R",
+                "dashboard_url": "/d/x",
+            },
             "startsAt": "2026-11-23T04:00:00Z",
             "endsAt": "2026-11-23T05:30:00Z",
         }
@@ -170,8 +182,12 @@ def rendered(release: str, name: str, tmp_path: Any, message: dict[str, Any]) ->
     data = tmp_path / "message.json"
     data.write_text(json.dumps(message))
     done = run(
-        find(release).amtool, "template", "render", f"--template.glob={ALERTS}/templates/*.tmpl",
-        f'--template.text={{{{ template "{name}" . }}}}', f"--template.data={data}",
+        find(release).amtool,
+        "template",
+        "render",
+        f"--template.glob={ALERTS}/templates/*.tmpl",
+        f'--template.text={{{{ template "{name}" . }}}}',
+        f"--template.data={data}",
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -270,8 +270,8 @@ class View:
         self.sessions = tuple(entry.session for entry in entries)
         self.lines = tuple(entry.lines for entry in entries)
         self.pieces = pieces
-        self.seconds_lines = b"".join(entry.seconds_line for entry in entries)
-        self.event_lines = b"".join(entry.event_line for entry in entries)
+        self.seconds_lines = tuple(entry.seconds_line for entry in entries)
+        self.event_lines = tuple(entry.event_line for entry in entries)
         self.bases = tuple(entry.base for entry in entries)
 
     def text(self, index: int) -> bytes:
@@ -287,11 +287,11 @@ class View:
 
     def seconds(self, mono: float) -> bytes:
         """The seconds of the current statuses at `mono`."""
-        return self.seconds_lines % tuple([base + mono for base in self.bases])
+        return b"".join(self.seconds_lines) % tuple([base + mono for base in self.bases])
 
     def last_events(self) -> bytes:
         """When each session was last heard of."""
-        return self.event_lines % tuple([session.last_event / 1000 for session in self.sessions])
+        return b"".join(self.event_lines) % tuple([session.last_event / 1000 for session in self.sessions])
 
 
 class Page:

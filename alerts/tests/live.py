@@ -50,9 +50,7 @@ class Alertmanager:
 
     def post(self, *alerts: dict[str, str]) -> None:
         body = json.dumps([{"labels": a, "annotations": {}} for a in alerts]).encode()
-        request = urllib.request.Request(
-            f"{self.url}/alerts", body, {"Content-Type": "application/json"}
-        )
+        request = urllib.request.Request(f"{self.url}/alerts", body, {"Content-Type": "application/json"})
         urllib.request.urlopen(request, timeout=5).close()
 
     def muted(self, source: str) -> set[str]:

@@ -103,8 +103,10 @@ def sliced(mutant: Mutant, looked_at: frozenset[str]) -> dict[str, Any]:
     return {"groups": groups}
 
 
+# Not part of every run yet: the hunt takes many minutes, and the list of known equivalents is still being gone through.
+@pytest.mark.skipif("WAWP_MUTANTS" not in os.environ, reason="set WAWP_MUTANTS (empty: all rules) to hunt mutants")
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_every_mutant_is_noticed_or_known_to_be_equivalent(tmp_path: Path) -> None:
     """Two promtools at a time; WAWP_MUTANTS=WawpSessionFailed looks at one rule only."""
     hunt = Hunt(find("bookworm").promtool, tmp_path)

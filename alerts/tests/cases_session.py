@@ -429,14 +429,18 @@ def silence_of_a_name_on_one_source_says_nothing_of_another() -> Group:
 
 @case("session", "WawpSessionRecurringDisconnect")
 def the_same_hour_in_three_weeks_is_a_pattern() -> Group:
+    """Three and no two; where targets disagree, for one has just counted another week, the larger number is told."""
     one = uk((1, "WORKING"), recurring=[("Monday", "3", 3), ("Friday", "4", 2)], **FULL)
-    return sessions(
-        10,
-        20,
-        [one],
-        [*reads("recurring", 10)],
-        targets=[s.Target("a:1"), s.Target("b:1")],
-    )
+    more = uk((1, "WORKING"), recurring=[("Monday", "3", 4)], **FULL)
+    both = [s.Target("a:1"), s.Target("b:1")]
+    late = s.session_series(more, range(0, 21, 10), [s.Target("c:1")])
+    return sessions(10, 20, [one], [*reads("recurring", 10)], targets=both, extra=late)
+
+
+@case("session", "WawpSessionRecurringDisconnect")
+def exactly_three_weeks_are_enough() -> Group:
+    one = uk((1, "WORKING"), recurring=[("Monday", "3", 3)])
+    return sessions(10, 20, [one], firing("WawpSessionRecurringDisconnect", 10, weekday="Monday"))
 
 
 # --- who is excused -------------------------------------------------------------------------------
@@ -659,13 +663,15 @@ def every_session_is_judged_by_its_own_source_limits_and_maintenance() -> Group:
 def disagreeing(
     name: str, status: str, kind: str, seconds: float, end: int, instances: tuple[str, ...]
 ) -> list[s.Series]:
-    """A session with a limit, seen alike by some targets; another is stuck in the past, with a lower limit."""
+    """A session with a limit, seen alike by some targets; one is stuck in the past, one dates the trouble earlier."""
     times = range(0, end + 1, 10)
+    early = s.Session(name, [(10, status)], "odd", thresholds={kind: seconds})
     one = s.Session(name, [(1, "WORKING"), (30, status)], "odd", thresholds={kind: seconds})
     old = s.Session(name, [(1, "WORKING")], "odd", thresholds={kind: seconds / 4})
     return [
         *s.session_series(one, times, [s.Target(i) for i in instances]),
         *s.session_series(old, times, [s.Target("stuck:1")]),
+        *s.session_series(early, times, [s.Target("early:1")]),
     ]
 
 
@@ -892,7 +898,8 @@ def an_outage_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -
     short = many(3, (1, "WORKING"), (100, "STARTING"), source="short")
     long = many(3, (1, "WORKING"), (100, "STARTING"), source="long")
     rows = []
-    for members, until in ((short, 3000), (long, 4800)):
+    failed = many(3, (1, "WORKING"), (100, "FAILED"), source="failed")
+    for members, until in ((short, 3000), (long, 4800), (failed, 4800)):
         target = [s.Target(gaps=[(300, until)], restarts=[until - 10])]
         rows += [r for m in members for r in s.session_series(m, times, target)]
         rows += s.fleet_series(members, times, target)
@@ -901,7 +908,9 @@ def an_outage_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -
         60,
         rows,
         [
-            *counted("WawpMassDisconnect", {(("source", n),): 1 for n in ("short", "long")}, 240, by="source"),
+            *counted(
+                "WawpMassDisconnect", {(("source", n),): 1 for n in ("short", "long", "failed")}, 240, by="source"
+            ),
             *silent("WawpMassDisconnect", 2940),
             *firing("WawpMassDisconnect", 3000, 4920, source="short"),
             *value("count by (source) (wawp:session_worked:bool)", 4860, ('{source="short"}', 3)),
@@ -933,7 +942,19 @@ def the_same_names_on_two_sources_are_lost_separately() -> Group:
         *many(3, (1, "WORKING"), (60, "SCAN_QR_CODE"), source="one", prefix="q"),
         *many(3, (1, "WORKING"), (55, "STARTING"), (60, "UNKNOWN"), source="two", prefix="q"),
     ]
+    never = [(1, "STOPPED"), (20, "STARTING")]
+    members += [
+        s.Session("n", [*never, (190, "FAILED")], "one"),
+        s.Session("n", never, "two"),
+        s.Session("n", [(1, "WORKING"), (20, "STARTING")], "three"),
+        s.Session("m", never, "one"),
+        s.Session("m", [*never, (190, "DISCONNECTED")], "two"),
+        s.Session("q0", [(1, "WORKING"), (20, "STARTING")], "three"),
+    ]
     names = {(("session", f"s{i}"), ("source", "one")): 1.0 for i in range(3)}
+    names |= {
+        (("session", n), ("source", on)): 1.0 for n, on in (("n", "one"), ("n", "three"), ("m", "two"), ("q0", "three"))
+    }
     names |= {(("session", f"f{i}"), ("source", "one")): 1.0 for i in range(3)}
     logins = {(("session", f"{p}{i}"), ("source", n)): 1.0 for p, n in (("q", "one"), ("f", "two")) for i in range(3)}
 
@@ -953,6 +974,126 @@ def the_same_names_on_two_sources_are_lost_separately() -> Group:
             *counted("WawpMassReauth", {(("source", n),): 1 for n in ("one", "two")}, 200, by="source"),
         ],
     )
+
+
+def _grid(status: str, record: str) -> Group:
+    """Sources and engines, each with a story of its own, and what is remembered of each at 600 s."""
+    new = [(1, "WORKING"), (600, status)]
+    stories = {
+        ("one", "GOWS"): (60, many(3, (1, "WORKING"), (60, status))),
+        ("one", "NOWEB"): (600, many(3, *new)),
+        ("one", "WEBJS"): (0, many(3, (1, "WORKING"))),
+        ("two", "GOWS"): (
+            0,
+            [*many(2, (1, "WORKING"), (60, status), (390, "WORKING")), s.Session("x", [(60, status)])],
+        ),
+        ("two", "NOWEB"): (600, [*many(25, *new), *many(130, (1, "WORKING"), prefix="ok")]),
+        ("two", "WEBJS"): (0, [*many(3, *new), *many(17, (1, "WORKING"), prefix="ok")]),
+        ("two", "WPP"): (0, [s.Session(f"w{i}", [(1, "WORKING"), (30 + 160 * i, status)]) for i in range(3)]),
+        ("two", "OTHER"): (600, many(3, *new)),
+        ("two", "VENOM"): (60, many(3, (1, "WORKING"), (60, status))),
+        ("four", "GOWS"): (600, many(3, *new)),
+        ("four", "WEBJS"): (600, many(3, *new)),
+        ("four", "NOWEB"): (0, many(1, (1, "WORKING"))),
+    }
+    everybody = [
+        replace(m, source=source, engine=engine, name=f"{engine}-{m.name}")
+        for (source, engine), (_, members) in stories.items()
+        for m in members
+    ]
+    times = range(0, 631, 30)
+    troubled = [m for m in everybody if len(m.history) > 1 or m.history[0][1] == status]
+    rows = [
+        *[r for m in troubled for r in s.session_series(replace(m, only=ENOUGH), times)],
+        *s.fleet_series(everybody, times),
+        *[r for source in ("one", "two", "four") for r in s.default_series(times, source)],
+    ]
+    want = [
+        (s.selector(record, source=source, engine=engine), since) for (source, engine), (since, _) in stories.items()
+    ]
+    return group(30, rows, value(record, 600, *want))
+
+
+ENOUGH = (
+    "wawp_session_info",
+    "wawp_session_status",
+    "wawp_session_status_since_timestamp_seconds",
+    "wawp_session_down_since_timestamp_seconds",
+    "wawp_session_auth_required_since_timestamp_seconds",
+)
+
+
+@case("session", *MASS)
+def each_source_and_engine_has_a_loss_and_a_memory_of_its_own() -> Group:
+    return _grid("FAILED", "wawp:mass_disconnect:since_timestamp_seconds")
+
+
+@case("session", *MASS)
+def each_source_and_engine_has_logins_and_a_memory_of_its_own() -> Group:
+    return _grid("SCAN_QR_CODE", "wawp:mass_reauth:since_timestamp_seconds")
+
+
+@case("session", *MASS)
+def maintenance_of_a_name_on_one_source_takes_nothing_from_another() -> Group:
+    """The same name: in maintenance, in maintenance but STOPPED, only STOPPED, and working; a replica lags."""
+    times = range(0, 61, 30)
+    working, stopped, window = [(1, "WORKING")], [(1, "STOPPED")], [(0.0, 999.0)]
+    members = [
+        s.Session("m", working, "one", maintenance=window),
+        *many(3, *working, source="one"),
+        s.Session("m", working, "two"),
+        s.Session("m", stopped, "three", maintenance=window),
+        *many(2, *working, source="three"),
+        s.Session("m", stopped, "four"),
+        s.Session("n", working, "four"),
+        *many(2, *working, source="one", engine="WEBJS", prefix="w"),
+    ]
+    both = [s.Target("a:1"), s.Target("b:1")]
+    rows = [
+        *[r for m in members for r in s.session_series(m, times, both)],
+        *s.fleet_series(members, times, both),
+        *s.fleet_series(members[:1] + members[4:5], times, [s.Target("old:1")]),
+    ]
+    want = {("one", "NOWEB"): 3, ("one", "WEBJS"): 2, ("two", "NOWEB"): 1, ("three", "NOWEB"): 2, ("four", "NOWEB"): 1}
+    record = "wawp:sessions:expected"
+    named = [(s.selector(record, source=a, engine=e), n) for (a, e), n in want.items()]
+    return group(30, rows, value(record, 60, *named))
+
+
+@case("session", *MASS)
+def the_newest_of_what_targets_say_is_when_it_began() -> Group:
+    """Two targets agree, a third is older; the two are not added."""
+    times = range(0, 121, 10)
+    rows = [
+        r
+        for status in ("FAILED", "SCAN_QR_CODE")
+        for at, instances in ((90, ("a:1", "b:1")), (50, ("c:1",)))
+        for r in s.session_series(
+            s.Session(status, [(1, "WORKING"), (at, status)]), times, [s.Target(i) for i in instances]
+        )
+    ]
+    lost, login = "wawp:session_lost:since_timestamp_seconds", "wawp:session_login:since_timestamp_seconds"
+    names = {lost: "FAILED", login: "SCAN_QR_CODE"}
+    checks = [
+        c
+        for record, name in names.items()
+        for c in value(record, 120, (s.selector(record, source="default", session=name, engine="NOWEB"), 90))
+    ]
+    return group(10, [*rows, *s.default_series(times)], checks)
+
+
+@case("session", "WawpMassDisconnect")
+def the_deadline_is_that_of_the_newest_episode_that_a_target_knows() -> Group:
+    """Two targets agree, a third has lost its log and saw the outage begin earlier."""
+    times = range(0, 201, 10)
+    new, old = (s.Session("x", [(1, "STOPPED"), (t, "STARTING")]) for t in (90, 30))
+    rows = [
+        *s.session_series(new, times, [s.Target("a:1"), s.Target("b:1")]),
+        *s.session_series(old, times, [s.Target("c:1")]),
+        *s.default_series(times),
+    ]
+    want = ('wawp:session_down:deadline_timestamp_seconds{session="x",source="default"}', 150)
+    return group(10, rows, value("wawp:session_down:deadline_timestamp_seconds", 200, want))
 
 
 @case("session", "WawpMassDisconnect")
@@ -1033,8 +1174,8 @@ def sick_sessions_that_fail_again_and_again_are_no_burst() -> Group:
 @case("session", "WawpMassDisconnect")
 def the_sick_of_one_source_neither_hide_nor_join_a_burst_on_another() -> Group:
     """The same names: on one they fail again and again, on the other freshly. Two targets agree, one is stuck."""
-    loop = [(60 + 30 * n, st) for n, st in enumerate(["FAILED", "STARTING"] * 15)]
-    sick = [s.Session(f"s{i}", [(1, "WORKING"), *[(t + 400 * i, st) for t, st in loop]], "one") for i in range(3)]
+    loop = [(60 + 30 * n, st) for n, st in enumerate(["FAILED", "STARTING"] * 20)]
+    sick = [s.Session(f"s{i}", [(1, "WORKING"), *[(t + 420 * i, st) for t, st in loop]], "one") for i in range(3)]
     fresh = many(3, (1, "WORKING"), (900, "FAILED"), source="two")
     also = s.Session(
         "sick", [(1, "WORKING"), *[(60 + 30 * n, st) for n, st in enumerate(["FAILED", "STARTING"] * 20)]], "two"
@@ -1049,26 +1190,97 @@ def the_sick_of_one_source_neither_hide_nor_join_a_burst_on_another() -> Group:
         30,
         1020,
         [*sick, *fresh, also],
-        [*silent("WawpMassDisconnect", 870), *firing("WawpMassDisconnect", 900, 930, 960, 990, 1020, source="two")],
+        [
+            *silent("WawpMassDisconnect", 870),
+            *firing("WawpMassDisconnect", 900, 930, 960, 990, 1020, source="two"),
+            *value(
+                "count by (source) (wawp:session_lost:since_timestamp_seconds)",
+                900,
+                ('{source="one"}', 3),
+                ('{source="two"}', 4),
+            ),
+        ],
         targets=[s.Target("a:1"), s.Target("b:1")],
         extra=stuck,
     )
 
 
-@case("session", "WawpSessionStuckStarting")
-def a_limit_of_one_session_is_not_that_of_its_neighbour() -> Group:
+@case("session", *SINGLES)
+def a_limit_of_one_session_is_that_of_no_neighbour_and_no_namesake() -> Group:
+    """On one source a session with a longer limit and one without, on another a namesake without."""
+    alerts = {
+        "WawpSessionFailed": ("FAILED", "failed"),
+        "WawpSessionStuckStarting": ("STARTING", "starting"),
+        "WawpSessionQrEscalated": ("SCAN_QR_CODE", "qr_escalate"),
+        "WawpSessionQrUnattended": ("SCAN_QR_CODE", "qr_unattended"),
+        "WawpSessionNotWorking": ("DISCONNECTED", "down"),
+    }
+    limits = {"failed": 50, "starting": 50, "qr_escalate": 50, "qr_unattended": 50, "down": 50}
     members = [
-        s.Session("slow", [(1, "WORKING"), (30, "STARTING")], thresholds={"starting": 100}),
-        s.Session("plain", [(1, "WORKING"), (30, "STARTING")]),
+        s.Session(name + status, [(1, "WORKING"), (30, status)], source, thresholds=own)
+        for status in ("FAILED", "STARTING", "SCAN_QR_CODE", "DISCONNECTED")
+        for name, source, own in (
+            ("slow", "one", dict.fromkeys(limits, 100.0)),
+            ("plain", "one", {}),
+            ("slow", "two", {}),
+        )
     ]
+
+    def told(at: int, names: tuple[tuple[str, str], ...]) -> list[Any]:
+        return [
+            c
+            for alert, (status, _) in alerts.items()
+            if alert != "WawpSessionNotWorking"
+            for c in counted(
+                alert,
+                {(("source", on), ("session", n + status)): 1 for n, on in names},
+                at,
+                by="source, session",
+            )
+        ]
+
+    soon = (("plain", "one"), ("slow", "two"))
     return sessions(
         10,
         140,
         members,
         [
-            *silent("WawpSessionStuckStarting", 90),
-            *firing("WawpSessionStuckStarting", 100, 130, session="plain"),
-            *counted("WawpSessionStuckStarting", {(("session", m.name),): 1 for m in members}, 140, by="session"),
+            *[c for alert in alerts for c in silent(alert, 80)],
+            *told(90, soon),
+            *told(130, soon),
+            *told(140, (*soon, ("slow", "one"))),
+            *counted("WawpSessionNotWorking", {(("source", "one"),): 4, (("source", "two"),): 4}, 130, by="source"),
+            *counted("WawpSessionNotWorking", {(("source", "one"),): 8, (("source", "two"),): 4}, 140, by="source"),
+        ],
+        limits=limits,
+    )
+
+
+@case("session", *SINGLES)
+def namesakes_in_different_trouble_are_not_mixed_up() -> Group:
+    """The same three names on two sources, in different statuses; one restricted while WORKING, one while FAILED."""
+    cap = {"message_capping": [(0.0, 999.0)]}
+    kinds = ("DISCONNECTED", "FAILED", "STARTING")
+    members = [
+        s.Session(name, [(1, "WORKING"), (30, kinds[(i + shift) % 3])], source)
+        for source, shift in (("alpha", 0), ("beta", 1))
+        for i, name in enumerate("xyz")
+    ]
+    members += [
+        s.Session("r", [(1, "FAILED")], "alpha", restricted=cap),
+        s.Session("r", [(1, "WORKING")], "beta", restricted=cap),
+        s.Session("ok", [(1, "WORKING")], "alpha"),
+    ]
+    by = "source, session"
+    return sessions(
+        10,
+        120,
+        members,
+        [
+            *counted("WawpSessionDisconnected", pairs(alpha="x", beta="z"), 120, by=by),
+            *counted("WawpSessionFailed", pairs(alpha="yr", beta="x"), 120, by=by),
+            *counted("WawpSessionStuckStarting", pairs(alpha="z", beta="y"), 120, by=by),
+            *counted("WawpSessionRestricted", pairs(beta="r"), 120, by=by),
         ],
     )
 

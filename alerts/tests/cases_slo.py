@@ -229,7 +229,7 @@ def both_long_windows_must_burn_each_above_its_factor() -> Group:
         *seconds([(20, 0.02), (13, 0.035)], source="3-short", step=step),
         *seconds([(25, 0.02), (37, 0.0095)], source="1-long", step=step),
         *seconds([(25, 0.005), (37, 0.0112)], source="1-short", step=step),
-        *seconds([(62, 0.9)], source="both", step=step),
+        *seconds([(62, 0.3)], source="both", step=step),
     ]
     return group(
         600,

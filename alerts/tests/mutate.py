@@ -122,11 +122,15 @@ def labels(tokens: list[tuple[str, str]], at: int) -> Iterator[tuple[str, str, i
 
 
 def readers(rule: Rule) -> set[str]:
-    """The alerts that depend on a rule, through any number of records."""
-    if rule.is_alert:
-        return {rule.name}
-    using = [r for r in RULES if r is not rule and r.topic == rule.topic and rule.name in r.expr]
-    return set().union(*(readers(r) for r in using)) if using else set()
+    """The alerts that depend on a rule, through any number of records, which may read each other."""
+    reached = {rule.name}
+    while more := {
+        r.name
+        for r in RULES
+        if r.topic == rule.topic and r.name not in reached and any(name in r.expr for name in reached)
+    }:
+        reached |= more
+    return reached & {r.name for r in RULES if r.is_alert}
 
 
 def needed(names: set[str], topic: str) -> set[str]:

@@ -779,6 +779,18 @@ def test_passkey_statuses_show_once_a_session_has_been_in_them() -> None:
     assert Status.PASSKEY_REQUIRED in bucket_of(fleet, 10).statuses()
 
 
+def test_what_was_restored_need_not_be_saved_again() -> None:
+    """It is in the state table as it is, until something is heard of it."""
+    ((key, memory),) = live((W, 0)).take_unsaved()
+    fleet = make_fleet()
+
+    fleet.restore(key, memory, ms(10), clock(10))
+
+    assert fleet.take_unsaved() == []
+    live((F, 30), fleet=fleet)
+    assert [key for key, _ in fleet.take_unsaved()] == [key]
+
+
 def test_passkey_statuses_show_after_a_restart_too() -> None:
     """The seconds of the stay that was restored are not lost when it ends."""
     ((key, memory),) = live(("PASSKEY_REQUIRED", 0)).take_unsaved()

@@ -143,13 +143,7 @@ def status_event(
     if not isinstance(payload, dict):
         raise InvalidEvent("payload: missing or not an object, expected an object with a status")
     status = name_of(payload.get("status"), "payload.status")
-    sent = history(payload.get("statuses"))
-    # Nothing but a matching last point is the event itself: its time is the engine's, the envelope's is later.
-    if not sent or sent[-1][0] != status:
-        at = instant(data.get("timestamp"))
-        sent = [(s, t) for s, t in sent if at and t <= at]
-        if at:
-            sent.append((status, at))
+    sent = sent_points(payload.get("statuses"), status, instant(data.get("timestamp")))
     return build(
         source,
         session,
@@ -168,12 +162,8 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
     field = next((name for name in ("instance_id", "session", "name") if name in data), "instance_id")
     session = name_of(data.get(field), field)
     status = name_of(data.get("status"), "status")
-    sent = history(data.get("statuses"))
     at = instant(data.get("timestamp")) or instant(data.get("ts"), unit=1000)
-    if (not sent or sent[-1][0] != status) and at:
-        sent = [(s, t) for s, t in sent if t <= at] + [(status, at)]
-    elif not sent or sent[-1][0] != status:
-        sent = []
+    sent = sent_points(data.get("statuses"), status, at)
     return build(
         source,
         session,
@@ -183,6 +173,15 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
         engine=engine_of(data),
         **({} if sent else timeless(body, request_id)),
     )
+
+
+def sent_points(statuses: object, status: str, at: int) -> list[tuple[str, int]]:
+    """The history with the event itself as its last point; empty where the gateway gave no time (`at` is 0)."""
+    sent = history(statuses)
+    # A matching last point is the event itself: its time is the engine's, the envelope's is later.
+    if sent and sent[-1][0] == status:
+        return sent
+    return [*((s, t) for s, t in sent if t <= at), (status, at)] if at else []
 
 
 def build(

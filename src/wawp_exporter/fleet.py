@@ -172,6 +172,13 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
     limits: tuple[tuple[Limit, int], ...] = ()
 
 
+def learn(known: dict[Restriction, tuple[Limit, int]], limits: Iterable[Limit], at: int) -> bool:
+    """Takes into `known` what was stated at `at` (Unix ms), unless a newer word is there; whether any was taken."""
+    taken = [limit for limit in limits if known.get(limit.restriction, (limit, at))[1] <= at]
+    known.update((limit.restriction, (limit, at)) for limit in taken)
+    return bool(taken)
+
+
 class Bucket:
     """The counts of one source's engine; seconds accrue between changes, sessions × time."""
 
@@ -329,10 +336,10 @@ class Fleet:
         if point.at <= self.tombstones.get(key, 0) or (session and session.state.outdates(point)):
             return Outcome.LATE
         state, transition = step(session.state if session else None, point)
+        self.unsaved.add(key)
         if transition is None:
             assert session  # noqa: S101 - a session's first point is a transition
             session.state = state
-            self.unsaved.add(key)
             return Outcome.REPEAT
         if session is None:
             session = self._add(Session(*key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono), mono)
@@ -383,12 +390,8 @@ class Fleet:
         news = outcome in (Outcome.TRANSITION, Outcome.REPEAT)
         if event.engine and event.engine != session.engine and news:
             self._rebucket(session, event.engine, mono)
-        changed = False
-        for limit in event.limits if event.own.at > self.tombstones.get(session.key, 0) else ():
-            if limit.restriction not in session.limits or session.limits[limit.restriction][1] <= event.own.at:
-                session.limits[limit.restriction] = (limit, event.own.at)
-                changed = True
-        if changed:
+        at = event.own.at
+        if at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
             self._refresh(session, now, mono)
 
     def touch(self, key: Key, now: int, mono: float) -> bool:
@@ -429,6 +432,7 @@ class Fleet:
         session.bucket.counts[ORDINAL[state.status]] += 1
         # Retention may have taken the events that once made it WORKING.
         session.state = msgspec.structs.replace(state, worked=state.worked or session.state.worked)
+        self.unsaved.add(key)
         self._refresh(session, now, mono)
         return True
 
@@ -543,7 +547,6 @@ class Fleet:
             session.slo = slo
         session.rank = self._rank(session, now)
         self.changed.add(session.key)
-        self.unsaved.add(session.key)
         self._plan(session, now)
 
     def _rank(self, session: Session, now: int) -> Rank:

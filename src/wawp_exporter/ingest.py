@@ -246,4 +246,6 @@ def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> int:
     for key, memory in restored.memories:
         if key not in fleet.sessions:
             fleet.restore(key, memory, now, mono)
+    # The others are in the state table as they are: writing them back would hold up a large fleet's first events.
+    fleet.unsaved |= restored.refolded
     return restored.seq

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent
-from wawp_exporter.fleet import Key, Memory
+from wawp_exporter.fleet import Key, Memory, learn
 from wawp_exporter.machine import State, fold
 
 TIMELESS_MS = 3_600_000  # how long the key of an event without a time tells a retry
@@ -136,9 +136,13 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a start needs: every session's memory, the tombstones, and the log's newest `seq`."""
+    """What a start needs: every session's memory, the tombstones, and the log's newest `seq`.
+
+    `refolded` names the sessions whose memory the state table does not hold like this.
+    """
 
     memories: list[tuple[Key, Memory]]
+    refolded: set[Key]
     tombstones: dict[Key, int]
     seq: int
 
@@ -253,6 +257,7 @@ class Log:
     def restore(self, sources: Sequence[str]) -> Restored:
         """The memories of all sessions of `sources`, those with events after the watermark folded anew."""
         memories: list[tuple[Key, Memory]] = []
+        refolded: set[Key] = set()
         tombstones: dict[Key, int] = {}
         decode = msgspec.json.Decoder(Memory).decode
         with told("read", self.path), self._engine.connect() as reader:
@@ -267,10 +272,11 @@ class Log:
                 memory = decode(text) if text else None
                 if owner in stale:
                     memory = refold(reader, owner, tombstone, memory)
+                    refolded.add(key)
                 # A state that was saved while its session was being deleted does not bring it back.
                 if memory and memory.state.at > tombstone:
                     memories.append((key, memory))
-        return Restored(memories, tombstones, self._seq)
+        return Restored(memories, refolded, tombstones, self._seq)
 
     def _stale(self, reader: sa.Connection) -> set[int]:
         """The sessions with events that the state table does not cover: those of the last moments before a crash."""
@@ -317,12 +323,11 @@ class Log:
 def rows_for(event: StatusEvent, owner: int) -> list[tuple[int | str | None, ...]]:
     """The rows of an event's points; its id and its restrictions stand beside its own point only."""
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
-    rows: list[tuple[int | str | None, ...]] = [
-        (owner, p.status, p.at, p.tie, p.key_at, event.received_at, None, event.engine, None) for p in event.points[:-1]
-    ]
-    own = event.own
-    about = (event.event_id, event.engine, limits)
-    return [*rows, (owner, own.status, own.at, own.tie, own.key_at, event.received_at, *about)]
+    rows: list[tuple[int | str | None, ...]] = []
+    for p in event.points:
+        event_id, said = (event.event_id, limits) if p is event.own else (None, None)
+        rows.append((owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said))
+    return rows
 
 
 def take(new: set[tuple[int, int, str]], key: tuple[int, int, str]) -> bool:
@@ -411,9 +416,8 @@ def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | N
     rows = reader.execute(tail.order_by(event.c.at, event.c.tie, event.c.seq)).all()
     limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
     for row in rows:
-        for limit in msgspec.json.decode(row.limits, type=tuple[Limit, ...]) if row.limits else ():
-            if limit.restriction not in limits or limits[limit.restriction][1] <= row.at:
-                limits[limit.restriction] = (limit, row.at)
+        if row.limits:
+            learn(limits, msgspec.json.decode(row.limits, type=tuple[Limit, ...]), row.at)
     # Retention may have taken the events that once made it WORKING.
     worked = msgspec.structs.replace(folded, worked=folded.worked or memory.state.worked)
     engines = [row.engine for row in rows if row.engine and row.at >= memory.state.at]

@@ -168,7 +168,7 @@ def test_each_transition_is_announced() -> None:
     """Those who follow live hear of changes only."""
     fleet = make_fleet()
     heard = []
-    fleet.on_transition = lambda session, transition: heard.append((session.name, transition.after.status))
+    fleet.on_transition = lambda session, transition, _seq: heard.append((session.name, transition.after.status))
 
     live((S, 0), (S, 2), (W, 4), fleet=fleet)
 

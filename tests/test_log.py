@@ -108,6 +108,18 @@ def test_a_retry_in_a_later_batch_is_no_news(log: Log) -> None:
     assert len(tale(log)) == 1
 
 
+def test_a_restriction_is_kept_though_its_point_came_first_as_history(log: Log, path: Path) -> None:
+    """Also when the saved state covers that point: a start folds the session anew."""
+    first = log.append([event(F, 20, before=[point(W, 10)])])
+    log.save([(KEY, memory(state(F, 20)))], first.seq)
+
+    late = log.append([event(W, 10, limits=[timelock()])])
+
+    assert late.fresh == [NONE]
+    assert dict(restored(log)[KEY].limits) == {timelock(): ms(10)}
+    assert sql(path, "SELECT count(*) FROM event") == [(2,)]
+
+
 def test_a_double_delivery_within_a_batch_is_stored_once(log: Log) -> None:
     """The first that brought it has it."""
     assert log.append([event(W, 0), event(W, 0), event(W, 1)]).fresh == [(True,), NONE, (True,)]

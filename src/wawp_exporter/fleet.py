@@ -304,13 +304,13 @@ class Fleet:
         self.tombstones: dict[Key, int] = {}
         self.changed: set[Key] = set()
         self.unsaved: set[Key] = set()
-        self.on_transition: Callable[[Session, Transition], None] | None = None
+        self.on_transition: Callable[[Session, Transition, int], None] | None = None  # the last: the log's row
         self._wakes: list[tuple[int, Key]] = []
 
     # -- events -------------------------------------------------------------------------------------------------
 
-    def apply(self, event: StatusEvent, fresh: Sequence[bool], now: int, mono: float) -> tuple[Outcome, bool]:
-        """Folds a logged event; `fresh[i]` says that the log did not hold point i before.
+    def apply(self, event: StatusEvent, rows: Sequence[int], now: int, mono: float) -> tuple[Outcome, bool]:
+        """Folds a logged event; `rows[i]` is the log's number of point i, 0 if the log held it before.
 
         Returns the outcome by the event's own point, and whether a point came late, so that the session must be
         folded anew from the log (`correct`).
@@ -318,19 +318,19 @@ class Fleet:
         key = (event.source, event.session)
         outcome, late = Outcome.DUPLICATE, False
         self.touch(key, event.received_at, mono)
-        for point, is_fresh in zip(event.points, fresh, strict=True):
-            if not is_fresh:
+        for point, seq in zip(event.points, rows, strict=True):
+            if not seq:
                 continue
-            outcome = self._apply_point(key, event, point, now, mono)
+            outcome = self._apply_point(key, event, point, seq, now, mono)
             late |= outcome is Outcome.LATE and point.at > self.tombstones.get(key, 0)
-        if not fresh[-1]:
+        if not rows[-1]:
             outcome = Outcome.DUPLICATE
         session = self.sessions.get(key)
         if session:
             self._hear(session, event, outcome, now, mono)
         return outcome, late
 
-    def _apply_point(self, key: Key, event: StatusEvent, point: Point, now: int, mono: float) -> Outcome:
+    def _apply_point(self, key: Key, event: StatusEvent, point: Point, seq: int, now: int, mono: float) -> Outcome:
         """One point that the log did not hold."""
         session = self.sessions.get(key)
         if point.at <= self.tombstones.get(key, 0) or (session and session.state.outdates(point)):
@@ -347,7 +347,7 @@ class Fleet:
         self._move(session, transition, mono)
         self._refresh(session, now, mono)
         if self.on_transition:
-            self.on_transition(session, transition)
+            self.on_transition(session, transition, seq)
         return Outcome.TRANSITION
 
     def _move(self, session: Session, transition: Transition, mono: float) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import structlog
@@ -122,9 +123,9 @@ class Ingest:
         self.healthy = True
         now, mono = unix_now(), time.monotonic()
         self._applied = appended.seq
-        self.telemetry.appends.inc(sum(map(sum, appended.fresh)))
-        for (event, future), fresh in zip(batch, appended.fresh, strict=True):
-            outcome, late = self.fleet.apply(event, fresh, now, mono)
+        self.telemetry.appends.inc(sum(map(bool, chain.from_iterable(appended.rows))))
+        for (event, future), rows in zip(batch, appended.rows, strict=True):
+            outcome, late = self.fleet.apply(event, rows, now, mono)
             self._count(event, outcome)
             if late:
                 self._spawn(self._correct(event, outcome, future))

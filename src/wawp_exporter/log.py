@@ -91,12 +91,17 @@ def insert_rows(table: sa.Table, names: Sequence[str]) -> Any:
 
 EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits")
 _insert_event = insert_rows(event, EVENT_COLUMNS)
+_again = _insert_event.excluded
 INSERT_EVENTS = (
-    # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right.
+    # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right. And the
+    # history of another event tells nothing of restrictions.
     _insert_event.on_conflict_do_update(
         index_elements=["session_id", "key_at", "status"],
-        set_={"tie": _insert_event.excluded.tie},
-        where=_insert_event.excluded.tie > event.c.tie,
+        set_={
+            "tie": sa.case((_again.tie > event.c.tie, _again.tie), else_=event.c.tie),
+            "limits": sa.func.coalesce(event.c.limits, _again.limits),
+        },
+        where=(_again.tie > event.c.tie) | (event.c.limits.is_(None) & _again.limits.is_not(None)),
     ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status)
 )
 INSERT_SESSIONS = (
@@ -128,10 +133,15 @@ REMEMBERED = sa.select(session.c.id, session.c.source, session.c.name, session.c
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What a batch left in the log: for each event, which of its points were new; and the log's newest `seq`."""
+    """What a batch left in the log: for each event the row of each point, 0 if it was known; and the newest `seq`."""
 
-    fresh: list[tuple[bool, ...]]
+    rows: list[tuple[int, ...]]
     seq: int
+
+    @property
+    def fresh(self) -> list[tuple[bool, ...]]:
+        """Which points were new."""
+        return [tuple(map(bool, rows)) for rows in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +189,22 @@ class Log:
             repeated = self._repeated([e for e in events if e.timeless_key])
             rows = [row for e in events if id(e) not in repeated for row in rows_for(e, known[e.source, e.session])]
             stored = self._writer.execute(INSERT_EVENTS, {"rows": msgspec.json.encode(rows).decode()}).all()
+            # A row that was there before keeps its number; what it says now, no saved state covers.
+            told_more = [row.seq for row in stored if row.seq <= self._seq]
+            if told_more:
+                uncovered = sa.update(watermark).where(watermark.c.seq >= min(told_more))
+                self._writer.execute(uncovered.values(seq=min(told_more) - 1))
         self._ids.update(known)
-        # A row that was there before, whose tie was raised, keeps its old number.
-        new = {(row.session_id, row.key_at, row.status) for row in stored if row.seq > self._seq}
-        self._seq = max([self._seq, *(row.seq for row in stored)])
-        return Appended([self._fresh(e, new, id(e) in repeated) for e in events], self._seq)
+        new = {(row.session_id, row.key_at, row.status): row.seq for row in stored if row.seq > self._seq}
+        self._seq = max([self._seq, *new.values()])
+        return Appended([self._rows(e, new, id(e) in repeated) for e in events], self._seq)
 
-    def _fresh(self, event: StatusEvent, new: set[tuple[int, int, str]], repeated: bool) -> tuple[bool, ...]:
-        """Which points of the event were stored, each stored row being given to the first that brought it."""
+    def _rows(self, event: StatusEvent, new: dict[tuple[int, int, str], int], repeated: bool) -> tuple[int, ...]:
+        """The stored row of each point of the event, given to the first that brought it."""
         if repeated:
-            return (False,) * len(event.points)
+            return (0,) * len(event.points)
         owner = self._ids[event.source, event.session]
-        return tuple(take(new, (owner, p.key_at, p.status)) for p in event.points)
+        return tuple(new.pop((owner, p.key_at, p.status), 0) for p in event.points)
 
     def _sessions(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of sessions, new ones inserted; remembered by the caller once the transaction holds."""
@@ -328,14 +342,6 @@ def rows_for(event: StatusEvent, owner: int) -> list[tuple[int | str | None, ...
         event_id, said = (event.event_id, limits) if p is event.own else (None, None)
         rows.append((owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said))
     return rows
-
-
-def take(new: set[tuple[int, int, str]], key: tuple[int, int, str]) -> bool:
-    """Removes a stored row's key; whether it was there."""
-    if key not in new:
-        return False
-    new.remove(key)
-    return True
 
 
 def database_path(url: str) -> Path:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.builders import (
@@ -753,6 +754,46 @@ def test_a_restored_session_is_as_it_was_and_counts_nothing() -> None:
     assert not transitions(again)
     assert bucket_of(again, 20).transitions.total() == 0
     assert sum(only(again).seconds) == 0
+
+
+def test_a_dormant_session_is_awakened_by_its_webhook() -> None:
+    """The event meets the state that was saved, not an empty session."""
+    ((key, memory),) = live((S, 0), (W, 10)).take_unsaved()
+    fleet = make_fleet()
+    fleet.dormant[key] = msgspec.json.encode(memory).decode()
+
+    outcome, _ = apply(fleet, event(W, 30))
+
+    assert outcome is Outcome.REPEAT
+    assert only(fleet).state.since == ms(10)
+    assert not fleet.dormant
+
+
+def test_the_dormant_are_awakened_a_slice_at_a_time() -> None:
+    """A slice says whether there is more; each session is there once, and as it was."""
+    fleet = make_fleet()
+    for name in "abc":
+        ((_, memory),) = live((W, 0), key=("default", name)).take_unsaved()
+        fleet.dormant["default", name] = msgspec.json.encode(memory).decode()
+
+    more = [fleet.awaken(2, ms(5), clock(5)) for _ in range(2)]
+
+    assert more == [True, False]
+    assert {name for _, name in fleet.sessions} == {"a", "b", "c"}
+    assert sum(bucket_of(fleet, 5).counts) == 3
+
+
+def test_a_new_configuration_reaches_dormant_sessions_too() -> None:
+    """Those of a source that is gone do not come back."""
+    fleet = make_fleet()
+    for source in ("default", "gone"):
+        ((key, memory),) = live((W, 0), key=(source, "a")).take_unsaved()
+        fleet.dormant[key] = msgspec.json.encode(memory).decode()
+
+    fleet.reconfigure(make_fleet().rules, ms(5), clock(5))
+
+    assert set(fleet.sessions) == {("default", "a")}
+    assert not fleet.dormant
 
 
 def test_only_what_changed_is_to_be_saved() -> None:

@@ -70,7 +70,7 @@ def memory(told: State, **more: object) -> Memory:
 
 def restored(log: Log) -> dict[Key, Memory]:
     """The memories that a start would begin with."""
-    return dict(log.restore(["default"]).memories)
+    return log.restore(["default"]).memories
 
 
 # -- append
@@ -260,7 +260,7 @@ def test_an_empty_log_restores_nothing(log: Log) -> None:
     """The first start."""
     found = log.restore(["default"])
 
-    assert (found.memories, found.tombstones, found.seq) == ([], {}, 0)
+    assert (found.memories, found.tombstones, found.seq) == ({}, {}, 0)
 
 
 def test_saved_memories_come_back(log: Log) -> None:
@@ -367,7 +367,7 @@ def test_a_forgotten_session_does_not_come_back(log: Log) -> None:
 
     log.forget(KEY, ms(20))
 
-    assert log.restore(["default"]).memories == []
+    assert log.restore(["default"]).memories == {}
     assert log.restore(["default"]).tombstones == {KEY: ms(20)}
     assert len(tale(log)) == 2
 

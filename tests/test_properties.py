@@ -225,7 +225,7 @@ def test_replay_equals_live(steps: list[Step], data: st.DataObject, size: int, s
                 service.delete((SOURCE, "a"))
 
         restored = service.log.restore([SOURCE])
-        assert {key: memory.state for key, memory in restored.memories} == service.states()
+        assert {key: memory.state for key, memory in restored.memories.items()} == service.states()
         assert restored.tombstones == service.fleet.tombstones
         for key, state in service.states().items():
             assert service.log.fold(key, state.at, restored.tombstones.get(key, 0)) == state
@@ -258,7 +258,7 @@ def test_replay_equals_live_in_engine_and_restrictions(
             if number == deleted:
                 service.delete((SOURCE, "a"))
 
-        restored = {key: (m.engine, set(m.limits)) for key, m in service.log.restore([SOURCE]).memories}
+        restored = {key: (m.engine, set(m.limits)) for key, m in service.log.restore([SOURCE]).memories.items()}
         live = {key: s.memory for key, s in service.fleet.sessions.items()}
         assert restored == {key: (memory.engine, set(memory.limits)) for key, memory in live.items()}
 

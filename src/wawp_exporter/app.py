@@ -34,6 +34,7 @@ SAVE_EVERY = 5  # ticks
 LOOK_EVERY = 60
 PURGE_EVERY = 3600
 REFRESH_PAGES = 8  # pages rendered before others get their turn
+AWAKEN = 256  # sessions made before others get their turn
 
 logger = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -98,7 +99,7 @@ class Service:
         seq = restore(self.fleet, self.log, list(self.settings.config.sources))
         self.ingest.restored(seq)
         took = round(time.perf_counter() - started, 3)
-        logger.info("log restored", sessions=len(self.fleet.sessions), seconds=took)
+        logger.info("log restored", sessions=len(self.fleet.sessions) + len(self.fleet.dormant), seconds=took)
 
     async def stop(self) -> None:
         """Ends the upkeep, finishes what is under way, saves and closes the log."""
@@ -135,6 +136,7 @@ class Service:
         self._loaded(settings)
         if added:
             restore(self.fleet, self.log, list(added))
+            self._spawn(self._warm())
         logger.info("configuration loaded")
 
     def _refuse_rebind(self, settings: Settings) -> None:
@@ -166,10 +168,16 @@ class Service:
                 self._spawn(self._purge())
 
     async def _warm(self) -> None:
-        """Renders what was restored, so that the first scrape need not."""
+        """Awakens and renders what was restored, so that the first scrape need not."""
+        await self.awaken()
         while self.exposition.refresh(unix_now(), REFRESH_PAGES):  # noqa: ASYNC110 - work in slices, not waiting
             await asyncio.sleep(0)
         gc.freeze()
+
+    async def awaken(self) -> None:
+        """Returns when no session is dormant; webhooks get their turn meanwhile."""
+        while self.fleet.awaken(AWAKEN, unix_now(), time.monotonic()):  # noqa: ASYNC110 - work in slices, not waiting
+            await asyncio.sleep(0)
 
     async def _forget(self, key: tuple[str, str]) -> None:
         try:
@@ -326,6 +334,7 @@ def guarded(face: Face, method: str, path: str, endpoint: Endpoint, check: Check
 
     async def guard(request: Request) -> Response:
         check(face.access, dict(request.scope["headers"]))
+        await face.service.awaken()
         return await endpoint(request)
 
     return Route(path, guard, methods=[method])

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 
 import msgspec
 
@@ -136,9 +137,13 @@ class Rules:
         self._sessions = [(glob(rule.source), glob(rule.session), rule) for rule in config.sessions]
         self._windows = [(glob(w.source), glob(w.session), unix_ms(w.from_), unix_ms(w.to)) for w in config.maintenance]
         self._shared: dict[Meta, Meta] = {}
+        self._same_for_all = not (self._group_of or self._sessions or self._windows)
+        self._default = Meta(silent=config.thresholds.silent)
 
     def meta(self, source: str, session: str) -> Meta:
         """The first matching `sessions` rule, the group, and every maintenance window that matches."""
+        if self._same_for_all:
+            return self._default
         rule = next((r for s, n, r in self._sessions if s.fullmatch(source) and n.fullmatch(session)), None)
         overrides = rule.thresholds.given() if rule else {}
         meta = Meta(
@@ -170,6 +175,9 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
     engine: str
     last_event: int
     limits: tuple[tuple[Limit, int], ...] = ()
+
+
+decode_memory = msgspec.json.Decoder(Memory).decode
 
 
 def learn(known: dict[Restriction, tuple[Limit, int]], limits: Iterable[Limit], at: int) -> bool:
@@ -295,11 +303,16 @@ class Session:
 
 
 class Fleet:
-    """Every live session by key; `changed` names those that changed (or went) since a view last drained it."""
+    """Every live session by key; `changed` names those that changed (or went) since a view last drained it.
+
+    `dormant` holds what the state table tells of sessions that nobody has asked for since the start: a large fleet
+    takes webhooks long before each of its sessions is made. Whoever looks at `sessions` as a whole awakens them first.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.sessions: dict[Key, Session] = {}
+        self.dormant: dict[Key, str] = {}
         self.buckets: dict[Key, Bucket] = {}
         self.tombstones: dict[Key, int] = {}
         self.changed: set[Key] = set()
@@ -396,7 +409,7 @@ class Fleet:
 
     def touch(self, key: Key, now: int, mono: float) -> bool:
         """Any event is a sign of life of a known session; an unknown one is not created."""
-        session = self.sessions.get(key)
+        session = self.find(key, now, mono)
         if session is None:
             return False
         was_silent = session.silent(now)
@@ -407,6 +420,19 @@ class Fleet:
         return True
 
     # -- the log's word -----------------------------------------------------------------------------------------
+
+    def find(self, key: Key, now: int, mono: float) -> Session | None:
+        """A session by its key, awakened if it was dormant."""
+        text = self.dormant.pop(key, None) if self.dormant else None
+        if text is not None:
+            self.restore(key, decode_memory(text), now, mono)
+        return self.sessions.get(key)
+
+    def awaken(self, limit: int, now: int, mono: float) -> bool:
+        """Awakens up to `limit` sessions; whether any is still dormant."""
+        for key in list(islice(self.dormant, limit)):
+            self.find(key, now, mono)
+        return bool(self.dormant)
 
     def restore(self, key: Key, memory: Memory, now: int, mono: float) -> None:
         """Brings a session back from the state table: nothing is counted, nothing is announced."""
@@ -471,6 +497,7 @@ class Fleet:
 
     def reconfigure(self, rules: Rules, now: int, mono: float) -> None:
         """Takes a new configuration: metadata, windows and limits change, counts go on; unknown sources go."""
+        self.awaken(len(self.dormant), now, mono)
         self.rules = rules
         for session in list(self.sessions.values()):
             if session.source not in rules.config.sources:

@@ -66,7 +66,7 @@ class Ingest:
         if len(self._queue) >= MAX_QUEUE:
             raise LogUnavailable("too many events are waiting for the log; nothing was applied, try again")
         if event.key_is_body:
-            session = self.fleet.sessions.get((event.source, event.session))
+            session = self.fleet.find((event.source, event.session), event.received_at, time.monotonic())
             # Old gateways send the same bytes each time a status comes back: a retry only while nothing else came.
             if session and session.state.status is not normal(event.own.status):
                 event = replace(event, renews=True)
@@ -169,7 +169,7 @@ class Ingest:
     async def forget(self, key: Key) -> bool:
         """Deletes a session, durably first; False when it is unknown. Raises LogUnavailable."""
         tombstone = unix_now()
-        if key not in self.fleet.sessions:
+        if not self.fleet.find(key, tombstone, time.monotonic()):
             return False
         try:
             await self._write(self.log.forget, key, tombstone)
@@ -239,14 +239,15 @@ def describe(error: BaseException) -> str:
 
 
 def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> int:
-    """Fills a fleet from the log's state table and tail; returns the newest `seq` it covers."""
+    """Fills a fleet from the log's tail and, dormant, its state table; returns the newest `seq` it covers."""
     restored = log.restore(sources)
     now, mono = unix_now(), time.monotonic()
     for key, tombstone in restored.tombstones.items():
         fleet.tombstones[key] = max(tombstone, fleet.tombstones.get(key, 0))
-    for key, memory in restored.memories:
+    fleet.dormant.update((key, text) for key, text in restored.saved.items() if key not in fleet.sessions)
+    for key, memory in restored.refolded.items():
         if key not in fleet.sessions:
             fleet.restore(key, memory, now, mono)
     # The others are in the state table as they are: writing them back would hold up a large fleet's first events.
-    fleet.unsaved |= restored.refolded
+    fleet.unsaved |= restored.refolded.keys()
     return restored.seq

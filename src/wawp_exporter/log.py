@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent
-from wawp_exporter.fleet import Key, Memory, learn
+from wawp_exporter.fleet import Key, Memory, decode_memory, learn
 from wawp_exporter.machine import State, fold
 
 TIMELESS_MS = 3_600_000  # how long the key of an event without a time tells a retry
@@ -126,8 +126,10 @@ _boundary = (
 RESTED_ON = sa.exists().where(
     state.c.session_id == event.c.session_id, event.c.key_at >= sa.func.coalesce(_boundary, 0)
 )
-REMEMBERED = sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, state.c.memory).join_from(
-    session, state, session.c.id == state.c.session_id, isouter=True
+REMEMBERED = (
+    sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, state.c.memory)
+    .join_from(session, state, session.c.id == state.c.session_id, isouter=True)
+    .execution_options(yield_per=2000)  # a row at a time takes twice as long
 )
 
 
@@ -148,13 +150,18 @@ class Appended:
 class Restored:
     """What a start needs: every session's memory, the tombstones, and the log's newest `seq`.
 
-    `refolded` names the sessions whose memory the state table does not hold like this.
+    `saved` are memories as the state table has them, not decoded; `refolded` those that it does not hold like this.
     """
 
-    memories: list[tuple[Key, Memory]]
-    refolded: set[Key]
+    saved: dict[Key, str]
+    refolded: dict[Key, Memory]
     tombstones: dict[Key, int]
     seq: int
+
+    @property
+    def memories(self) -> dict[Key, Memory]:
+        """All of them, decoded."""
+        return {key: decode_memory(text) for key, text in self.saved.items()} | self.refolded
 
 
 class Log:
@@ -270,32 +277,30 @@ class Log:
 
     def restore(self, sources: Sequence[str]) -> Restored:
         """The memories of all sessions of `sources`, those with events after the watermark folded anew."""
-        memories: list[tuple[Key, Memory]] = []
-        refolded: set[Key] = set()
-        tombstones: dict[Key, int] = {}
-        decode = msgspec.json.Decoder(Memory).decode
+        found = Restored({}, {}, {}, self._seq)
         with told("read", self.path), self._engine.connect() as reader:
             stale = self._stale(reader)
             for owner, source, name, tombstone, text in reader.execute(REMEMBERED):
                 key = (source, name)
                 self._ids[key] = owner
                 if tombstone:
-                    tombstones[key] = tombstone
+                    found.tombstones[key] = tombstone
                 if source not in sources:
                     continue
-                memory = decode(text) if text else None
                 if owner in stale:
-                    memory = refold(reader, owner, tombstone, memory)
-                    refolded.add(key)
+                    memory = refold(reader, owner, tombstone, decode_memory(text) if text else None)
+                    if memory and memory.state.at > tombstone:
+                        found.refolded[key] = memory
                 # A state that was saved while its session was being deleted does not bring it back.
-                if memory and memory.state.at > tombstone:
-                    memories.append((key, memory))
-        return Restored(memories, refolded, tombstones, self._seq)
+                elif text and (not tombstone or decode_memory(text).state.at > tombstone):
+                    found.saved[key] = text
+        return found
 
     def _stale(self, reader: sa.Connection) -> set[int]:
         """The sessions with events that the state table does not cover: those of the last moments before a crash."""
         covered = sa.select(watermark.c.seq).scalar_subquery()
-        return set(reader.scalars(sa.select(event.c.session_id).distinct().where(event.c.seq > covered)))
+        # Not `distinct`: it would make SQLite walk the index of the whole log.
+        return set(reader.scalars(sa.select(event.c.session_id).where(event.c.seq > covered)))
 
     def fold(self, key: Key, around: int, tombstone: int = 0) -> State | None:
         """One session's state as its events tell it, in the order of (at, tie), then arrival.

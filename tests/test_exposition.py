@@ -54,6 +54,7 @@ PER_SESSION = {
     "wawp_session_status_seconds_total": ("counter", {"status"}),
     "wawp_session_status_duration_seconds": ("histogram", {"status"}),
     "wawp_session_threshold_seconds": ("gauge", {"kind"}),
+    "wawp_session_recurring_disconnects": ("gauge", {"weekday", "hour"}),
 }
 # Metric → (type, all labels).
 PER_FLEET = {
@@ -92,9 +93,8 @@ EXPORTER = {
     "wawp_exporter_time_seconds": ("gauge", set()),
     "wawp_exporter_build_info": ("gauge", {"version", "revision", "python"}),
 }
-# In the contract, and to come with the gateway's API, remedies and recurring patterns.
+# In the contract, and to come with the gateway's API and remedies.
 LATER = {
-    "wawp_session_recurring_disconnects",
     "wawp_exporter_reconcile_corrections_total",
     "wawp_exporter_reconcile_last_success_timestamp_seconds",
     "wawp_exporter_api_up",
@@ -106,6 +106,8 @@ CLOSED_SETS = {
     "from": {*Status, "NONE"},
     "result": {"good", "bad", "excluded"},
     "restriction": {"reachout_timelock", "message_capping"},
+    "weekday": {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"},
+    "hour": {f"{hour:02}" for hour in range(24)},
     "kind": {"starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "feed_silence"},
     "engine": {"WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE", "OTHER"},
 }
@@ -152,6 +154,7 @@ def example_fleet() -> Fleet:
         metrics={"max_sessions": 10},
     )
     apply(fleet, event(W, 510, limits=[timelock(until=DAY)]))
+    fleet.recur({KEY: {(6, 2): 5, (0, 17): 3}})
     return fleet
 
 

@@ -56,6 +56,9 @@ class Access:
         if tokens and not token_matches(tokens, presented_token(headers.get(b"authorization"))):
             raise Unauthenticated("a token is required: Authorization: Bearer … or Basic", "bad_token", CHALLENGE)
 
+    def check_nothing(self, headers: Headers) -> None:
+        """What a probe asks."""
+
     def check_metrics(self, headers: Headers) -> None:
         """Reading `/metrics`."""
         self.check(self.settings.secrets.metrics_tokens, headers)

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,20 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from wawp_exporter import logs, pages
-from wawp_exporter.access import Access, Headers
+from wawp_exporter.access import Access
+from wawp_exporter.api import JSON, Api, Check, Endpoint
 from wawp_exporter.config import Settings, load
-from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal
+from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, Refusal
 from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, negotiate
-from wawp_exporter.fleet import Fleet, Rules
+from wawp_exporter.fleet import Fleet, Rules, Session
 from wawp_exporter.ingest import Ingest, describe, restore, unix_now
 from wawp_exporter.listener import Server, address_of, bind, make_server, reload_tls
 from wawp_exporter.log import Log, database_path
+from wawp_exporter.machine import Transition
+from wawp_exporter.openapi import document
+from wawp_exporter.operations import OPERATIONS, SESSION, WEBHOOKS
+from wawp_exporter.reader import Reader
+from wawp_exporter.recovery import Recoveries, recovery_of
 from wawp_exporter.telemetry import Telemetry
 from wawp_exporter.webhook import Receive, Scope, Send, Webhook
 
@@ -36,9 +42,9 @@ PURGE_EVERY = 3600
 REFRESH_PAGES = 8  # pages rendered before others get their turn
 AWAKEN = 256  # sessions made before others get their turn
 
+DOCUMENT = document([*OPERATIONS, *WEBHOOKS])
+
 logger = structlog.get_logger()
-Endpoint = Callable[[Request], Awaitable[Response]]
-Check = Callable[[Access, Headers], None]
 Started = Callable[["Service", list[str]], None]
 
 
@@ -53,6 +59,9 @@ class Service:
         self.log = Log(database_path(settings.config.database.url))
         self.ingest = Ingest(self.fleet, self.log, self.telemetry)
         self.exposition = Exposition(self.fleet, self.telemetry)
+        self.reader = Reader()
+        self.recoveries = Recoveries()
+        self.fleet.on_transition = self._heard
         self.oldest_event = 0
         self.faces: list[Face] = []
         self._ticker: asyncio.Task[None] | None = None
@@ -72,6 +81,12 @@ class Service:
             lambda: self.oldest_event / 1000,
         )
         read("wawp_exporter_time_seconds", "The exporter's clock (Unix seconds).", time.time)
+
+    def _heard(self, session: Session, transition: Transition, _seq: int) -> None:
+        """What the parts learn from each transition as it is applied."""
+        recovery = recovery_of(transition)
+        if recovery:
+            self.recoveries.add(session.engine, *recovery, transition.after.since)
 
     def _loaded(self, settings: Settings) -> None:
         """Marks a configuration as the one in force."""
@@ -109,6 +124,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._upkeep, return_exceptions=True)
         await self.ingest.close()
+        self.reader.close()
         self.log.close()
 
     @property
@@ -248,10 +264,14 @@ class Face:
 
 
 class Endpoints:
-    """What answers at each path but `/webhook`."""
+    """What answers beside webhooks and the API."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
+
+    async def openapi(self, _request: Request) -> Response:
+        """What is answered here, as an OpenAPI document."""
+        return JSON(DOCUMENT)
 
     async def healthy(self, _request: Request) -> Response:
         """The process answers."""
@@ -286,26 +306,28 @@ class Endpoints:
             return JSONResponse({"error": "; ".join(str(error).splitlines())}, 400)
         return JSONResponse({"reloaded": True})
 
-    async def delete_session(self, request: Request) -> Response:
-        """Forgets one session."""
-        key = (request.path_params["source"], request.path_params["session"])
-        if not await self.service.ingest.forget(key):
-            raise NotFound("no such session is known")
-        return Response(status_code=204)
-
 
 def make_app(service: Service, face: Face) -> Starlette:
     """Everything but webhooks, as plain Starlette."""
     endpoints = Endpoints(service)
+    api = Api(service.fleet, service.ingest, service.recoveries)
+    read, change = Access.check_read, Access.check_change
+    bound: dict[tuple[str, str], tuple[Endpoint, Check]] = {
+        ("GET", "/api/v1/sessions"): (api.sessions, read),
+        ("GET", f"{SESSION}/ready"): (api.ready, read),
+        ("GET", SESSION): (api.session, read),
+        ("DELETE", SESSION): (api.delete, change),
+        ("GET", "/api/v1/groups"): (api.groups, read),
+        ("GET", "/api/v1/groups/{group:name}/active"): (api.active, read),
+        ("GET", "/api/openapi.json"): (endpoints.openapi, read),
+        ("GET", "/metrics"): (endpoints.metrics, Access.check_metrics),
+        ("GET", "/-/healthy"): (endpoints.healthy, Access.check_nothing),
+        ("GET", "/-/ready"): (endpoints.ready, Access.check_nothing),
+        ("POST", "/-/reload"): (endpoints.reload, change),
+    }
     routes = [
-        guarded(face, "GET", "/metrics", endpoints.metrics, Access.check_metrics),
+        *(guarded(face, each.method, each.path, *bound[each.method, each.path]) for each in OPERATIONS),
         guarded(face, "GET", "/", endpoints.fleet, Access.check_read),
-        guarded(face, "POST", "/-/reload", endpoints.reload, Access.check_change),
-        guarded(
-            face, "DELETE", "/api/v1/sessions/{source}/{session:name}", endpoints.delete_session, Access.check_change
-        ),
-        Route("/-/healthy", endpoints.healthy),
-        Route("/-/ready", endpoints.ready),
         Mount("/static", StaticFiles(packages=[("wawp_exporter", "static")])),
     ]
     handlers = {Refusal: refused, HTTPException: failed, Exception: broken}
@@ -334,7 +356,8 @@ def guarded(face: Face, method: str, path: str, endpoint: Endpoint, check: Check
 
     async def guard(request: Request) -> Response:
         check(face.access, dict(request.scope["headers"]))
-        await face.service.awaken()
+        if check is not Access.check_nothing:
+            await face.service.awaken()
         return await endpoint(request)
 
     return Route(path, guard, methods=[method])

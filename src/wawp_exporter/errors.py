@@ -39,6 +39,10 @@ class Refusal(WawpExporterError):
         self.headers = tuple(headers)
 
 
+class BadRequest(Refusal):
+    """A parameter is wrong; the message names it and what was expected."""
+
+
 class Malformed(Refusal):
     """The body is not a JSON object."""
 
@@ -109,3 +113,12 @@ class LogUnavailable(Refusal):
 
     def __init__(self, message: str = "the event log cannot be written; nothing was applied, try again") -> None:
         super().__init__(message, [("Retry-After", "2")])
+
+
+class TooManyStreams(Refusal):
+    """As many readers follow the events as there is room for."""
+
+    status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, [("Retry-After", "10")])

@@ -16,7 +16,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from wawp_exporter.compression import Piece, gzip_stream, pack
 from wawp_exporter.events import Restriction
-from wawp_exporter.fleet import ORDINAL, STATUS_BOUNDS, Bucket, Fleet, Histogram, Key, Rank, Session
+from wawp_exporter.fleet import ORDINAL, STATUS_BOUNDS, WEEKDAYS, Bucket, Fleet, Histogram, Key, Rank, Session
 from wawp_exporter.telemetry import Telemetry
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -133,6 +133,14 @@ def threshold_lines(session: Session, labels: str) -> str:
     )
 
 
+def recurring_lines(session: Session, labels: str) -> str:
+    """The hours of the week in which it disconnects again and again; found patterns only."""
+    return "".join(
+        f'wawp_session_recurring_disconnects{{{labels},weekday="{WEEKDAYS[weekday]}",hour="{hour:02}"}} {weeks}\n'
+        for (weekday, hour), weeks in sorted(session.recurring.items())
+    )
+
+
 STAY_FAMILY = Family("wawp_session_status_duration_seconds", "histogram", "Length of each finished stay in a status.")
 SECONDS_FAMILY = Family(
     "wawp_session_status_seconds_total", "counter", "Seconds spent in each status since the exporter started."
@@ -190,6 +198,14 @@ SESSION_FAMILIES: tuple[tuple[Family, Callable[[Session, str], str]], ...] = (
             "Limits that the configuration overrides for the session.",
         ),
         threshold_lines,
+    ),
+    (
+        Family(
+            "wawp_session_recurring_disconnects",
+            "gauge",
+            "In how many of the last 8 weeks it disconnected in this hour of the week; 3 and more only.",
+        ),
+        recurring_lines,
     ),
 )
 SECONDS_INDEX = next(i for i, (family, _) in enumerate(SESSION_FAMILIES) if family is SECONDS_FAMILY)

@@ -8,7 +8,7 @@ import heapq
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -29,7 +29,9 @@ from wawp_exporter.events import (
 from wawp_exporter.machine import RESTART_MS, State, Transition, step
 
 Key = tuple[str, str]  # (source, session)
+Pattern = Mapping[tuple[int, int], int]  # (weekday from Monday = 0, hour) → in how many of the last weeks
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 STATUSES = tuple(Status)
 ORDINAL = {status: index for index, status in enumerate(STATUSES)}
 RETRY_MS = 60_000  # when a session that could not be forgotten is named again
@@ -230,7 +232,7 @@ class Session:
     """One session of the live fleet: its state by the log, and what this process counted."""
 
     __slots__ = ("bucket", "engine", "last_event", "limits", "linger", "maintenance", "mark", "meta", "name",
-                 "rank", "seconds", "slo", "source", "state", "stays", "transitions", "wake")  # fmt: skip
+                 "rank", "recurring", "seconds", "slo", "source", "state", "stays", "transitions", "wake")  # fmt: skip
 
     def __init__(self, source: str, name: str, state: State, engine: str, meta: Meta, mono: float) -> None:
         self.source = source
@@ -245,6 +247,7 @@ class Session:
         self.rank = Rank.UNWANTED
         self.linger = 0
         self.wake = 0
+        self.recurring: Pattern = {}
         self.slo = Slo.EXCLUDED
         self.transitions = array("Q", bytes(8 * len(STATUSES)))
         self.seconds = array("d", bytes(8 * len(STATUSES)))
@@ -506,6 +509,14 @@ class Fleet:
             session.meta = rules.meta(*session.key)
             session.wake = 0
             self._refresh(session, now, mono)
+
+    def recur(self, patterns: Mapping[Key, Pattern]) -> None:
+        """Takes the recurring disconnects of all sessions as the audit has found them; what is not there has none."""
+        for key, session in self.sessions.items():
+            pattern = patterns.get(key, {})
+            if pattern != session.recurring:
+                session.recurring = pattern
+                self.changed.add(key)
 
     # -- reading ------------------------------------------------------------------------------------------------
 

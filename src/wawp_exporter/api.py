@@ -1,0 +1,316 @@
+"""The JSON API: sessions, the pre-flight check, groups, transitions, audits."""
+
+import base64
+import binascii
+import heapq
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wawp_exporter.access import Access, Headers
+from wawp_exporter.errors import BadRequest, NotFound
+from wawp_exporter.events import Restriction, Status
+from wawp_exporter.fleet import Fleet, Key, Session
+from wawp_exporter.ingest import Ingest, unix_now
+from wawp_exporter.openapi import Problem
+from wawp_exporter.recovery import Recoveries
+
+DEFAULT_RETRY_S = 30  # after which to ask again where nothing is known
+MAX_RETRY_S = 3600
+SESSION = "/api/v1/sessions/{source}/{session:name}"
+
+T = TypeVar("T", bound=msgspec.Struct)
+Endpoint = Callable[[Request], Awaitable[Response]]
+Check = Callable[[Access, Headers], None]
+Limit = Annotated[int, Meta(ge=1, le=1000, description="How many to give at most.")]
+Cursor = Annotated[str | None, Meta(description="`next_cursor` of the answer before.")]
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """One session as it is now. Times are RFC 3339, null for none."""
+
+    source: str
+    session: str
+    status: Status
+    since: datetime
+    ready: bool
+    engine: str
+    group: str | None
+    owner: str | None
+    tier: str | None
+    last_event: datetime | None
+    auth_required_since: datetime | None
+    down_since: datetime | None
+    maintenance: bool
+    restrictions: list[Restriction]
+
+
+class SessionsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Filters; each that is given must match."""
+
+    source: Annotated[str | None, Meta(description="Sessions of this source only.")] = None
+    status: Annotated[Status | None, Meta(description="Sessions in this status only.")] = None
+    group: Annotated[str | None, Meta(description="Members of this group only.")] = None
+    engine: Annotated[str | None, Meta(description="Sessions of this engine only.")] = None
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class Sessions(msgspec.Struct, frozen=True):
+    """A page of sessions, by source and name; `total` counts all that match."""
+
+    sessions: list[SessionView]
+    total: int
+    next_cursor: str | None
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A session that can send now. It may be restricted all the same."""
+
+    ready: bool
+    source: str
+    session: str
+    status: Status
+    since: datetime
+    restrictions: list[Restriction]
+
+
+class NotReady(msgspec.Struct, frozen=True):
+    """A session that cannot send now; `expected_seconds` is null when nothing is known, and `basis` says why."""
+
+    error: str
+    ready: bool
+    source: str
+    session: str
+    status: Status
+    since: datetime
+    expected_seconds: float | None
+    basis: str
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A failover group: the member that serves now (null: none), and its members in failover order."""
+
+    group: str
+    active: str | None
+    members: list[str]
+    eligible: int
+    working: int
+
+
+class Groups(msgspec.Struct, frozen=True):
+    """All groups of the configuration."""
+
+    groups: list[Group]
+
+
+class Active(msgspec.Struct, frozen=True):
+    """The member of a group that serves now; `position` is its place in failover order, from 0."""
+
+    group: str
+    source: str
+    session: str
+    status: Status
+    since: datetime
+    position: int
+
+
+class JSON(Response):
+    """A struct, or anything else that msgspec writes, as JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """The bytes of the body."""
+        return msgspec.json.encode(content)
+
+
+class Api:
+    """The endpoints that answer from memory."""
+
+    def __init__(self, fleet: Fleet, ingest: Ingest, recoveries: Recoveries) -> None:
+        self.fleet = fleet
+        self.ingest = ingest
+        self.recoveries = recoveries
+
+    async def sessions(self, request: Request) -> Response:
+        """A page of sessions."""
+        query = parameters(request, SessionsQuery)
+        found = [session for session in self.fleet.sessions.values() if matches(session, query)]
+        after = parse_cursor(query.cursor) if query.cursor else None
+        rest = [session for session in found if after is None or session.key > after]
+        page = heapq.nsmallest(query.limit, rest, key=key_of)
+        more = to_cursor(page[-1].key) if len(rest) > len(page) else None
+        now = unix_now()
+        return JSON(Sessions([view(session, now) for session in page], len(found), more))
+
+    async def session(self, request: Request) -> Response:
+        """One session."""
+        return JSON(view(self._session(request), unix_now()))
+
+    async def delete(self, request: Request) -> Response:
+        """Forgets one session."""
+        if not await self.ingest.forget(key_in(request)):
+            raise NotFound("no such session is known")
+        return Response(status_code=204)
+
+    async def ready(self, request: Request) -> Response:
+        """The pre-flight check."""
+        session = self._session(request)
+        state, now = session.state, unix_now()
+        since = moment(state.since)
+        if state.status is Status.WORKING:
+            return JSON(Ready(True, *session.key, state.status, since, restrictions(session, now)))
+        expected, basis = self._expect(session, now)
+        error = f"the session is {state.status}, expected WORKING"
+        told = NotReady(error, False, *session.key, state.status, since, expected, basis)
+        return JSON(told, 503, headers={"Retry-After": str(retry_after(expected))})
+
+    def _expect(self, session: Session, now: int) -> tuple[float | None, str]:
+        """Seconds until it is WORKING again, and what that rests on."""
+        state = session.state
+        if state.status is Status.STOPPED:
+            return None, "unknown: it was stopped, and somebody has to start it"
+        if not state.down_since:
+            return None, "unknown: its status is not known"
+        login = bool(state.auth_since)
+        kind = f"{session.engine} recoveries {'with' if login else 'without'} a login"
+        seconds, count = self.recoveries.expected(session.engine, login, (now - state.down_since) / 1000)
+        if seconds is None:
+            return None, f"unknown: only {count} {kind} in 30 days took longer than it has been down"
+        return round(seconds, 3), f"the median of {count} {kind} in 30 days that took longer than it has been down"
+
+    async def groups(self, _request: Request) -> Response:
+        """All groups."""
+        counts = {name: (eligible, working) for name, _, eligible, working in self.fleet.group_counts()}
+        return JSON(
+            Groups(
+                [
+                    Group(name, self._active_name(members), ["/".join(key) for key in members], *counts[name])
+                    for name, members in self.fleet.rules.groups.items()
+                ]
+            )
+        )
+
+    async def active(self, request: Request) -> Response:
+        """The first WORKING member in failover order."""
+        name = request.path_params["group"]
+        members = self.fleet.rules.groups.get(name)
+        if members is None:
+            raise NotFound("no such group is configured")
+        active = self._active(members)
+        if active is None:
+            error = Problem("no member of the group is WORKING outside maintenance")
+            return JSON(error, 503, headers={"Retry-After": str(DEFAULT_RETRY_S)})
+        state = active.state
+        return JSON(Active(name, *active.key, state.status, moment(state.since), members.index(active.key)))
+
+    def _active(self, members: Iterable[Key]) -> Session | None:
+        known = (self.fleet.sessions.get(key) for key in members)
+        return next((s for s in known if s and s.state.status is Status.WORKING and not s.maintenance), None)
+
+    def _active_name(self, members: Iterable[Key]) -> str | None:
+        active = self._active(members)
+        return "/".join(active.key) if active else None
+
+    def _session(self, request: Request) -> Session:
+        session = self.fleet.find(key_in(request), unix_now(), time.monotonic())
+        if session is None:
+            raise NotFound("no such session is known")
+        return session
+
+
+def key_in(request: Request) -> Key:
+    """The session that a path names."""
+    return request.path_params["source"], request.path_params["session"]
+
+
+def key_of(session: Session) -> Key:
+    """The order of a listing."""
+    return session.key
+
+
+def moment(ms: int) -> datetime:
+    """Unix ms as a datetime in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def moment_or_none(ms: int) -> datetime | None:
+    """0 is none."""
+    return moment(ms) if ms else None
+
+
+def restrictions(session: Session, now: int) -> list[Restriction]:
+    """What WhatsApp limits now."""
+    return [restriction for restriction in session.limits if session.restricted(restriction, now)]
+
+
+def view(session: Session, now: int) -> SessionView:
+    """A session as the API shows it at `now` (Unix ms)."""
+    state, meta = session.state, session.meta
+    return SessionView(
+        source=session.source,
+        session=session.name,
+        status=state.status,
+        since=moment(state.since),
+        ready=state.status is Status.WORKING,
+        engine=session.engine,
+        group=meta.group or None,
+        owner=meta.owner or None,
+        tier=meta.tier or None,
+        last_event=moment_or_none(session.last_event),
+        auth_required_since=moment_or_none(state.auth_since),
+        down_since=moment_or_none(state.down_since),
+        maintenance=session.maintenance,
+        restrictions=restrictions(session, now),
+    )
+
+
+def matches(session: Session, query: SessionsQuery) -> bool:
+    """Whether every filter that is given matches."""
+    return (
+        query.source in (None, session.source)
+        and query.status in (None, session.state.status)
+        and query.group in (None, session.meta.group)
+        and query.engine in (None, session.engine)
+    )
+
+
+def retry_after(expected: float | None) -> int:
+    """Whole seconds; never 0, which would be a loop."""
+    return DEFAULT_RETRY_S if expected is None else min(MAX_RETRY_S, max(1, math.ceil(expected)))
+
+
+def to_cursor(key: Key) -> str:
+    """Where a page ended, opaque to the caller."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
+
+
+def parse_cursor(text: str) -> Key:
+    """The end of the page before; raises BadRequest for anything that was not given out."""
+    try:
+        source, session = msgspec.json.decode(base64.b64decode(text, b"-_", validate=True), type=tuple[str, str])
+        return source, session
+    except (binascii.Error, ValueError):
+        raise BadRequest("cursor: not one that was given out, expected next_cursor of the answer before") from None
+
+
+def parameters(request: Request, kind: type[T]) -> T:
+    """The query of a request; raises BadRequest, which names the parameter and what was expected."""
+    try:
+        return msgspec.convert(dict(request.query_params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(explain(str(error))) from None
+
+
+def explain(message: str) -> str:
+    """msgspec's ``Expected `int` >= 1 - at `$.limit` `` → ``limit: expected `int` >= 1``."""
+    what, at, where = message.partition(" - at `$.")
+    return f"{where.rstrip('`')}: {what[0].lower()}{what[1:]}" if at else what[0].lower() + what[1:]

@@ -1,0 +1,127 @@
+"""Every operation over HTTP, as one table: the routes and the OpenAPI document are made from it."""
+
+import msgspec
+
+from wawp_exporter.api import Active, Groups, NotReady, Ready, Sessions, SessionsQuery, SessionView
+from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE
+from wawp_exporter.fleet import Outcome
+from wawp_exporter.openapi import Answer, Operation, Problem
+
+SESSION = "/api/v1/sessions/{source}/{session:name}"
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What became of a webhook."""
+
+    outcome: Outcome
+
+
+NO_SESSION = Answer("No such session is known.", Problem)
+FORBIDDEN = Answer("No token is configured, and the caller is not certainly on this machine.", Problem)
+BUSY = Answer("The event log cannot be written; try again.", Problem, headers=("Retry-After",))
+PLAIN = ("text/plain",)
+HTML = ("text/html",)
+
+
+def media_of(content_type: str) -> str:
+    """A content type without its parameters."""
+    return content_type.partition(";")[0]
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/api/v1/sessions",
+        "All sessions, a page at a time.",
+        {200: Answer("Those that match, by source and name.", Sessions)},
+        SessionsQuery,
+    ),
+    # Before the one session: its name may be anything, and would take the rest of the path.
+    Operation(
+        "GET",
+        SESSION + "/ready",
+        "The pre-flight check: may a message be sent now?",
+        {
+            200: Answer("The session is WORKING.", Ready),
+            404: NO_SESSION,
+            503: Answer("It is not.", NotReady, headers=("Retry-After",)),
+        },
+    ),
+    Operation(
+        "GET",
+        SESSION,
+        "One session.",
+        {200: Answer("The session as it is now.", SessionView), 404: NO_SESSION},
+    ),
+    Operation(
+        "DELETE",
+        SESSION,
+        "Forget a session: all its series vanish together, its history stays.",
+        {204: Answer("It is forgotten."), 403: FORBIDDEN, 404: NO_SESSION, 503: BUSY},
+    ),
+    Operation("GET", "/api/v1/groups", "All failover groups.", {200: Answer("The groups.", Groups)}),
+    Operation(
+        "GET",
+        "/api/v1/groups/{group:name}/active",
+        "The first WORKING member of a group in failover order; maintenance is skipped.",
+        {
+            200: Answer("The member that serves now.", Active),
+            404: Answer("No such group is configured.", Problem),
+            503: Answer("No member can serve.", Problem, headers=("Retry-After",)),
+        },
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "The exposition, in the format that Accept asks for.",
+        {200: Answer("The metrics.", media=(media_of(TEXT_TYPE), media_of(OPENMETRICS_TYPE)))},
+    ),
+    Operation(
+        "GET",
+        "/-/healthy",
+        "Whether the process answers.",
+        {200: Answer("It does.", media=PLAIN)},
+        secured=False,
+    ),
+    Operation(
+        "GET",
+        "/-/ready",
+        "Whether the log is replayed and writable.",
+        {200: Answer("It is.", media=PLAIN), 503: Answer("It is not.", Problem)},
+        secured=False,
+    ),
+    Operation(
+        "POST",
+        "/-/reload",
+        "Reads the configuration again; a bad one is refused and the old one stays.",
+        {
+            200: Answer("The new one is in force.", dict),
+            400: Answer("The mistakes.", Problem),
+            403: Answer("It is switched off, or the caller may not.", Problem),
+        },
+    ),
+    Operation("GET", "/api/openapi.json", "This document.", {200: Answer("The document.", dict)}),
+)
+
+# They are answered before routes are looked at, and described here all the same.
+WEBHOOKS = tuple(
+    Operation(
+        "POST",
+        path,
+        "A webhook of the gateway; it is answered when it is durable.",
+        {
+            200: Answer("What became of it.", Accepted),
+            400: Answer("Not JSON, or not an object.", Problem),
+            401: Answer("The signature or the token is missing or wrong.", Problem),
+            404: Answer("Unknown source.", Problem),
+            408: Answer("The body did not arrive in time.", Problem),
+            413: Answer("The body is over 256 KiB.", Problem),
+            415: Answer("The body is compressed.", Problem),
+            422: Answer("A `session.status` event without a usable session or status.", Problem),
+            503: BUSY,
+        },
+        secured=False,
+        body={"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+    )
+    for path in ("/webhook", "/webhook/{source}")
+)

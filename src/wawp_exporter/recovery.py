@@ -1,0 +1,49 @@
+"""How long a session that is down takes until it is WORKING again, by what its engine did lately; pure."""
+
+from bisect import bisect_right, insort
+from collections import deque
+
+from wawp_exporter.events import Status
+from wawp_exporter.machine import Transition
+
+WINDOW_MS = 30 * 86_400_000
+KEPT = 1000  # the newest of each kind
+ENOUGH = 5  # fewer are no basis for a forecast
+
+Kind = tuple[str, bool]  # (engine, whether somebody had to log in)
+
+
+def recovery_of(transition: Transition) -> tuple[bool, float] | None:
+    """(whether somebody had to log in, seconds from the first moment down until WORKING); None if none ended here."""
+    before, after = transition.before, transition.after
+    if after.status is not Status.WORKING or before is None or not before.down_since:
+        return None
+    return bool(before.auth_since), max(0, after.since - before.down_since) / 1000
+
+
+class Recoveries:
+    """The recoveries of the last 30 days, by engine and by whether a login was part of them."""
+
+    def __init__(self) -> None:
+        self._by_age: dict[Kind, deque[tuple[int, float]]] = {}
+        self._by_length: dict[Kind, list[float]] = {}
+
+    def add(self, engine: str, login: bool, seconds: float, at: int) -> None:
+        """Learns one recovery that ended at `at` (Unix ms)."""
+        kind = (engine, login)
+        aged, sorted_ = self._by_age.setdefault(kind, deque()), self._by_length.setdefault(kind, [])
+        aged.append((at, seconds))
+        insort(sorted_, seconds)
+        while len(aged) > KEPT or aged[0][0] <= at - WINDOW_MS:
+            sorted_.remove(aged.popleft()[1])
+
+    def expected(self, engine: str, login: bool, elapsed: float) -> tuple[float | None, int]:
+        """(seconds still to wait, on how many recoveries that rests); None when too few took this long.
+
+        The median of those that took longer than `elapsed`, which is what is known of a session that is down that long.
+        """
+        lengths = self._by_length.get((engine, login), [])
+        longer = len(lengths) - (start := bisect_right(lengths, elapsed))
+        if longer < ENOUGH:
+            return None, longer
+        return lengths[start + longer // 2] - elapsed, longer

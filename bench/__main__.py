@@ -1,12 +1,12 @@
-"""`python -m bench [--quick] [scrape intake capacity]`: every figure as a ratio of one run; exit 1 if one is missed."""
+"""`python -m bench [--quick] [NAME …]`: every figure as a ratio of one run; exit 1 if one is missed."""
 
 import argparse
 import sys
 
-from bench import capacity, intake, scrape
+from bench import capacity, intake, preflight, scrape
 from bench.results import show
 
-BENCHES = {"scrape": scrape.run, "intake": intake.run, "capacity": capacity.run}
+BENCHES = {"scrape": scrape.run, "intake": intake.run, "capacity": capacity.run, "preflight": preflight.run}
 
 
 def main() -> int:

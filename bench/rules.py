@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from alerts.tests import stack
 from tests import parts
-from wawp_exporter import scenarios, simulate
+from wawp_exporter import mimic, scenarios, simulate
 
 INTERVAL = 5.0
 SHARE = 0.1  # of an interval, for one evaluation of one group
@@ -72,7 +72,7 @@ def mixture() -> dict[str, float]:
 
 def send(exporter: parts.Exporter, plan: scenarios.Plan) -> None:
     """At full pace, dated so that the plan has just ended."""
-    options = simulate.Options(url=f"{exporter.url}/webhook", pace=0, timestamps=simulate.Timestamps.VIRTUAL_NOW)
+    options = mimic.Options(url=f"{exporter.url}/webhook", pace=0, timestamps=mimic.Timestamps.VIRTUAL_NOW)
     answer = asyncio.run(simulate.Simulation(plan, options).play())
     if not answer.ok:
         raise RuntimeError(f"{plan.name}: {answer.delivered} of {answer.sent} events were accepted")

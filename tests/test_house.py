@@ -35,11 +35,10 @@ ORDER = (
     "operations",
     "pages",
     "app",
-    "simulate",
     "cli",
 )
 # The fleet simulator stands beside the service: its parts may be split at will.
-SIMULATOR = {"scenarios", "simulate"}
+SIMULATOR = {"mimic", "scenarios", "simulate", "simulate_command", "truth"}
 MODULES = sorted(path for path in SRC.glob("*.py") if path.stem not in {"__init__", "__main__"})
 SOURCES = [path for path in sorted(SRC.rglob("*.py")) if "migrations" not in path.parts]
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -18,20 +18,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from wawp_exporter.scenarios import CATALOGUE, ENGINES, Emission, UnknownScenario, scenario
-from wawp_exporter.simulate import (
-    Clock,
-    Dialect,
-    Gateway,
-    Ids,
-    Options,
-    Report,
-    SessionTruth,
-    Simulation,
-    Timestamps,
-    command,
-    dice,
-)
+from wawp_exporter.mimic import Clock, Dialect, Gateway, Ids, Options, Timestamps
+from wawp_exporter.scenarios import CATALOGUE, ENGINES, Emission, UnknownScenario, dice, scenario
+from wawp_exporter.simulate import Simulation
+from wawp_exporter.simulate_command import command
+from wawp_exporter.truth import Report, SessionTruth
 
 NAMES = [each.name for each in CATALOGUE]
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "simulator.md"

@@ -100,17 +100,12 @@ class Service:
     async def start(self) -> None:
         """Restores the fleet from the log and begins the upkeep."""
         self._restore()
-        # What was restored lives as long as the process: the collector need not look at it again.
-        gc.freeze()
-        gc.enable()
         self._spawn(self._warm())
         await self._look()
         self._ticker = asyncio.create_task(self._tick())
 
     def _restore(self) -> None:
         started = time.perf_counter()
-        # Nothing of what is made here is garbage; looking for some would take as long as the rest.
-        gc.disable()
         seq = restore(self.fleet, self.log, list(self.settings.config.sources))
         self.ingest.restored(seq)
         took = round(time.perf_counter() - started, 3)
@@ -185,10 +180,15 @@ class Service:
 
     async def _warm(self) -> None:
         """Awakens and renders what was restored, so that the first scrape need not."""
-        await self.awaken()
-        while self.exposition.refresh(unix_now(), REFRESH_PAGES):  # noqa: ASYNC110 - work in slices, not waiting
-            await asyncio.sleep(0)
-        gc.freeze()
+        # Nothing of what is made here is garbage, and looking for some would hold up webhooks.
+        gc.disable()
+        try:
+            await self.awaken()
+            while self.exposition.refresh(unix_now(), REFRESH_PAGES):  # noqa: ASYNC110 - work in slices, not waiting
+                await asyncio.sleep(0)
+            gc.freeze()
+        finally:
+            gc.enable()
 
     async def awaken(self) -> None:
         """Returns when no session is dormant; webhooks get their turn meanwhile."""

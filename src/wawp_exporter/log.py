@@ -18,6 +18,8 @@ import msgspec
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +32,7 @@ from wawp_exporter.machine import State, fold
 TIMELESS_MS = 3_600_000  # how long the key of an event without a time tells a retry
 BUSY_S = 5.0
 MIN_SQLITE = (3, 38, 0)  # the JSON operators
+READS_ONLY = ("query_only=ON", "temp_store=MEMORY")
 
 schema = sa.MetaData()
 session = sa.Table(
@@ -70,6 +73,14 @@ timeless = sa.Table(
 )
 watermark = sa.Table(
     "watermark", schema, sa.Column("id", sa.Integer, primary_key=True), sa.Column("seq", sa.BigInteger)
+)
+
+run = sa.Table(
+    "run",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("seen_at", sa.BigInteger),
 )
 
 
@@ -172,6 +183,7 @@ class Log:
         self._lock = take_lock(path)
         self._ids: dict[Key, int] = {}
         self._seq = 0
+        self._run: int | None = None
         try:
             self._engine = make_engine(path)
             with told("open", path):
@@ -260,6 +272,15 @@ class Log:
             self._writer.execute(sa.update(session).where(where).values(tombstone=tombstone))
             owner = sa.select(session.c.id).where(where).scalar_subquery()
             self._writer.execute(sa.delete(state).where(state.c.session_id == owner))
+
+    def beat(self, now: int) -> None:
+        """Keeps that this process runs at `now`, and has since the first beat."""
+        with told("write", self.path), self._writer.begin():
+            if self._run is None:
+                row = sa.insert(run).values(started_at=now, seen_at=now)
+                self._run = self._writer.execute(row).inserted_primary_key[0]  # type: ignore[index]  # it has a key
+            else:
+                self._writer.execute(sa.update(run).where(run.c.id == self._run).values(seen_at=now))
 
     def purge(self, before: int, limit: int = 5000) -> int:
         """Deletes up to `limit` of the oldest events received before `before`; returns how many.
@@ -381,8 +402,8 @@ def take_lock(path: Path) -> IO[bytes]:
     return lock
 
 
-def make_engine(path: Path) -> sa.Engine:
-    """An engine that owns its transactions, in WAL mode, each commit flushed to disk."""
+def make_engine(path: Path, *, reads_only: bool = False) -> sa.Engine:
+    """An engine that owns its transactions, in WAL mode, each commit flushed to disk; or one that only reads."""
     if sqlite3.sqlite_version_info < MIN_SQLITE:
         raise LogError(f"SQLite {sqlite3.sqlite_version} is too old, expected 3.38 or newer")
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_S, "check_same_thread": False})
@@ -390,7 +411,7 @@ def make_engine(path: Path) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
+        for pragma in READS_ONLY if reads_only else ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
@@ -401,10 +422,26 @@ def make_engine(path: Path) -> sa.Engine:
     return engine
 
 
-def migrate(connection: sa.Connection, path: Path) -> None:
-    """Brings the schema up to date; a log of a newer version is refused, not guessed at."""
+def migrations() -> AlembicConfig:
+    """Where the migrations lie."""
     alembic = AlembicConfig()
     alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return alembic
+
+
+def newest_schema() -> str | None:
+    """The newest version of the schema that is known here."""
+    return ScriptDirectory.from_config(migrations()).get_current_head()
+
+
+def version(reader: sa.Connection) -> str | None:
+    """The version of the schema of a log; None where there is none."""
+    return MigrationContext.configure(reader).get_current_revision()
+
+
+def migrate(connection: sa.Connection, path: Path) -> None:
+    """Brings the schema up to date; a log of a newer version is refused, not guessed at."""
+    alembic = migrations()
     alembic.attributes["connection"] = connection
     try:
         command.upgrade(alembic, "head")

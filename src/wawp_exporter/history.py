@@ -1,0 +1,380 @@
+"""The event log, read only: transitions, timelines and disconnects. It may be open while the service writes."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import sqlalchemy as sa
+
+from wawp_exporter.errors import BadRequest, LogError
+from wawp_exporter.events import OTHER_ENGINE, Point, Status, normal
+from wawp_exporter.fleet import Key
+from wawp_exporter.log import event, make_engine, newest_schema, run, told, version
+from wawp_exporter.log import session as sessions
+
+AHEAD_MS = 60_000  # the believed time of an event is never later than its receipt by more
+FIRST_SPAN_MS = 600_000
+EVER_MS = 1 << 48
+CHUNK = 500
+# Leaving WORKING for one of these is a disconnect.
+LOST = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
+
+Place = tuple[int, int, int]  # (at, tie, seq): the order of events
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A transition as the log tells it. Times are Unix ms; `observed` is the status as it was sent."""
+
+    source: str
+    session: str
+    before: Status | None
+    status: Status
+    observed: str
+    at: int
+    tie: int
+    received_at: int
+    seq: int
+    engine: str
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """One session over a time: the status in force at its start first, then each transition, as (Unix ms, status).
+
+    `tombstone` is when it was last deleted (Unix ms), 0 for never; what stands before it ended then.
+    """
+
+    source: str
+    session: str
+    engine: str
+    tombstone: int
+    points: list[tuple[int, Status]]
+
+
+class Past(msgspec.Struct, frozen=True):
+    """One session's points as logged, from as far back as what is true at the start rests on."""
+
+    source: str
+    session: str
+    engine: str
+    tombstone: int
+    points: list[Point]
+
+
+_prior = event.alias("prior")
+# The status before an event, as it was sent.
+BEFORE = (
+    sa.select(_prior.c.status)
+    .where(
+        _prior.c.session_id == event.c.session_id,
+        sa.tuple_(_prior.c.at, _prior.c.tie, _prior.c.seq) < sa.tuple_(event.c.at, event.c.tie, event.c.seq),
+    )
+    .order_by(_prior.c.at.desc(), _prior.c.tie.desc(), _prior.c.seq.desc())
+    .limit(1)
+    .correlate(event)
+    .scalar_subquery()
+    .label("before")
+)
+EVENTS: sa.Select[Any] = sa.select(
+    sessions.c.source,
+    sessions.c.name.label("session"),
+    event.c.status,
+    event.c.at,
+    event.c.tie,
+    event.c.received_at,
+    event.c.seq,
+    event.c.engine,
+    BEFORE,
+).join_from(event, sessions, sessions.c.id == event.c.session_id)
+NEWEST_FIRST = (event.c.at.desc(), event.c.tie.desc(), event.c.seq.desc())
+OLDEST_FIRST = (event.c.session_id, event.c.at, event.c.tie, event.c.seq)
+
+
+class History:
+    """Reading connections of one log, usable from any thread. Raises LogError for whatever the database refuses."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise LogError(f"cannot read the event log {path}: there is no such file")
+        self._engine = make_engine(path, reads_only=True)
+        try:
+            self._check()
+        except LogError:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        """Raises LogError when the log has another schema than this version reads."""
+        with told("read", self.path), self._engine.connect() as reader:
+            found = version(reader)
+        expected = newest_schema()
+        if found != expected:
+            raise LogError(
+                f"cannot read the event log {self.path}: its schema is {found or 'none'}, expected {expected} "
+                "(start the service once to migrate it, or use the version that wrote it)"
+            )
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._engine.dispose()
+
+    # -- transitions --------------------------------------------------------------------------------------------
+
+    def transitions(
+        self,
+        *,
+        source: str | None = None,
+        session: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tuple[list[Told], str | None]:
+        """Those with `start` <= at < `end` (Unix ms), newest first, and the cursor of the next page.
+
+        A cursor is a place in the order of events, so that pages neither overlap nor skip while new events arrive.
+        Raises BadRequest for a cursor that was not given out.
+        """
+        place = parse_place(cursor) if cursor else None
+        found: list[Told] = []
+        with told("read", self.path), self._engine.connect() as reader:
+            span = FIRST_SPAN_MS if session is None else EVER_MS  # one session's events are found by the index
+            for row in walk(reader, chosen(source, session), start or 0, end, place, span):
+                item = tell(row)
+                if item.before is item.status:
+                    continue
+                if len(found) == limit:
+                    return found, to_cursor(found[-1])
+                found.append(item)
+        return found, None
+
+    def resume(self, after: int, limit: int) -> list[Told] | None:
+        """The transitions among the rows after number `after`, in log order; None when those are over `limit`."""
+        query = EVENTS.where(event.c.seq > after).order_by(event.c.seq).limit(limit + 1)
+        with told("read", self.path), self._engine.connect() as reader:
+            rows = reader.execute(query).all()
+        if len(rows) > limit:
+            return None
+        return [item for item in map(tell, rows) if item.before is not item.status]
+
+    # -- spans of time ------------------------------------------------------------------------------------------
+
+    def timelines(
+        self, start: int, end: int, *, source: str | None = None, session: str | None = None
+    ) -> Iterator[Timeline]:
+        """Each session's statuses from `start` to `end` (Unix ms), in one pass."""
+        newest = (
+            sa.select(event.c.session_id, sa.func.max(event.c.at).label("since"))
+            .where(event.c.at < start)
+            .group_by(event.c.session_id)
+            .subquery()
+        )
+        for past in self._pasts(newest, end, source, session):
+            points: list[tuple[int, Status]] = []
+            for point in past.points:
+                status = normal(point.status)
+                if point.at < start:
+                    points = [(point.at, status)]
+                elif not points or points[-1][1] is not status:
+                    points.append((point.at, status))
+            if points:
+                yield Timeline(past.source, past.session, past.engine, past.tombstone, points)
+
+    def pasts(self, start: int, end: int, *, source: str | None = None, session: str | None = None) -> Iterator[Past]:
+        """Each session's points up to `end` (Unix ms), from where a fold must begin to be right at `start`.
+
+        WORKING ends every episode, so that nothing before the last WORKING before `start` matters, but the status
+        that it was entered from.
+        """
+        before = event.c.at < start
+        worked = (
+            sa.select(event.c.session_id, sa.func.max(event.c.at).label("at"))
+            .where(before, event.c.status == Status.WORKING)
+            .group_by(event.c.session_id)
+            .subquery()
+        )
+        anchor = (
+            sa.select(event.c.session_id, sa.func.max(event.c.at).label("since"))
+            .join_from(event, worked, worked.c.session_id == event.c.session_id)
+            .where(event.c.at < worked.c.at, event.c.status != Status.WORKING)
+            .group_by(event.c.session_id)
+            .subquery()
+        )
+        return self._pasts(anchor, end, source, session)
+
+    def _pasts(self, since: sa.Subquery, end: int, source: str | None, name: str | None) -> Iterator[Past]:
+        """Each session's points from `since` (by session id; absent: from the first) up to `end`."""
+        asked = sa.select(sessions.c.id, sessions.c.source, sessions.c.name, sessions.c.tombstone)
+        query = (
+            sa.select(event.c.session_id, event.c.status, event.c.at, event.c.tie, event.c.engine)
+            .join(since, since.c.session_id == event.c.session_id, isouter=True)
+            .where(event.c.at < end, event.c.at >= sa.func.coalesce(since.c.since, 0))
+            .order_by(*OLDEST_FIRST)
+            .execution_options(yield_per=5000)
+        )
+        mine = keys(source, name)
+        if mine is not None:
+            query = query.where(event.c.session_id.in_(mine))
+        with told("read", self.path), self._engine.connect() as reader:
+            # Names are joined here: a sort of wide rows takes twice as long.
+            known = {owner: told for owner, *told in reader.execute(asked.where(*chosen(source, name)))}
+            for owner, rows in groupby(reader.execute(query), itemgetter(0)):
+                points, engine = [], None
+                for _, status, at, tie, said in rows:
+                    points.append(Point(status, at, tie, at))
+                    engine = said or engine
+                told_source, told_name, tombstone = known[owner]
+                yield Past(told_source, told_name, engine or OTHER_ENGINE, tombstone, points)
+
+    def disconnects(self, start: int, end: int) -> Iterator[tuple[Key, int]]:
+        """When each session left WORKING for anything but STOPPED and UNKNOWN, as ((source, session), Unix ms)."""
+        before = sa.func.lag(event.c.status).over(
+            partition_by=event.c.session_id, order_by=(event.c.at, event.c.tie, event.c.seq)
+        )
+        seen = (
+            sa.select(event.c.session_id, event.c.at, event.c.status, before.label("before"))
+            .where(event.c.at >= start, event.c.at < end)
+            .subquery()
+        )
+        query = (
+            sa.select(sessions.c.source, sessions.c.name, seen.c.at)
+            .join_from(seen, sessions, sessions.c.id == seen.c.session_id)
+            .where(seen.c.before == Status.WORKING.value, seen.c.status.in_(LOST))
+        )
+        with told("read", self.path), self._engine.connect() as reader:
+            for source, name, at in reader.execute(query):
+                yield (source, name), at
+
+    def count(self) -> int:
+        """How many sessions the log knows."""
+        with told("read", self.path), self._engine.connect() as reader:
+            return reader.scalar(sa.select(sa.func.count()).select_from(sessions)) or 0
+
+    def late(self, start: int, end: int) -> int:
+        """The events of a time that were received more than a minute after it was."""
+        late = sa.select(sa.func.count()).where(
+            event.c.at >= start, event.c.at < end, event.c.received_at - event.c.at > AHEAD_MS
+        )
+        with told("read", self.path), self._engine.connect() as reader:
+            return reader.scalar(late) or 0
+
+    def runs(self, start: int, end: int) -> list[tuple[int, int]]:
+        """When the exporter ran within a time, as (from, to) in Unix ms, one after another."""
+        query = sa.select(run.c.started_at, run.c.seen_at).where(run.c.seen_at > start, run.c.started_at < end)
+        with told("read", self.path), self._engine.connect() as reader:
+            rows = reader.execute(query.order_by(run.c.started_at)).all()
+        return [(max(start, begun), min(end, seen)) for begun, seen in rows]
+
+
+def keys(source: str | None, name: str | None) -> sa.Select[Any] | None:
+    """The ids of the sessions that are asked for; None for all."""
+    where = chosen(source, name)
+    return sa.select(sessions.c.id).where(*where) if where else None
+
+
+def chosen(source: str | None, name: str | None) -> list[sa.ColumnElement[bool]]:
+    """The conditions of a filter by source and session."""
+    given = ((sessions.c.source, source), (sessions.c.name, name))
+    return [column == value for column, value in given if value is not None]
+
+
+def walk(
+    reader: sa.Connection,
+    where: Iterable[sa.ColumnElement[bool]],
+    start: int,
+    end: int | None,
+    place: Place | None,
+    span: int,
+) -> Iterator[sa.Row[Any]]:
+    """Events newest first, in spans of time that grow, so that the first page need not read the whole log."""
+    newest = reader.scalar(sa.select(sa.func.max(event.c.received_at)).where(event.c.seq == newest_row())) or 0
+    limits = [limit for limit in (end, place[0] + 1 if place else None, newest + AHEAD_MS + 1) if limit is not None]
+    high = min(limits)
+    while high > start:
+        low = max(start, high - span)
+        first = first_received(reader, low - AHEAD_MS)
+        if not first:  # nothing is older: there is no need to look again
+            low = start
+        spanned = [event.c.at >= low, event.c.at < high, event.c.seq >= first, *where]
+        while rows := reader.execute(chunk(spanned, place)).all():
+            yield from rows
+            place = (rows[-1].at, rows[-1].tie, rows[-1].seq)
+        high, span = low, span * 4
+
+
+def chunk(where: Iterable[sa.ColumnElement[bool]], place: Place | None) -> sa.Select[Any]:
+    """The newest events before `place`. They are chosen first: looking up the status before each takes longer."""
+    newest = sa.select(event.c.seq).join_from(event, sessions, sessions.c.id == event.c.session_id).where(*where)
+    if place:
+        newest = newest.where(sa.tuple_(event.c.at, event.c.tie, event.c.seq) < sa.tuple_(*map(sa.literal, place)))
+    return EVENTS.where(event.c.seq.in_(newest.order_by(*NEWEST_FIRST).limit(CHUNK))).order_by(*NEWEST_FIRST)
+
+
+def newest_row() -> sa.ScalarSelect[Any]:
+    """The number of the newest row."""
+    return sa.select(sa.func.max(event.c.seq)).scalar_subquery()
+
+
+def first_received(reader: sa.Connection, moment: int) -> int:
+    """A row before which nothing was received at or after `moment` (Unix ms); 0 when that is every row.
+
+    Rows are numbered as they are received, so that halving finds it without an index.
+    """
+    low, high = reader.execute(sa.select(sa.func.min(event.c.seq), sa.func.max(event.c.seq))).one()
+    if low is None:
+        return 0
+    oldest: int = low
+    while low < high:
+        middle = (low + high) // 2
+        found = sa.select(event.c.seq, event.c.received_at).where(event.c.seq >= middle).order_by(event.c.seq).limit(1)
+        row = reader.execute(found).one()
+        if row.received_at < moment:
+            low = row.seq + 1
+        else:
+            high = middle
+    return 0 if low <= oldest else int(low)
+
+
+def tell(row: sa.Row[Any]) -> Told:
+    """An event and the status before it."""
+    return Told(
+        row.source,
+        row.session,
+        normal(row.before) if row.before is not None else None,
+        normal(row.status),
+        row.status,
+        row.at,
+        row.tie,
+        row.received_at,
+        row.seq,
+        row.engine or OTHER_ENGINE,
+    )
+
+
+def to_cursor(item: Told) -> str:
+    """Where a page ended, opaque to the caller."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((item.at, item.tie, item.seq))).decode()
+
+
+def parse_place(text: str) -> Place:
+    """The end of the page before. Raises BadRequest for anything that was not given out."""
+    try:
+        place: Place = msgspec.json.decode(base64.b64decode(text, b"-_", validate=True), type=Place)
+    except (binascii.Error, ValueError):
+        raise BadRequest("cursor: not one that was given out, expected next_cursor of the answer before") from None
+    if not all(0 <= part < 1 << 63 for part in place):
+        raise BadRequest("cursor: not one that was given out, expected next_cursor of the answer before")
+    return place

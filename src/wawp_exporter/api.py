@@ -7,7 +7,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
@@ -15,16 +17,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wawp_exporter.access import Access, Headers
+from wawp_exporter.audit import Audit, Query, audit
 from wawp_exporter.errors import BadRequest, NotFound
 from wawp_exporter.events import Restriction, Status
 from wawp_exporter.fleet import Fleet, Key, Session
+from wawp_exporter.history import History, Told
 from wawp_exporter.ingest import Ingest, unix_now
 from wawp_exporter.openapi import Problem
+from wawp_exporter.reader import Reader
 from wawp_exporter.recovery import Recoveries
+from wawp_exporter.report import instant, period, to_csv, zone_of
 
 DEFAULT_RETRY_S = 30  # after which to ask again where nothing is known
 MAX_RETRY_S = 3600
-SESSION = "/api/v1/sessions/{source}/{session:name}"
+TIME = "a date, an RFC 3339 time, Unix seconds, or an age such as 24h"
 
 T = TypeVar("T", bound=msgspec.Struct)
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -122,6 +128,49 @@ class Active(msgspec.Struct, frozen=True):
     position: int
 
 
+class TransitionsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """Filters; each that is given must match."""
+
+    source: Annotated[str | None, Meta(description="Sessions of this source only.")] = None
+    session: Annotated[str | None, Meta(description="Sessions of this name only.")] = None
+    start: Annotated[str | None, Meta(description=f"Not before this: {TIME}.")] = None
+    end: Annotated[str | None, Meta(description=f"Before this: {TIME}.")] = None
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class TransitionView(msgspec.Struct, frozen=True, rename={"before": "from"}):
+    """A change of status. `from` is null for a session's first; `observed` is the status as the gateway spelt it."""
+
+    source: str
+    session: str
+    before: Status | None
+    to: Status
+    observed: str
+    at: datetime
+    received_at: datetime
+    engine: str
+
+
+class Transitions(msgspec.Struct, frozen=True):
+    """A page of transitions, newest first."""
+
+    transitions: list[TransitionView]
+    next_cursor: str | None
+
+
+class AuditQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """The time and the sessions of an audit; its format, else what Accept prefers."""
+
+    start: Annotated[str, Meta(description=f"The beginning: {TIME}.")] = "30d"
+    end: Annotated[str, Meta(description=f"The end: {TIME}; the present if absent.")] = ""
+    source: Annotated[str | None, Meta(description="Sessions of this source only.")] = None
+    session: Annotated[str | None, Meta(description="Sessions of this name only.")] = None
+    group: Annotated[str | None, Meta(description="Members of this group only.")] = None
+    timezone: Annotated[str | None, Meta(description="IANA name; that of the configuration if absent.")] = None
+    format: Annotated[Literal["json", "csv"] | None, Meta(description="The format of the answer.")] = None
+
+
 class JSON(Response):
     """A struct, or anything else that msgspec writes, as JSON."""
 
@@ -133,12 +182,14 @@ class JSON(Response):
 
 
 class Api:
-    """The endpoints that answer from memory."""
+    """The endpoints. Transitions and audits come from the log, everything else from memory."""
 
-    def __init__(self, fleet: Fleet, ingest: Ingest, recoveries: Recoveries) -> None:
+    def __init__(self, fleet: Fleet, ingest: Ingest, recoveries: Recoveries, reader: Reader) -> None:
         self.fleet = fleet
         self.ingest = ingest
         self.recoveries = recoveries
+        self.reader = reader
+        self.path = ingest.log.path
 
     async def sessions(self, request: Request) -> Response:
         """A page of sessions."""
@@ -212,6 +263,35 @@ class Api:
         state = active.state
         return JSON(Active(name, *active.key, state.status, moment(state.since), members.index(active.key)))
 
+    async def transitions(self, request: Request) -> Response:
+        """A page of the transition log."""
+        query, zone = parameters(request, TransitionsQuery), ZoneInfo("UTC")
+        now = unix_now()
+        start = instant("from", query.start, zone, now) if query.start else None
+        end = instant("to", query.end, zone, now) if query.end else None
+        span = (query.source, query.session, start, end)
+        found, more = await self.reader.light(read_transitions, self.path, *span, query.limit, query.cursor)
+        return JSON(Transitions([transition_view(each) for each in found], more))
+
+    async def audit(self, request: Request) -> Response:
+        """The uptime audit, as JSON or CSV."""
+        asked = parameters(request, AuditQuery)
+        report = await self.audited(asked)
+        accepted = request.headers.get("accept", "")
+        if asked.format == "csv" or (asked.format is None and accepted.startswith("text/csv")):
+            name = f"wawp-audit-{report.start:%Y%m%d}-{report.end:%Y%m%d}.csv"
+            headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+            return Response(to_csv(report), media_type="text/csv", headers=headers)
+        return JSON(report)
+
+    async def audited(self, asked: AuditQuery) -> Audit:
+        """The report that is asked for, made in another process. Raises BadRequest, LogError."""
+        config = self.fleet.rules.config
+        zone = zone_of(asked.timezone or config.timezone)
+        start, end = period(asked.start, asked.end, zone, unix_now())
+        query = Query(start, end, asked.source, asked.session, asked.group, zone.key)
+        return await self.reader.heavy(audit, self.path, config, query)
+
     def _active(self, members: Iterable[Key]) -> Session | None:
         known = (self.fleet.sessions.get(key) for key in members)
         return next((s for s in known if s and s.state.status is Status.WORKING and not s.maintenance), None)
@@ -225,6 +305,21 @@ class Api:
         if session is None:
             raise NotFound("no such session is known")
         return session
+
+
+def read_transitions(
+    path: Path, source: str | None, session: str | None, start: int | None, end: int | None, limit: int,
+    cursor: str | None,
+) -> tuple[list[Told], str | None]:  # fmt: skip
+    """A page of transitions, and the cursor of the next."""
+    with History(path) as history:
+        return history.transitions(source=source, session=session, start=start, end=end, limit=limit, cursor=cursor)
+
+
+def transition_view(told: Told) -> TransitionView:
+    """A transition as the API shows it."""
+    at, received = moment(told.at), moment(told.received_at)
+    return TransitionView(told.source, told.session, told.before, told.status, told.observed, at, received, told.engine)
 
 
 def key_in(request: Request) -> Key:

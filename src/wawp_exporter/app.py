@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from wawp_exporter import logs, pages
 from wawp_exporter.access import Access
 from wawp_exporter.api import JSON, Api, Check, Endpoint
+from wawp_exporter.audit import patterns
 from wawp_exporter.config import Settings, load
 from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, Refusal
 from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, negotiate
@@ -31,13 +32,15 @@ from wawp_exporter.machine import Transition
 from wawp_exporter.openapi import document
 from wawp_exporter.operations import OPERATIONS, SESSION, WEBHOOKS
 from wawp_exporter.reader import Reader
-from wawp_exporter.recovery import Recoveries, recovery_of
+from wawp_exporter.recovery import Recoveries, recoveries, recovery_of
 from wawp_exporter.telemetry import Telemetry
 from wawp_exporter.webhook import Receive, Scope, Send, Webhook
 
 TICK_S = 1.0
 SAVE_EVERY = 5  # ticks
+BEAT_EVERY = 15
 LOOK_EVERY = 60
+LEARN_EVERY = 3600
 PURGE_EVERY = 3600
 REFRESH_PAGES = 8  # pages rendered before others get their turn
 AWAKEN = 256  # sessions made before others get their turn
@@ -63,6 +66,9 @@ class Service:
         self.recoveries = Recoveries()
         self.fleet.on_transition = self._heard
         self.oldest_event = 0
+        self._reloading = asyncio.Lock()
+        self._began = unix_now()
+        self._learned = False
         self.faces: list[Face] = []
         self._ticker: asyncio.Task[None] | None = None
         self._upkeep: set[asyncio.Task[None]] = set()
@@ -128,7 +134,14 @@ class Service:
         return self.ingest.healthy
 
     async def reload(self) -> None:
-        """Reads the configuration again; a bad one raises ConfigError, and the old one stays in force."""
+        """Reads the configuration again; a bad one raises ConfigError, and the old one stays in force.
+
+        One after another: the last that was asked for has the last word.
+        """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         try:
             settings = load(self.config_path)
             self._refuse_rebind(settings)
@@ -173,8 +186,12 @@ class Service:
                 self._spawn(self._forget(key))
             if count % SAVE_EVERY == 0:
                 self._spawn(self.ingest.save())
+            if count % BEAT_EVERY == 1:
+                self._spawn(self.ingest.beat())
             if count % LOOK_EVERY == 0:
                 self._spawn(self._look())
+            if count % LEARN_EVERY == 1:
+                self._spawn(self._learn())
             if count % PURGE_EVERY == 1:
                 self._spawn(self._purge())
 
@@ -205,6 +222,18 @@ class Service:
         """Looks up what a scrape must not wait for."""
         try:
             self.oldest_event = await asyncio.to_thread(self.log.oldest_event)
+        except LogError as error:
+            logger.error("log not readable", error=describe(error))
+
+    async def _learn(self) -> None:
+        """Looks in the log for what recurs weekly and, once, for how long recoveries took."""
+        now, config, path = unix_now(), self.settings.config, self.log.path
+        try:
+            if not self._learned:
+                for each in await self.reader.heavy(recoveries, path, now, self._began):
+                    self.recoveries.add(*each)
+                self._learned = True
+            self.fleet.recur(await self.reader.heavy(patterns, path, config, now))
         except LogError as error:
             logger.error("log not readable", error=describe(error))
 
@@ -310,7 +339,7 @@ class Endpoints:
 def make_app(service: Service, face: Face) -> Starlette:
     """Everything but webhooks, as plain Starlette."""
     endpoints = Endpoints(service)
-    api = Api(service.fleet, service.ingest, service.recoveries)
+    api = Api(service.fleet, service.ingest, service.recoveries, service.reader)
     read, change = Access.check_read, Access.check_change
     bound: dict[tuple[str, str], tuple[Endpoint, Check]] = {
         ("GET", "/api/v1/sessions"): (api.sessions, read),
@@ -319,6 +348,8 @@ def make_app(service: Service, face: Face) -> Starlette:
         ("DELETE", SESSION): (api.delete, change),
         ("GET", "/api/v1/groups"): (api.groups, read),
         ("GET", "/api/v1/groups/{group:name}/active"): (api.active, read),
+        ("GET", "/api/v1/transitions"): (api.transitions, read),
+        ("GET", "/api/v1/audit"): (api.audit, read),
         ("GET", "/api/openapi.json"): (endpoints.openapi, read),
         ("GET", "/metrics"): (endpoints.metrics, Access.check_metrics),
         ("GET", "/-/healthy"): (endpoints.healthy, Access.check_nothing),
@@ -330,7 +361,7 @@ def make_app(service: Service, face: Face) -> Starlette:
         guarded(face, "GET", "/", endpoints.fleet, Access.check_read),
         Mount("/static", StaticFiles(packages=[("wawp_exporter", "static")])),
     ]
-    handlers = {Refusal: refused, HTTPException: failed, Exception: broken}
+    handlers = {Refusal: refused, LogError: unreadable, HTTPException: failed, Exception: broken}
     return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # handlers of subclasses
 
 
@@ -366,6 +397,12 @@ def guarded(face: Face, method: str, path: str, endpoint: Endpoint, check: Check
 async def refused(_request: Request, error: Refusal) -> Response:
     """A refusal in the one shape of errors."""
     return JSONResponse({"error": error.message}, error.status, headers=dict(error.headers))
+
+
+async def unreadable(_request: Request, error: LogError) -> Response:
+    """The log could not be read; what the system said of it, which holds no data, goes to the log."""
+    logger.error("log not readable", error=describe(error))
+    return JSONResponse({"error": "the event log cannot be read, try again"}, 503, headers={"Retry-After": "5"})
 
 
 async def failed(_request: Request, error: HTTPException) -> Response:

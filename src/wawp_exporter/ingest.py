@@ -198,6 +198,14 @@ class Ingest:
             self.healthy = True
             self._saved = self._applied
 
+    async def beat(self) -> None:
+        """Keeps that the service runs, so that an audit can tell what Prometheus can have seen."""
+        try:
+            await self._write(self.log.beat, unix_now())
+        except LogError as error:
+            self.healthy = False
+            logger.error("run not noted", error=describe(error))
+
     async def purge(self, before: int) -> int:
         """Deletes events received before `before` (Unix ms), a slice at a time between batches."""
         total = 0
@@ -216,6 +224,7 @@ class Ingest:
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self.save()
+        await self.beat()
         self._writer.shutdown()
         self._reader.shutdown()
 

@@ -2,7 +2,19 @@
 
 import msgspec
 
-from wawp_exporter.api import Active, Groups, NotReady, Ready, Sessions, SessionsQuery, SessionView
+from wawp_exporter.api import (
+    Active,
+    AuditQuery,
+    Groups,
+    NotReady,
+    Ready,
+    Sessions,
+    SessionsQuery,
+    SessionView,
+    Transitions,
+    TransitionsQuery,
+)
+from wawp_exporter.audit import Audit
 from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from wawp_exporter.fleet import Outcome
 from wawp_exporter.openapi import Answer, Operation, Problem
@@ -18,6 +30,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 NO_SESSION = Answer("No such session is known.", Problem)
 FORBIDDEN = Answer("No token is configured, and the caller is not certainly on this machine.", Problem)
+UNREADABLE = Answer("The event log cannot be read; try again.", Problem, headers=("Retry-After",))
 BUSY = Answer("The event log cannot be written; try again.", Problem, headers=("Retry-After",))
 PLAIN = ("text/plain",)
 HTML = ("text/html",)
@@ -69,6 +82,20 @@ OPERATIONS = (
             404: Answer("No such group is configured.", Problem),
             503: Answer("No member can serve.", Problem, headers=("Retry-After",)),
         },
+    ),
+    Operation(
+        "GET",
+        "/api/v1/transitions",
+        "The transition log, newest first.",
+        {200: Answer("Those that match.", Transitions), 503: UNREADABLE},
+        TransitionsQuery,
+    ),
+    Operation(
+        "GET",
+        "/api/v1/audit",
+        "The uptime audit: how reliable sessions were, and when they fail.",
+        {200: Answer("The report; each figure is defined in docs/audit.md.", Audit, ("text/csv",)), 503: UNREADABLE},
+        AuditQuery,
     ),
     Operation(
         "GET",

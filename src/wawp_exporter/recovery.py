@@ -1,10 +1,15 @@
-"""How long a session that is down takes until it is WORKING again, by what its engine did lately; pure."""
+"""How long a session that is down takes until it is WORKING again, by what its engine did lately."""
 
 from bisect import bisect_right, insort
 from collections import deque
+from heapq import nlargest
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
 
 from wawp_exporter.events import Status
-from wawp_exporter.machine import Transition
+from wawp_exporter.history import History
+from wawp_exporter.machine import Transition, step
 
 WINDOW_MS = 30 * 86_400_000
 KEPT = 1000  # the newest of each kind
@@ -19,6 +24,24 @@ def recovery_of(transition: Transition) -> tuple[bool, float] | None:
     if after.status is not Status.WORKING or before is None or not before.down_since:
         return None
     return bool(before.auth_since), max(0, after.since - before.down_since) / 1000
+
+
+def recoveries(path: Path, now: int, until: int) -> list[tuple[str, bool, float, int]]:
+    """What `Recoveries.add` takes, of every recovery of the last 30 days before `until` (Unix ms) in the log.
+
+    Oldest first; no more of a kind than are kept.
+    """
+    found: dict[Kind, list[tuple[str, bool, float, int]]] = {}
+    with History(path) as history:
+        for past in history.pasts(now - WINDOW_MS, until):
+            state = None
+            for point in past.points:
+                state, transition = step(state, point)
+                recovery = recovery_of(transition) if transition else None
+                if recovery and point.at > now - WINDOW_MS:
+                    found.setdefault((past.engine, recovery[0]), []).append((past.engine, *recovery, point.at))
+    kept = (nlargest(KEPT, each, key=itemgetter(3)) for each in found.values())
+    return sorted(chain.from_iterable(kept), key=itemgetter(3))
 
 
 class Recoveries:

@@ -5,7 +5,7 @@ import binascii
 import heapq
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -399,8 +399,13 @@ def parse_cursor(text: str) -> Key:
 
 def parameters(request: Request, kind: type[T]) -> T:
     """The query of a request; raises BadRequest, which names the parameter and what was expected."""
+    return converted(dict(request.query_params), kind)
+
+
+def converted(given: Mapping[str, str], kind: type[T]) -> T:
+    """Parameters as they are declared; raises BadRequest, which names the parameter and what was expected."""
     try:
-        return msgspec.convert(dict(request.query_params), kind, strict=False)
+        return msgspec.convert(dict(given), kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(explain(str(error))) from None
 

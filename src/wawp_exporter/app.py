@@ -13,11 +13,11 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from wawp_exporter import logs, pages
+from wawp_exporter import logs
 from wawp_exporter.access import Access
 from wawp_exporter.api import JSON, Api, Check, Endpoint
 from wawp_exporter.audit import patterns
@@ -31,8 +31,10 @@ from wawp_exporter.log import Log, database_path
 from wawp_exporter.machine import Transition
 from wawp_exporter.openapi import document
 from wawp_exporter.operations import OPERATIONS, SESSION, WEBHOOKS
+from wawp_exporter.pages import Pages
 from wawp_exporter.reader import Reader
 from wawp_exporter.recovery import Recoveries, recoveries, recovery_of
+from wawp_exporter.stream import Hub
 from wawp_exporter.telemetry import Telemetry
 from wawp_exporter.webhook import Receive, Scope, Send, Webhook
 
@@ -64,7 +66,9 @@ class Service:
         self.exposition = Exposition(self.fleet, self.telemetry)
         self.reader = Reader()
         self.recoveries = Recoveries()
+        self.hub = Hub(self.fleet, self.log.path, self.reader)
         self.fleet.on_transition = self._heard
+        self.fleet.on_forget = self.hub.deleted
         self.oldest_event = 0
         self._reloading = asyncio.Lock()
         self._began = unix_now()
@@ -88,8 +92,9 @@ class Service:
         )
         read("wawp_exporter_time_seconds", "The exporter's clock (Unix seconds).", time.time)
 
-    def _heard(self, session: Session, transition: Transition, _seq: int) -> None:
+    def _heard(self, session: Session, transition: Transition, seq: int) -> None:
         """What the parts learn from each transition as it is applied."""
+        self.hub.transition(session, transition, seq)
         recovery = recovery_of(transition)
         if recovery:
             self.recoveries.add(session.engine, *recovery, transition.after.since)
@@ -302,6 +307,10 @@ class Endpoints:
         """What is answered here, as an OpenAPI document."""
         return JSON(DOCUMENT)
 
+    async def events(self, request: Request) -> Response:
+        """Each transition as it happens."""
+        return self.service.hub.open(request)
+
     async def healthy(self, _request: Request) -> Response:
         """The process answers."""
         return PlainTextResponse("wawp-exporter is healthy.\n")
@@ -321,10 +330,6 @@ class Endpoints:
             headers["Content-Encoding"] = "gzip"
         return StreamingResponse(scrape(self.service.exposition, is_openmetrics, gzip), headers=headers)
 
-    async def fleet(self, _request: Request) -> Response:
-        """The landing page."""
-        return HTMLResponse(pages.fleet_page(self.service.fleet, unix_now()), headers=pages.SECURITY_HEADERS)
-
     async def reload(self, _request: Request) -> Response:
         """Reads the configuration again."""
         if not self.service.settings.config.web.enable_lifecycle:
@@ -340,6 +345,7 @@ def make_app(service: Service, face: Face) -> Starlette:
     """Everything but webhooks, as plain Starlette."""
     endpoints = Endpoints(service)
     api = Api(service.fleet, service.ingest, service.recoveries, service.reader)
+    pages = Pages(service.fleet, api)
     read, change = Access.check_read, Access.check_change
     bound: dict[tuple[str, str], tuple[Endpoint, Check]] = {
         ("GET", "/api/v1/sessions"): (api.sessions, read),
@@ -350,6 +356,7 @@ def make_app(service: Service, face: Face) -> Starlette:
         ("GET", "/api/v1/groups/{group:name}/active"): (api.active, read),
         ("GET", "/api/v1/transitions"): (api.transitions, read),
         ("GET", "/api/v1/audit"): (api.audit, read),
+        ("GET", "/api/v1/events"): (endpoints.events, read),
         ("GET", "/api/openapi.json"): (endpoints.openapi, read),
         ("GET", "/metrics"): (endpoints.metrics, Access.check_metrics),
         ("GET", "/-/healthy"): (endpoints.healthy, Access.check_nothing),
@@ -358,7 +365,9 @@ def make_app(service: Service, face: Face) -> Starlette:
     }
     routes = [
         *(guarded(face, each.method, each.path, *bound[each.method, each.path]) for each in OPERATIONS),
-        guarded(face, "GET", "/", endpoints.fleet, Access.check_read),
+        guarded(face, "GET", "/", pages.fleet, read),
+        guarded(face, "GET", "/audit", pages.audit, read),
+        guarded(face, "GET", "/sessions/{source}/{session:name}", pages.session, read),
         Mount("/static", StaticFiles(packages=[("wawp_exporter", "static")])),
     ]
     handlers = {Refusal: refused, LogError: unreadable, HTTPException: failed, Exception: broken}
@@ -405,9 +414,14 @@ async def unreadable(_request: Request, error: LogError) -> Response:
     return JSONResponse({"error": "the event log cannot be read, try again"}, 503, headers={"Retry-After": "5"})
 
 
-async def failed(_request: Request, error: HTTPException) -> Response:
+async def failed(request: Request, error: HTTPException) -> Response:
     """Starlette's own refusals in the same shape."""
-    return JSONResponse({"error": error.detail.lower()}, error.status_code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # Several routes may share the path, and Starlette names the methods of the first.
+        there = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        headers["Allow"] = ", ".join(sorted({method for route in there for method in getattr(route, "methods", ())}))
+    return JSONResponse({"error": error.detail.lower()}, error.status_code, headers=headers)
 
 
 async def broken(_request: Request, error: Exception) -> Response:
@@ -465,6 +479,7 @@ async def run(service: Service, sockets: list[socket.socket], started: Started, 
     started(service, [address_of(bound) for bound in sockets])
     stopped = asyncio.create_task(until.wait())
     await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+    service.hub.close()
     for face in service.faces:
         if face.server:
             face.server.should_exit = True

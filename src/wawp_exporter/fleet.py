@@ -321,6 +321,7 @@ class Fleet:
         self.changed: set[Key] = set()
         self.unsaved: set[Key] = set()
         self.on_transition: Callable[[Session, Transition, int], None] | None = None  # the last: the log's row
+        self.on_forget: Callable[[Key], None] | None = None
         self._wakes: list[tuple[int, Key]] = []
 
     # -- events -------------------------------------------------------------------------------------------------
@@ -475,6 +476,8 @@ class Fleet:
             waited = max(0, tombstone - session.state.auth_since) / 1000
             session.bucket.qr_waits[WaitOutcome.DELETED].observe(waited)
         self._drop(session, mono)
+        if self.on_forget:
+            self.on_forget(key)
         return True
 
     # -- time and configuration ---------------------------------------------------------------------------------

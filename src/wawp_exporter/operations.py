@@ -99,6 +99,16 @@ OPERATIONS = (
     ),
     Operation(
         "GET",
+        "/api/v1/events",
+        "Server-sent events: each transition as it happens; `Last-Event-ID` goes on where a stream was cut.",
+        {
+            200: Answer("A stream of `transition`, `deleted` and `reset` events.", media=("text/event-stream",)),
+            400: Answer("Last-Event-ID is not one that was given out.", Problem),
+            503: Answer("All streams are taken.", Problem, headers=("Retry-After",)),
+        },
+    ),
+    Operation(
+        "GET",
         "/metrics",
         "The exposition, in the format that Accept asks for.",
         {200: Answer("The metrics.", media=(media_of(TEXT_TYPE), media_of(OPENMETRICS_TYPE)))},

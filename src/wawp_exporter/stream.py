@@ -1,0 +1,177 @@
+"""Server-sent events: each transition as it happens, to at most MAX_STREAMS readers, resumable from the log."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from wawp_exporter.errors import Refusal, TooManyStreams
+from wawp_exporter.events import Status
+from wawp_exporter.fleet import Fleet, Key, Session
+from wawp_exporter.history import History, Told
+from wawp_exporter.machine import Transition
+from wawp_exporter.reader import Reader
+
+MAX_STREAMS = 100
+MAX_MISSED = 5000  # transitions that are caught up on; who missed more loads everything anew
+RING = 8192  # frames kept for the slowest reader: a few batches of the log
+CHUNK = 512  # frames written at once
+HEARTBEAT_S = 15.0
+PATIENCE_S = 30.0  # for a reader that takes nothing
+RETRY = b"retry: 2000\n\n"
+RESET = b"event: reset\ndata: {}\n\n"
+HEARTBEAT = b": still here\n\n"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class Hub:
+    """Fans transitions out. All readers share one ring of frames: publishing costs the same for one and for a hundred.
+
+    Belongs to the event loop. A reader that falls behind the ring is cut off, and comes back with its Last-Event-ID.
+    """
+
+    def __init__(self, fleet: Fleet, path: Path, reader: Reader) -> None:
+        self.fleet = fleet
+        self.path = path
+        self.reader = reader
+        self.readers = 0
+        self.count = 0  # frames ever published
+        self.closed = False
+        self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
+        self._changed = asyncio.Event()
+
+    def transition(self, session: Session, transition: Transition, seq: int) -> None:
+        """Tells all readers of a transition; `seq` is its row in the log."""
+        before = transition.before.status if transition.before else None
+        after = transition.after
+        key = session.key
+        self._publish(seq, frame(key, before, after.status, after.since, session.meta.group, session.engine, seq))
+
+    def deleted(self, key: Key) -> None:
+        """Tells all readers that a session is gone. It has no row in the log, hence no id."""
+        self._publish(0, sse("deleted", {"source": key[0], "session": key[1]}))
+
+    def close(self) -> None:
+        """Ends all streams, so that a graceful stop need not wait for them."""
+        self.closed = True
+        self._changed.set()
+
+    def open(self, request: Request) -> Response:
+        """The answer to `GET /api/v1/events`. Raises Refusal for a bad Last-Event-ID, TooManyStreams."""
+        after = last_event_id(request)
+        if self.closed or self.readers >= MAX_STREAMS:
+            raise TooManyStreams(f"all {MAX_STREAMS} event streams are taken, try again")
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=HEADERS)
+        return Stream(self, self.frames(after))
+
+    async def frames(self, after: int | None) -> AsyncIterator[bytes]:
+        """What one reader is sent: what it missed since row `after` of the log, then what comes, each once."""
+        # First the place in the ring, then the log: what happens between the two is in both, and told once.
+        place, told = self.count, 0
+        yield RETRY
+        if after is not None:
+            missed = await self.reader.light(read_missed, self.path, after)
+            yield RESET if missed is None else b"".join(self._retold(item) for item in missed)
+            told = missed[-1].seq if missed else 0
+        while not self.closed and self.count - place <= len(self._ring):
+            if place == self.count:
+                if not await self._news():
+                    yield HEARTBEAT
+                continue
+            start = len(self._ring) - (self.count - place)
+            new = list(islice(self._ring, start, start + CHUNK))
+            place += len(new)
+            yield b"".join(data for seq, data in new if seq > told or not seq)
+
+    async def _news(self) -> bool:
+        """Waits for the next frame; False when there is none for so long that the reader may wonder."""
+        if self._changed.is_set() and not self.closed:
+            self._changed = asyncio.Event()
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                return await self._changed.wait()
+        except TimeoutError:
+            return False
+
+    def _retold(self, told: Told) -> bytes:
+        key = (told.source, told.session)
+        group = self.fleet.rules.meta(*key).group
+        return frame(key, told.before, told.status, told.at, group, told.engine, told.seq)
+
+    def _publish(self, seq: int, data: bytes) -> None:
+        self._ring.append((seq, data))
+        self.count += 1
+        self._changed.set()
+
+
+class Stream(StreamingResponse):
+    """One reader's answer; its place is free again whatever ends it."""
+
+    def __init__(self, hub: Hub, frames: AsyncIterator[bytes]) -> None:
+        super().__init__(frames, media_type="text/event-stream", headers=HEADERS)
+        self.hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends frames until the reader, the hub, or the patience with the reader ends."""
+
+        async def patient(message: Message) -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                await send(message)
+
+        self.hub.readers += 1
+        try:
+            with suppress(ClientDisconnect):
+                await super().__call__(scope, receive, patient)
+        finally:
+            self.hub.readers -= 1
+
+
+class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):
+    """A transition, as readers are told. Times are RFC 3339; `from` is null for a session's first status."""
+
+    source: str
+    session: str
+    before: Status | None
+    to: Status
+    at: datetime
+    since: datetime
+    ready: bool
+    group: str | None
+    engine: str
+
+
+def frame(key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int) -> bytes:
+    """A transition as an event whose id is its row in the log."""
+    when = datetime.fromtimestamp(at / 1000, UTC)
+    told = Happened(*key, before, status, when, when, status is Status.WORKING, group or None, engine)
+    return b"id: %d\n" % seq + sse("transition", told)
+
+
+def sse(event: str, data: object) -> bytes:
+    """An event in the format of the HTML standard. JSON escapes line ends, so that the data are one line."""
+    return b"event: %s\ndata: %s\n\n" % (event.encode(), msgspec.json.encode(data))
+
+
+def last_event_id(request: Request) -> int | None:
+    """Where the reader wants to go on; browsers send the header when they reconnect, by themselves."""
+    text = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or None
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Refusal("Last-Event-ID: is not a number of this log, expected the id of an event that was sent")
+    return int(text)
+
+
+def read_missed(path: Path, after: int) -> list[Told] | None:
+    """The transitions after row `after`; None when they are too many."""
+    with History(path) as history:
+        return history.resume(after, MAX_MISSED)

@@ -1,0 +1,237 @@
+"""The log as its readers see it: pages of transitions, what was missed, timelines; beside a service that writes."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.builders import DAY, HOUR, KEY, event, ms, point
+from wawp_exporter.errors import BadRequest, LogError
+from wawp_exporter.events import Status
+from wawp_exporter.history import History, Told
+from wawp_exporter.log import Log
+
+S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    """A log that is open for writing."""
+    log = Log(tmp_path / "wawp.db")
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def history(log: Log) -> Iterator[History]:
+    """The same, read."""
+    with History(log.path) as history:
+        yield history
+
+
+def brief(told: list[Told]) -> list[tuple[str | None, str, int]]:
+    """(from, to, seconds after T0)."""
+    return [(each.before and each.before.value, each.status.value, (each.at - ms(0)) // 1000) for each in told]
+
+
+def pages(history: History, limit: int, **filters: str) -> list[Told]:
+    """All pages, one after another."""
+    found, cursor = history.transitions(limit=limit, **filters)
+    while cursor:
+        more, cursor = history.transitions(limit=limit, cursor=cursor, **filters)
+        found += more
+    return found
+
+
+# -- transitions
+
+
+def test_transitions_are_told_newest_first(log: Log, history: History) -> None:
+    """With what each came from; repeats are none."""
+    log.append([event(S, 0), event(W, 10), event(W, 70), event(F, 100)])
+
+    found, cursor = history.transitions()
+
+    assert brief(found) == [(W, F, 100), (S, W, 10), (None, S, 0)]
+    assert cursor is None
+
+
+def test_a_late_event_is_in_its_place(log: Log, history: History) -> None:
+    """Whenever it came; what followed it came from it."""
+    log.append([event(W, 0), event(W, 5000)])
+    log.append([event(F, 100, received=9000)])
+
+    assert brief(history.transitions()[0]) == [(F, W, 5000), (W, F, 100), (None, W, 0)]
+
+
+def test_points_of_one_millisecond_keep_their_order(log: Log, history: History) -> None:
+    """As the gateway's own history gives it."""
+    log.append([event(W, 10, tie=1, before=[point(S, 10)])])
+
+    assert brief(history.transitions()[0]) == [(S, W, 10), (None, S, 10)]
+
+
+def test_filters_are_by_source_session_and_time(log: Log, history: History) -> None:
+    """`start` is in, `end` is not."""
+    log.append([event(W, at, key=("default", name)) for name in "ab" for at in (0, 50)])
+    log.append([event(F, 10, key=("default", "a")), event(W, 20, key=("other", "a"))])
+
+    assert brief(history.transitions(session="a", source="default")[0]) == [(F, W, 50), (W, F, 10), (None, W, 0)]
+    assert brief(history.transitions(source="other")[0]) == [(None, W, 20)]
+    assert {each.source for each in history.transitions(session="a")[0]} == {"default", "other"}
+    assert brief(history.transitions(start=ms(10), end=ms(50))[0]) == [(None, W, 20), (W, F, 10)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([S, W, F]), st.integers(0, 40 * DAY)), max_size=40),
+    st.integers(1, 7),
+)
+def test_pages_are_disjoint_and_complete(
+    tmp_path_factory: pytest.TempPathFactory, told: list[tuple[str, str, int]], limit: int
+) -> None:
+    """In whatever order events came: all pages together are the one long page."""
+    log = Log(tmp_path_factory.mktemp("log") / "wawp.db")
+    for name, status, at in told:
+        log.append([event(status, at, key=("default", name), received=40 * DAY)])
+    with History(log.path) as history:
+        everything, none = history.transitions(limit=1000)
+
+        assert none is None
+        assert pages(history, limit) == everything
+        assert everything == sorted(everything, key=lambda each: (each.at, each.tie, each.seq), reverse=True)
+        assert len(everything) == sum(len(log.transitions("default", name)) for name in "abc")
+    log.close()
+
+
+def test_a_cursor_stays_where_it_is_while_events_arrive(log: Log, history: History) -> None:
+    """The next page is what it would have been."""
+    log.append([event((S, W)[at % 2], at * 60) for at in range(10)])
+    first, cursor = history.transitions(limit=4)
+    expected, _ = history.transitions(limit=4, cursor=cursor)
+
+    log.append([event(F, 3600), event(S, 3700)])
+
+    assert history.transitions(limit=4, cursor=cursor)[0] == expected
+    assert expected[0].at < first[-1].at
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "WzEsMl0=", "bnVsbA==", "WzEsMiwtM10=", "Wzk5OTk5OTk5OTk5OTk5OTk5OTk5LDAsMF0="]
+)
+def test_a_cursor_that_was_not_given_out_is_refused(history: History, cursor: str) -> None:
+    """The message names the parameter."""
+    with pytest.raises(BadRequest, match=r"^cursor: not one that was given out"):
+        history.transitions(cursor=cursor)
+
+
+def test_an_empty_log_has_nothing_to_tell(history: History) -> None:
+    """And nothing goes wrong."""
+    assert history.transitions() == ([], None)
+    assert history.resume(0, 10) == []
+    assert list(history.timelines(ms(0), ms(10))) == []
+    assert list(history.pasts(ms(0), ms(10))) == []
+    assert list(history.disconnects(ms(0), ms(10))) == []
+    assert (history.count(), history.late(0, ms(10)), history.runs(0, ms(10))) == (0, 0, [])
+
+
+# -- what was missed
+
+
+def test_what_was_missed_is_told_in_log_order(log: Log, history: History) -> None:
+    """From a row on; repeats are left out."""
+    seen = log.append([event(S, 0)]).seq
+    log.append([event(W, 10), event(W, 20), event(F, 30)])
+
+    missed = history.resume(seen, 10)
+
+    assert missed is not None
+    assert brief(missed) == [(S, W, 10), (W, F, 30)]
+    assert history.resume(missed[-1].seq, 10) == []
+
+
+def test_too_much_to_catch_up_on_is_said(log: Log, history: History) -> None:
+    """Whoever was away for so long looks at everything anew."""
+    log.append([event(W, at) for at in range(5)])
+
+    assert history.resume(0, 4) is None
+    assert history.resume(0, 5) is not None
+
+
+# -- spans of time
+
+
+def test_a_timeline_begins_with_what_was_true_at_its_start(log: Log, history: History) -> None:
+    """Then each transition; repeats and what was before are left out."""
+    log.append([event(S, 0), event(W, 10), event(W, 500), event(F, 1000), event(F, 1100), event(W, 1200)])
+
+    (line,) = history.timelines(ms(600), ms(1150))
+
+    assert line.points == [(ms(500), Status.WORKING), (ms(1000), Status.FAILED)]
+    assert (line.source, line.session, line.engine, line.tombstone) == (*KEY, "GOWS", 0)
+
+
+def test_a_session_that_began_later_has_no_earlier_status(log: Log, history: History) -> None:
+    """Nothing is made up; one that began after the end is not there at all."""
+    log.append([event(W, 700), event(W, 5000, key=("default", "later"))])
+
+    assert [line.points for line in history.timelines(ms(600), ms(1000))] == [[(ms(700), Status.WORKING)]]
+
+
+def test_a_past_reaches_back_to_what_ended_everything(log: Log, history: History) -> None:
+    """The last WORKING before the start and the status it was entered from; a session without one is read whole."""
+    log.append([event(S, 0), event(W, 10), event(F, 50), event(S, 60), event(W, 70), event(F, 100), event(S, 110)])
+    log.append([event(status, at, key=("default", "new")) for status, at in ((S, 0), (Q, 5), (F, 160))])
+
+    found = {past.session: [p.status for p in past.points] for past in history.pasts(ms(1000), ms(2000))}
+
+    assert found == {KEY[1]: [S, W, F, S], "new": [S, Q, F]}
+
+
+def test_disconnects_are_leaving_working_for_the_worse(log: Log, history: History) -> None:
+    """Not for STOPPED, which is a decision, nor for what nobody knows."""
+    log.append([event(s, at) for at, s in enumerate([W, F, W, X, W, "READY", W, S, W, "DISCONNECTED", F])])
+
+    assert [(at - ms(0)) // 1000 for _, at in history.disconnects(ms(0), ms(HOUR))] == [1, 7, 9]
+
+
+# -- the file
+
+
+def test_a_log_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """A reader makes nothing."""
+    with pytest.raises(LogError, match="there is no such file"):
+        History(tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("UPDATE alembic_version SET version_num = '9999'", "9999"), ("DROP TABLE alembic_version", "none")],
+)
+def test_a_log_of_another_version_is_refused(log: Log, change: str, said: str) -> None:
+    """With what to do."""
+    with closing(sqlite3.connect(log.path)) as other:
+        other.execute(change)
+        other.commit()
+
+    with pytest.raises(LogError, match=f"its schema is {said}, expected .* .start the service once"):
+        History(log.path)
+
+
+def test_what_is_no_database_is_said(tmp_path: Path) -> None:
+    """In one line."""
+    (tmp_path / "wawp.db").write_text("not a database, whatever its name says" * 100)
+
+    with pytest.raises(LogError, match="file is not a database"):
+        History(tmp_path / "wawp.db")
+
+
+def test_a_reader_cannot_write(history: History) -> None:
+    """Whatever it is asked to do."""
+    with pytest.raises(Exception, match="readonly"), history._engine.connect() as reader:
+        reader.exec_driver_sql("DELETE FROM event")

@@ -119,6 +119,7 @@ class Service:
         started = time.perf_counter()
         seq = restore(self.fleet, self.log, list(self.settings.config.sources))
         self.ingest.restored(seq)
+        self.hub.newest = seq
         took = round(time.perf_counter() - started, 3)
         logger.info("log restored", sessions=len(self.fleet.sessions) + len(self.fleet.dormant), seconds=took)
 
@@ -345,7 +346,7 @@ def make_app(service: Service, face: Face) -> Starlette:
     """Everything but webhooks, as plain Starlette."""
     endpoints = Endpoints(service)
     api = Api(service.fleet, service.ingest, service.recoveries, service.reader)
-    pages = Pages(service.fleet, api)
+    pages = Pages(service.fleet, api, service.hub)
     read, change = Access.check_read, Access.check_change
     bound: dict[tuple[str, str], tuple[Endpoint, Check]] = {
         ("GET", "/api/v1/sessions"): (api.sessions, read),

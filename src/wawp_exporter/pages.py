@@ -30,6 +30,7 @@ from wawp_exporter.history import History, Told
 from wawp_exporter.ingest import unix_now
 from wawp_exporter.machine import State
 from wawp_exporter.report import lasting, percent
+from wawp_exporter.stream import Hub
 
 RUNBOOKS = "https://github.com/wawp/wawp-exporter/blob/main/alerts/runbooks/{alert}.md"
 PAGE_ROWS = 100
@@ -202,8 +203,9 @@ def down_conditions(state: State, limits: Mapping[str, float], now: int) -> Iter
 class Pages:
     """The endpoints that answer with HTML. What the log tells is asked of the reader, the rest is in memory."""
 
-    def __init__(self, fleet: Fleet, api: Api) -> None:
+    def __init__(self, fleet: Fleet, api: Api, hub: Hub) -> None:
         self._fleet = fleet
+        self._hub = hub
         self._api = api
         self._path = api.path
         self._reader = api.reader
@@ -215,7 +217,7 @@ class Pages:
 
     async def fleet(self, request: Request) -> Response:
         """Who needs a human, the groups, the heatmap, the sessions."""
-        now, query = unix_now(), given_in(request, FleetQuery)
+        now, seq, query = unix_now(), self._hub.newest, given_in(request, FleetQuery)
         view = FleetView(self._fleet, query, now)
         heat = await self._heat(query, view.shown, now, request.headers.get("x-wawp-live", ""))
         choices = {
@@ -223,15 +225,17 @@ class Pages:
             "group": sorted(self._fleet.rules.groups),
             "engine": sorted({engine for _, engine in self._fleet.buckets}),
         }
-        return render("fleet.html", now, view=view, query=query, heat=heat, choices=choices)
+        return render("fleet.html", now, seq=seq, view=view, query=query, heat=heat, choices=choices)
 
     async def session(self, request: Request) -> Response:
         """One session; one that is not known (any more) is a 404 with what the log still tells of it."""
         now, key = unix_now(), (request.path_params["source"], request.path_params["session"])
+        # Before the rest: what happens while that is read is told by the stream, which goes on from here.
+        seq = self._hub.newest
         cursor = given_in(request, SessionQuery).cursor
         session = self._fleet.find(key, now, time.monotonic())
         told, older = await self._reader.light(read_told, self._path, key, cursor)
-        values: dict[str, Any] = {"key": key, "told": told, "cursor": cursor, "older": older, "query": FleetQuery()}
+        values: dict[str, Any] = {"seq": seq, "key": key, "told": told, "older": older}
         if session is None:
             return render("missing.html", now, 404, **values)
         bars, uptimes = await asyncio.gather(

@@ -44,6 +44,7 @@ class Hub:
         self.reader = reader
         self.readers = 0
         self.count = 0  # frames ever published
+        self.newest = 0  # the row of the last transition that was told
         self.closed = False
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._changed = asyncio.Event()
@@ -53,6 +54,7 @@ class Hub:
         before = transition.before.status if transition.before else None
         after = transition.after
         key = session.key
+        self.newest = max(self.newest, seq)
         self._publish(seq, frame(key, before, after.status, after.since, session.meta.group, session.engine, seq))
 
     def deleted(self, key: Key) -> None:

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const { source, session, now } = document.body.dataset;
+  let seen = document.body.dataset.seq; // the page tells of everything up to this row of the log
   const banner = document.getElementById("lost");
   const skew = Date.now() - Number(now);
   const PAUSE = 1000; // between two loads
@@ -87,12 +88,13 @@
     document.body.classList.remove("stale");
   };
   const mine = (event) => {
+    seen = event.lastEventId || seen;
     if (session === undefined) return soon();
     const told = JSON.parse(event.data);
     if (told.source === source && told.session === session) soon();
   };
   const listen = () => {
-    stream = new EventSource("/api/v1/events");
+    stream = new EventSource(`/api/v1/events?last_event_id=${seen}`);
     stream.onopen = find;
     stream.addEventListener("transition", mine);
     stream.addEventListener("deleted", mine);

@@ -391,6 +391,7 @@ def test_csv_has_a_line_for_each_row_and_no_formula(path: Path) -> None:
         ("2026-11-01T08:00", "2026-11-01T07:00:00+00:00"),
         ("2026-11-01T08:00:00Z", "2026-11-01T08:00:00+00:00"),
         ("1793520000", "2026-11-01T08:00:00+00:00"),
+        ("1793520000000", "2026-11-01T08:00:00+00:00"),
     ],
 )
 def test_a_time_without_a_zone_is_in_the_time_zone_asked_for(text: str, expected: str) -> None:

@@ -32,7 +32,7 @@ def zone_of(name: str) -> ZoneInfo:
 def instant(name: str, text: str, zone: ZoneInfo, now: int) -> int:
     """`2026-11-01`, `2026-11-01T08:00`, `…Z`, Unix seconds, or `30d` ago → Unix ms. Raises BadRequest naming `name`.
 
-    What has no zone of its own is in `zone`.
+    Unix ms, which dashboards link with, are told by their length. What has no zone of its own is in `zone`.
     """
     try:
         moment = parse(text.strip(), zone, now)
@@ -49,6 +49,8 @@ def parse(text: str, zone: ZoneInfo, now: int) -> int:
     ago = AGO.fullmatch(text)
     if ago:
         return now - round(timedelta(**{UNITS[ago[2]]: int(ago[1])}).total_seconds() * 1000)
+    if re.fullmatch(r"\d{12,}", text):
+        return int(text)
     if re.fullmatch(r"\d{9,}(\.\d+)?", text):
         return round(float(text) * 1000)
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):

@@ -15,7 +15,6 @@ GROUPS = {
     "empty": ["default/nobody"],
     "resting": ["default/resting"],
 }
-NOW = parts.now_ms()
 WINDOW = {"from": "2020-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"}
 
 
@@ -29,29 +28,33 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
         "maintenance": [{"session": "resting", **WINDOW}],
     }
     with parts.Exporter(config, tmp_path_factory.mktemp("api")) as exporter:
-        fill(exporter)
+        exporter.filled_at = fill(exporter)  # type: ignore[attr-defined]  # for the tests of this file
         yield exporter
 
 
-def fill(exporter: parts.Exporter) -> None:
-    """What the tests look at."""
-    send(exporter, "sales-1", ("WORKING", -3000), ("FAILED", -100))
-    send(exporter, "sales-2", ("WORKING", -2000))
-    send(exporter, "resting", ("WORKING", -2000))
-    send(exporter, "stopped", ("WORKING", -2000), ("STOPPED", -1000))
-    send(exporter, "login", ("STARTING", -60), ("SCAN_QR_CODE", -50))
-    send(exporter, "odd", ("READY", -50))
-    send(exporter, 'a/b "c" 😀\n', ("WORKING", -10), engine="WPP")
-    send(exporter, "default", ("WORKING", -10), source="other")
+def fill(exporter: parts.Exporter) -> int:
+    """What the tests look at; returns the instant (Unix ms) from which it is counted back."""
+    now = parts.now_ms()
+    send(exporter, now, "sales-1", ("WORKING", -3000), ("FAILED", -100))
+    send(exporter, now, "sales-2", ("WORKING", -2000))
+    send(exporter, now, "resting", ("WORKING", -2000))
+    send(exporter, now, "stopped", ("WORKING", -2000), ("STOPPED", -1000))
+    send(exporter, now, "login", ("STARTING", -60), ("SCAN_QR_CODE", -50))
+    send(exporter, now, "odd", ("READY", -50))
+    send(exporter, now, 'a/b "c" 😀\n', ("WORKING", -10), engine="WPP")
+    send(exporter, now, "default", ("WORKING", -10), source="other")
     for count in range(6):
         # Each was down for 200 s, so that one that has been down for 100 s is expected to take 100 s more.
-        send(exporter, "history", ("FAILED", -9000 + 1000 * count), ("WORKING", -8800 + 1000 * count))
+        send(exporter, now, "history", ("FAILED", -9000 + 1000 * count), ("WORKING", -8800 + 1000 * count))
+    return now
 
 
-def send(exporter: parts.Exporter, name: str, *told: tuple[str, float], source: str | None = None, **more: Any) -> None:
-    """Webhooks of one session, each so many seconds from now."""
+def send(
+    exporter: parts.Exporter, now: int, name: str, *told: tuple[str, float], source: str | None = None, **more: Any
+) -> None:
+    """Webhooks of one session, each so many seconds after `now`."""
     for status, at in told:
-        body = parts.envelope(session=name, status=status, timestamp=NOW + round(at * 1000), **more)
+        body = parts.envelope(session=name, status=status, timestamp=now + round(at * 1000), **more)
         assert exporter.post(body, source=source).status_code == 200
 
 
@@ -138,7 +141,7 @@ def test_one_session_is_told_whole(api: parts.Exporter) -> None:
 
     assert told["status"] == "FAILED"
     assert told["ready"] is False
-    assert told["since"] == told["down_since"] == rfc3339(NOW - 100_000)
+    assert told["since"] == told["down_since"] == rfc3339(api.filled_at - 100_000)
     assert (told["group"], told["owner"], told["tier"]) == ("sales", "ana", "gold")
     assert told["auth_required_since"] is None
     assert told["last_event"]
@@ -181,7 +184,7 @@ def test_a_session_that_is_down_tells_when_to_ask_again(api: parts.Exporter) -> 
 
     assert error(answer, 503) == "the session is FAILED, expected WORKING"
     told = answer.json()
-    passed = (parts.now_ms() - NOW) / 1000
+    passed = (parts.now_ms() - api.filled_at) / 1000
     assert told["expected_seconds"] == pytest.approx(100 - passed, abs=1)
     assert told["basis"].startswith("the median of 6 NOWEB recoveries without a login")
     assert int(answer.headers["Retry-After"]) in range(int(told["expected_seconds"]), 102)

@@ -18,6 +18,18 @@ def accepted(samples: str, source: str = "default", instance: str = "a:1") -> s.
     return s.one("wawp_exporter_last_accepted_timestamp_seconds", samples, source=source, instance=instance)
 
 
+def started(samples: str, instance: str = "a:1", job: str = "wawp-exporter") -> s.Series:
+    return s.one("process_start_time_seconds", samples, job=job, instance=instance)
+
+
+@case("feed", "WawpWebhookFeedRejected")
+def an_exporter_that_has_just_restarted_waits_five_minutes_before_it_calls_the_feed_broken() -> Group:
+    """It no longer knows what it accepted before; the newest start counts, and of this job only."""
+    rows = [rejected("0+1x20"), *[accepted("0+0x20", instance=i) for i in ("a:1", "b:1")]]
+    rows += [started("120+0x20"), started("60+0x20", "b:1"), started("600+0x20", "c:1", "other")]
+    return group(60, rows, [*silent("WawpWebhookFeedRejected", 240, 420), *firing("WawpWebhookFeedRejected", 480)])
+
+
 @case("feed", "WawpWebhookFeedRejected")
 def three_refusals_and_nothing_accepted_for_five_minutes_is_a_broken_feed() -> Group:
     """A secret rotated on one side only; it ends when something is accepted."""
@@ -47,6 +59,7 @@ def five_minutes_must_have_passed_since_the_last_accepted_one() -> Group:
 @case("feed", "WawpWebhookFeedRejected")
 def two_refusals_or_refusals_for_other_reasons_are_no_broken_feed() -> Group:
     rows = [
+        started("0+0x20"),
         rejected("0 0 1 2+0x20"),
         accepted("0+0x20"),
         rejected("0+9x20", "malformed"),
@@ -57,8 +70,9 @@ def two_refusals_or_refusals_for_other_reasons_are_no_broken_feed() -> Group:
 
 @case("feed", "WawpWebhookFeedRejected")
 def refusals_are_added_over_replicas_and_forgotten_after_ten_minutes() -> Group:
-    """A source that never had an event accepted: 0 is long ago."""
+    """A source that never had an event accepted."""
     rows = [
+        started("0+0x20"),
         rejected("0 0 1 2+0x20"),
         rejected("0 0 1+0x20", instance="b:1"),
         accepted("0+0x20"),

@@ -219,6 +219,15 @@ def test_a_resolved_message_says_that_and_when_it_was_over(release: str, tmp_pat
 
 
 @pytest.mark.parametrize("release", RELEASES)
+def test_the_title_of_a_firing_message_does_not_count_what_is_over(release: str, tmp_path: Any) -> None:
+    """One message holds both; what is over is listed in its text."""
+    alert = MESSAGE["alerts"][0]
+    both = {**MESSAGE, "alerts": [{**alert, "status": "resolved"}, alert]}
+
+    assert rendered(release, "wawp.title", tmp_path, both) == "WARNING: sales-uk has failed"
+
+
+@pytest.mark.parametrize("release", RELEASES)
 def test_a_message_of_many_shows_ten_and_counts_the_rest(release: str, tmp_path: Any) -> None:
     """A phone shows no thirty alerts."""
     text = rendered(release, "wawp.text", tmp_path, {**MESSAGE, "alerts": MESSAGE["alerts"] * 12})

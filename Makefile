@@ -25,7 +25,7 @@ demo: dev ## an hour of a fleet in two minutes, and who is told what (make demo 
 
 test: dev tools ## set up what is missing, then lint, types and every test (make test ARGS="-k qr")
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: dev ## ruff and mypy; changes nothing
 	@$(BIN)/ruff check

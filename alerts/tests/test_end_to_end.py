@@ -207,7 +207,7 @@ def event(exporter: parts.Exporter, source: str, session: str, status: str, engi
 
 def impatient(expression: str) -> str:
     """WawpWebhookFeedRejected after ten seconds without an accepted webhook, instead of five minutes."""
-    return expression.replace("timestamp_seconds) > 300", "timestamp_seconds) > 10")
+    return expression.replace(") > 300", ") > 10")
 
 
 def settings(sources: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ bench: dev tools ## the figures of the README, as ratios of one run
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: $(UV) ## resolve the dependencies anew, with hashes and without naming an index
-	@$(LOCK) --group build --output-file requirements.lock $(ARGS)
+	@$(LOCK) --extra postgresql --group build --output-file requirements.lock $(ARGS)
 	@$(LOCK) --group dev --output-file requirements-dev.lock $(ARGS)
 
 tools: ## the real Prometheus, Alertmanager, PostgreSQL, Chromium and wrk for the tests

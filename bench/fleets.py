@@ -36,7 +36,7 @@ def fill(path: Path, sessions: int, events: int) -> None:
         last.update((event.session, event) for event in made)
     memories = [(("default", name), memory_of(event)) for name, event in last.items()]
     for begin in range(0, len(memories), BATCH):
-        log.save(memories[begin : begin + BATCH], None)
+        log.save(memories[begin : begin + BATCH], seq, covers=False)
     log.save([], seq)
     log.close()
 

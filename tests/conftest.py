@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import parts
+
+NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,15 @@ def postgres() -> Iterator[parts.Postgres]:
     """One PostgreSQL for all tests: `create_database` keeps them apart."""
     with parts.Postgres() as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a log can be: a file, and a database of its own."""
+    if request.param == "sqlite":
+        return tmp_path / "data" / "wawp.db"
+    server: parts.Postgres = request.getfixturevalue("postgres")
+    return server.create_database(f"log_{next(NUMBERS)}")
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ import base64
 import binascii
 import heapq
 import math
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -18,6 +16,7 @@ from starlette.responses import Response
 
 from wawp_exporter.access import Access, Headers
 from wawp_exporter.audit import Audit, Query, audit
+from wawp_exporter.database import Place
 from wawp_exporter.errors import BadRequest, NotFound
 from wawp_exporter.events import Restriction, Status
 from wawp_exporter.fleet import Fleet, Key, Session
@@ -189,7 +188,7 @@ class Api:
         self.ingest = ingest
         self.recoveries = recoveries
         self.reader = reader
-        self.path = ingest.log.path
+        self.place = ingest.log.place
 
     async def sessions(self, request: Request) -> Response:
         """A page of sessions."""
@@ -204,7 +203,7 @@ class Api:
 
     async def session(self, request: Request) -> Response:
         """One session."""
-        return JSON(view(self._session(request), unix_now()))
+        return JSON(view(await self._session(request), unix_now()))
 
     async def delete(self, request: Request) -> Response:
         """Forgets one session."""
@@ -214,7 +213,7 @@ class Api:
 
     async def ready(self, request: Request) -> Response:
         """The pre-flight check."""
-        session = self._session(request)
+        session = await self._session(request)
         state, now = session.state, unix_now()
         since = moment(state.since)
         if state.status is Status.WORKING:
@@ -244,7 +243,7 @@ class Api:
         return JSON(
             Groups(
                 [
-                    Group(name, self._active_name(members), ["/".join(key) for key in members], *counts[name])
+                    Group(name, await self._active_name(members), ["/".join(key) for key in members], *counts[name])
                     for name, members in self.fleet.rules.groups.items()
                 ]
             )
@@ -256,7 +255,7 @@ class Api:
         members = self.fleet.rules.groups.get(name)
         if members is None:
             raise NotFound("no such group is configured")
-        active = self._active(members)
+        active = await self._active(members)
         if active is None:
             error = Problem("no member of the group is WORKING outside maintenance")
             return JSON(error, 503, headers={"Retry-After": str(DEFAULT_RETRY_S)})
@@ -270,7 +269,7 @@ class Api:
         start = instant("from", query.start, zone, now) if query.start else None
         end = instant("to", query.end, zone, now) if query.end else None
         span = (query.source, query.session, start, end)
-        found, more = await self.reader.light(read_transitions, self.path, *span, query.limit, query.cursor)
+        found, more = await self.reader.light(read_transitions, self.place, *span, query.limit, query.cursor)
         return JSON(Transitions([transition_view(each) for each in found], more))
 
     async def audit(self, request: Request) -> Response:
@@ -290,29 +289,32 @@ class Api:
         zone = zone_of(asked.timezone or config.timezone)
         start, end = period(asked.start, asked.end, zone, unix_now())
         query = Query(start, end, asked.source, asked.session, asked.group, zone.key)
-        return await self.reader.heavy(audit, self.path, config, query)
+        return await self.reader.heavy(audit, self.place, config, query)
 
-    def _active(self, members: Iterable[Key]) -> Session | None:
-        known = (self.fleet.sessions.get(key) for key in members)
-        return next((s for s in known if s and s.state.status is Status.WORKING and not s.maintenance), None)
+    async def _active(self, members: Iterable[Key]) -> Session | None:
+        for key in members:
+            session = await self.ingest.find(key)
+            if session and session.state.status is Status.WORKING and not session.maintenance:
+                return session
+        return None
 
-    def _active_name(self, members: Iterable[Key]) -> str | None:
-        active = self._active(members)
+    async def _active_name(self, members: Iterable[Key]) -> str | None:
+        active = await self._active(members)
         return "/".join(active.key) if active else None
 
-    def _session(self, request: Request) -> Session:
-        session = self.fleet.find(key_in(request), unix_now(), time.monotonic())
+    async def _session(self, request: Request) -> Session:
+        session = await self.ingest.find(key_in(request))
         if session is None:
             raise NotFound("no such session is known")
         return session
 
 
 def read_transitions(
-    path: Path, source: str | None, session: str | None, start: int | None, end: int | None, limit: int,
+    place: Place, source: str | None, session: str | None, start: int | None, end: int | None, limit: int,
     cursor: str | None,
 ) -> tuple[list[Told], str | None]:  # fmt: skip
     """A page of transitions, and the cursor of the next."""
-    with History(path) as history:
+    with History(place) as history:
         return history.transitions(source=source, session=session, start=start, end=end, limit=limit, cursor=cursor)
 
 

@@ -22,12 +22,14 @@ from wawp_exporter.access import Access
 from wawp_exporter.api import JSON, Api, Check, Endpoint
 from wawp_exporter.audit import patterns
 from wawp_exporter.config import Settings, load
+from wawp_exporter.database import place_of
 from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, Refusal
 from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, negotiate
 from wawp_exporter.fleet import Fleet, Rules, Session
+from wawp_exporter.follow import Follower
 from wawp_exporter.ingest import Ingest, describe, restore, unix_now
 from wawp_exporter.listener import Server, address_of, bind, make_server, reload_tls
-from wawp_exporter.log import Log, database_path
+from wawp_exporter.log import Log, Restored
 from wawp_exporter.machine import Transition
 from wawp_exporter.openapi import document
 from wawp_exporter.operations import OPERATIONS, SESSION, WEBHOOKS
@@ -41,6 +43,7 @@ from wawp_exporter.webhook import Receive, Scope, Send, Webhook
 TICK_S = 1.0
 SAVE_EVERY = 5  # ticks
 BEAT_EVERY = 15
+TELL_EVERY = 5
 LOOK_EVERY = 60
 LEARN_EVERY = 3600
 PURGE_EVERY = 3600
@@ -61,15 +64,18 @@ class Service:
         self.config_path = config_path
         self.telemetry = Telemetry()
         self.fleet = Fleet(Rules(settings.config))
-        self.log = Log(database_path(settings.config.database.url))
+        shard = settings.config.shard
+        self.log = Log(place_of(settings.config.database.url), (shard.ordinal, shard.total))
         self.ingest = Ingest(self.fleet, self.log, self.telemetry)
         self.exposition = Exposition(self.fleet, self.telemetry)
         self.reader = Reader()
         self.recoveries = Recoveries()
-        self.hub = Hub(self.fleet, self.log.path, self.reader)
+        self.hub = Hub(self.fleet, self.log.place, self.reader)
         self.fleet.on_transition = self._heard
         self.fleet.on_forget = self.hub.deleted
+        self.follower: Follower | None = None
         self.oldest_event = 0
+        self.log_bytes = 0
         self._reloading = asyncio.Lock()
         self._began = unix_now()
         self._learned = False
@@ -83,14 +89,25 @@ class Service:
         """The gauges that are read off the parts at each scrape."""
         read = self.telemetry.read
         read("wawp_exporter_queue_depth", "Events that wait to be appended.", lambda: self.ingest.depth)
-        read("wawp_exporter_log_size_bytes", "Bytes that the log takes on disk.", self.log.size_bytes)
-        read("wawp_exporter_log_free_bytes", "Bytes that are left for the log.", self.log.free_bytes)
+        read("wawp_exporter_log_size_bytes", "Bytes that the log takes on disk.", self._size)
+        if self.log.shared:
+            read(
+                "wawp_exporter_log_follow_lag_seconds",
+                "For how long this replica has not been known to hold all of the log.",
+                lambda: self.follower.lag if self.follower else 0,
+            )
+        else:
+            read("wawp_exporter_log_free_bytes", "Bytes that are left for the log.", lambda: self.log.free_bytes() or 0)
         read(
             "wawp_exporter_log_oldest_event_timestamp_seconds",
             "When the oldest logged event was received (Unix seconds), 0 for an empty log.",
             lambda: self.oldest_event / 1000,
         )
         read("wawp_exporter_time_seconds", "The exporter's clock (Unix seconds).", time.time)
+
+    def _size(self) -> int:
+        # A scrape must not wait for another machine.
+        return self.log_bytes if self.log.shared else self.log.size_bytes()
 
     def _heard(self, session: Session, transition: Transition, seq: int) -> None:
         """What the parts learn from each transition as it is applied."""
@@ -110,18 +127,22 @@ class Service:
 
     async def start(self) -> None:
         """Restores the fleet from the log and begins the upkeep."""
-        self._restore()
+        await self.ingest.prepare()
+        restored = self._restore()
+        if self.log.shared:
+            self.follower = Follower(self.ingest, restored)
         self._spawn(self._warm())
         await self._look()
         self._ticker = asyncio.create_task(self._tick())
 
-    def _restore(self) -> None:
+    def _restore(self) -> Restored:
         started = time.perf_counter()
-        seq = restore(self.fleet, self.log, list(self.settings.config.sources))
-        self.ingest.restored(seq)
-        self.hub.newest = seq
+        restored = restore(self.fleet, self.log, list(self.settings.config.sources))
+        self.ingest.restored(restored.seq)
+        self.hub.newest = restored.seq
         took = round(time.perf_counter() - started, 3)
         logger.info("log restored", sessions=len(self.fleet.sessions) + len(self.fleet.dormant), seconds=took)
+        return restored
 
     async def stop(self) -> None:
         """Ends the upkeep, finishes what is under way, saves and closes the log."""
@@ -130,14 +151,16 @@ class Service:
         for task in self._upkeep:
             task.cancel()
         await asyncio.gather(*self._upkeep, return_exceptions=True)
+        if self.follower:
+            await self.follower.close()
         await self.ingest.close()
         self.reader.close()
         self.log.close()
 
     @property
     def ready(self) -> bool:
-        """Whether the log is replayed (it is before anything listens) and was writable when last tried."""
-        return self.ingest.healthy
+        """Whether the log was writable when last tried, and is followed; it is replayed before anything listens."""
+        return self.ingest.healthy and (self.follower is None or self.follower.ready)
 
     async def reload(self) -> None:
         """Reads the configuration again; a bad one raises ConfigError, and the old one stays in force.
@@ -177,6 +200,7 @@ class Service:
             "web.ingress_listen": (old.web.ingress_listen, new.web.ingress_listen),
             "web.tls": (bool(old.web.tls.cert_file), bool(new.web.tls.cert_file)),
             "database.url": (old.database.url, new.database.url),
+            "shard": (old.shard, new.shard),
         }
         changed = [f"{key}: changed, expected the old value until a restart" for key, (a, b) in fixed.items() if a != b]
         if changed:
@@ -194,6 +218,8 @@ class Service:
                 self._spawn(self.ingest.save())
             if count % BEAT_EVERY == 1:
                 self._spawn(self.ingest.beat())
+            if count % TELL_EVERY == 0 and self.log.shared:
+                self._spawn(self.ingest.tell())
             if count % LOOK_EVERY == 0:
                 self._spawn(self._look())
             if count % LEARN_EVERY == 1:
@@ -228,22 +254,27 @@ class Service:
         """Looks up what a scrape must not wait for."""
         try:
             self.oldest_event = await asyncio.to_thread(self.log.oldest_event)
+            if self.log.shared:
+                self.log_bytes = await asyncio.to_thread(self.log.size_bytes)
         except LogError as error:
             logger.error("log not readable", error=describe(error))
 
     async def _learn(self) -> None:
         """Looks in the log for what recurs weekly and, once, for how long recoveries took."""
-        now, config, path = unix_now(), self.settings.config, self.log.path
+        now, config, place = unix_now(), self.settings.config, self.log.place
         try:
             if not self._learned:
-                for each in await self.reader.heavy(recoveries, path, now, self._began):
+                for each in await self.reader.heavy(recoveries, place, now, self._began):
                     self.recoveries.add(*each)
                 self._learned = True
-            self.fleet.recur(await self.reader.heavy(patterns, path, config, now))
+            self.fleet.recur(await self.reader.heavy(patterns, place, config, now))
         except LogError as error:
             logger.error("log not readable", error=describe(error))
 
     async def _purge(self) -> None:
+        await self.ingest.prepare()
+        if not await self.ingest.lease("purge", PURGE_EVERY):
+            return
         before = unix_now() - int(self.settings.config.database.retention * 1000)
         try:
             count = await self.ingest.purge(before)
@@ -320,7 +351,9 @@ class Endpoints:
         """The log is replayed and was writable when last tried."""
         if self.service.ready:
             return PlainTextResponse("wawp-exporter is ready.\n")
-        return JSONResponse({"error": "the event log cannot be written"}, 503)
+        if not self.service.ingest.healthy:
+            return JSONResponse({"error": "the event log cannot be written"}, 503)
+        return JSONResponse({"error": "the event log cannot be followed: what is told here is old"}, 503)
 
     async def metrics(self, request: Request) -> Response:
         """The exposition, in the format and encoding asked for."""

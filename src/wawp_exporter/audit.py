@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from statistics import median
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from wawp_exporter.config import Config
+from wawp_exporter.database import Place
 from wawp_exporter.events import Status, normal
 from wawp_exporter.fleet import (
     START_OUTCOMES,
@@ -368,11 +368,11 @@ def eight_weeks(end: int, zone: ZoneInfo) -> int:
     return round((local.replace(tzinfo=None) - WEEKS * WEEK).replace(tzinfo=zone).timestamp() * 1000)
 
 
-def patterns(path: Path, config: Config, now: int) -> dict[Key, dict[tuple[int, int], int]]:
+def patterns(place: Place, config: Config, now: int) -> dict[Key, dict[tuple[int, int], int]]:
     """Every session's recurring disconnects in the 8 weeks before `now` (Unix ms), in the configured time zone."""
     zone = ZoneInfo(config.timezone)
     rules = Rules(config)
-    with History(path) as history:
+    with History(place) as history:
         return recurring(excused(history.disconnects(eight_weeks(now, zone), now), rules), zone)
 
 
@@ -386,13 +386,13 @@ def excused(disconnects: Iterable[tuple[Key, int]], rules: Rules) -> Iterator[tu
 # -- the report -----------------------------------------------------------------------------------------------------
 
 
-def audit(path: Path, config: Config, query: Query, progress: Progress | None = None) -> Audit:
+def audit(place: Place, config: Config, query: Query, progress: Progress | None = None) -> Audit:
     """The report of a time. `progress` is told how many of how many sessions are done. Raises LogError."""
     rules, zone = Rules(config), ZoneInfo(query.timezone)
     total, groups, engines, sources = Tally(sessions=0), Sums(), Sums(), Sums()
     rows: list[Row] = []
     lost: list[tuple[Key, int]] = []
-    with History(path) as history:
+    with History(place) as history:
         count = history.count()
         asked = {"source": query.source, "session": query.session}
         since = eight_weeks(query.end, zone)

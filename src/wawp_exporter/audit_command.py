@@ -13,9 +13,9 @@ from rich.progress import Progress as Bar
 
 from wawp_exporter.audit import Audit, Progress, Query, audit
 from wawp_exporter.config import load
+from wawp_exporter.database import place_of
 from wawp_exporter.errors import BadRequest, ConfigError, WawpExporterError
 from wawp_exporter.ingest import unix_now
-from wawp_exporter.log import database_path
 from wawp_exporter.report import period, print_table, to_csv, zone_of
 
 WIDE = 160  # columns of a table that nobody looks at on a terminal
@@ -39,7 +39,7 @@ def command(config_path: Path | None, start: str, end: str, timezone: str | None
         since, until = period(start, end, zone, unix_now())
         query = Query(since, until, **who, timezone=zone.key)
         with shown() as progress:
-            report = audit(database_path(config.database.url), config, query, progress)
+            report = audit(place_of(config.database.url), config, query, progress)
     except BadRequest as error:
         click.echo(f"--{error}", err=True)
         sys.exit(ConfigError.exit_status)

@@ -5,6 +5,7 @@ import fnmatch
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +33,8 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 60480
 MAX_SHOWN = 12
 RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 DURATION = re.compile(r"(\d{1,9})(ms|[smhdwy])")
+POSTGRESQL = re.compile(r"postgres(ql)?://(?:[^/?#]*@)?[^/?#@]*/[^/?#]+(?:\?[^#]*)?")
+ORDINAL = re.compile(r"\d{1,6}$")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -86,11 +89,13 @@ def check_zone(value: str) -> str:
 
 
 def check_database(value: str) -> str:
-    """The only database of this version is a SQLite file."""
-    if value.startswith(("postgresql://", "postgres://")):
-        raise ValueError("PostgreSQL is not supported by this version, expected sqlite:///path/to/file.db")
+    """A SQLite file or a PostgreSQL database."""
+    if POSTGRESQL.fullmatch(value):
+        return value
     if not value.startswith("sqlite:///") or value in ("sqlite:///", "sqlite:///:memory:"):
-        raise ValueError("is not a database, expected sqlite:///path/to/file.db")
+        raise ValueError(
+            "is not a database, expected sqlite:///path/to/file.db or postgresql://user:password@host/name"
+        )
     return value
 
 
@@ -171,15 +176,23 @@ class LogFormat(Section):
 class Database(Section):
     """Where the event log is and how long its events are kept."""
 
-    url: Annotated[str, AfterValidator(check_database)] = "sqlite:///data/wawp.db"
+    url: Annotated[str, AfterValidator(check_database)] = Field(default="sqlite:///data/wawp.db", repr=False)
     retention: PositiveDuration = Field(default="400d")  # type: ignore[assignment]  # parsed by the validator
 
 
 class Shard(Section):
     """Which part of the fleet this replica exports."""
 
-    index: Annotated[int, Field(ge=0)] = 0
+    index: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
     total: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def ordinal(self) -> int:
+        """The index; `auto` is the number at the end of the host's name, as a StatefulSet gives it, modulo `total`."""
+        if self.index != "auto":
+            return self.index
+        number = ORDINAL.search(socket.gethostname())
+        return int(number.group()) % self.total if number else 0
 
 
 class GatewayApi(Section):
@@ -477,7 +490,20 @@ def cross_check(config: Config, bad: set[object]) -> Iterator[str]:
     for index, window in enumerate(config.maintenance):
         if window.to <= window.from_:
             yield f"maintenance.{index}.to: is not after from, expected a later time"
+    if not bad & {"shard", "database"}:
+        yield from check_shard(config)
     yield from check_later(config)
+
+
+def check_shard(config: Config) -> Iterator[str]:
+    """A shard that nobody has is a part of the fleet that nobody watches."""
+    shard = config.shard
+    if shard.index == "auto" and not ORDINAL.search(socket.gethostname()):
+        yield f"shard.index: auto, but the host's name {socket.gethostname()} ends in no number, expected an index"
+    if shard.ordinal >= shard.total:
+        yield f"shard.index: is {shard.index}, expected it below shard.total ({shard.total})"
+    if shard.total > 1 and config.database.url.startswith("sqlite:"):
+        yield "shard.total: is above 1 with SQLite, which has one replica, expected 1, or database.url: postgresql://…"
 
 
 def check_exposure(config: Config) -> Iterator[str]:
@@ -527,8 +553,6 @@ def named(config: Config) -> str:
 
 def check_later(config: Config) -> Iterator[str]:
     """Keys of the contract that this version does not carry out yet are refused, not ignored."""
-    if (config.shard.index, config.shard.total) != (0, 1):
-        yield "shard: shards need PostgreSQL, which this version does not support, expected index 0 of total 1"
     if config.remedy.alerts:
         yield "remedy.alerts: restarting sessions is not supported by this version, expected an empty list"
     for name, source in config.sources.items():

@@ -73,7 +73,7 @@ class StatusEvent(msgspec.Struct, frozen=True, gc=False):
 
     `timeless_key` is set where the gateway gave no time: then the key, not the time, tells a retry. `key_is_body`
     says that it is made of the body alone; `renews` that the session has been in another status since, so that the
-    same body is news.
+    same body is news. `origin` names what else than a webhook it is.
     """
 
     source: str
@@ -87,6 +87,7 @@ class StatusEvent(msgspec.Struct, frozen=True, gc=False):
     timeless_key: str | None = None
     key_is_body: bool = False
     renews: bool = False
+    origin: str | None = None
 
     @property
     def own(self) -> Point:

@@ -433,27 +433,32 @@ class FleetFamily:
     lines: Callable[[Fleet, Sequence[Bucket], Shelf], Iterable[str]]
 
 
-def bucket_labels(bucket: Bucket) -> str:
-    """source and engine."""
-    return f'source="{escape(bucket.source)}",engine="{escape(bucket.engine)}"'
+def shard_label(fleet: Fleet) -> str:
+    """The shard, where there are several."""
+    return f',shard="{fleet.rules.shard}"' if fleet.rules.shards > 1 else ""
+
+
+def bucket_labels(fleet: Fleet, bucket: Bucket) -> str:
+    """source, engine and shard."""
+    return f'source="{escape(bucket.source)}",engine="{escape(bucket.engine)}"{shard_label(fleet)}'
 
 
 def by_status(name: str, value: Callable[[Bucket, int], str]) -> Callable[..., Iterator[str]]:
     """Renders one line a bucket and status."""
 
-    def lines(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
+    def lines(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
         for bucket in buckets:
-            labels = bucket_labels(bucket)
+            labels = bucket_labels(fleet, bucket)
             for status in bucket.statuses():
                 yield f'{name}{{{labels},status="{status.value}"}} {value(bucket, ORDINAL[status])}\n'
 
     return lines
 
 
-def fleet_transitions(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
+def fleet_transitions(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
     """Every pair of known statuses is there from the start: `increase` cannot see the first step of a new series."""
     for bucket in buckets:
-        labels = bucket_labels(bucket)
+        labels = bucket_labels(fleet, bucket)
         statuses = bucket.statuses()
         for before in (None, *statuses):
             for after in statuses:
@@ -463,18 +468,18 @@ def fleet_transitions(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -
                     yield f'wawp_transitions_total{{{labels},from="{name}",to="{after.value}"}} {count}\n'
 
 
-def fleet_slo(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
+def fleet_slo(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
     """Good, bad and excluded seconds."""
     for bucket in buckets:
-        labels = bucket_labels(bucket)
+        labels = bucket_labels(fleet, bucket)
         for result, total in bucket.slo.items():
             yield f'wawp_slo_seconds_total{{{labels},result="{result.value}"}} {total:.3f}\n'
 
 
-def fleet_stays(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
+def fleet_stays(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
     """Lengths of finished stays."""
     for bucket in buckets:
-        labels = bucket_labels(bucket)
+        labels = bucket_labels(fleet, bucket)
         for status in bucket.statuses():
             histogram = bucket.stays[ORDINAL[status]]
             yield histogram_lines("wawp_status_duration_seconds", f'{labels},status="{status.value}"', histogram)
@@ -483,19 +488,19 @@ def fleet_stays(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iter
 def by_outcome(name: str, attribute: str) -> Callable[..., Iterator[str]]:
     """Renders one histogram a bucket and outcome."""
 
-    def lines(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
+    def lines(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
         for bucket in buckets:
-            labels = bucket_labels(bucket)
+            labels = bucket_labels(fleet, bucket)
             for outcome, histogram in getattr(bucket, attribute).items():
                 yield histogram_lines(name, f'{labels},outcome="{outcome.value}"', histogram)
 
     return lines
 
 
-def fleet_recoveries(_fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
+def fleet_recoveries(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
     """From leaving WORKING until WORKING again."""
     for bucket in buckets:
-        yield histogram_lines("wawp_recovery_duration_seconds", bucket_labels(bucket), bucket.recovery)
+        yield histogram_lines("wawp_recovery_duration_seconds", bucket_labels(fleet, bucket), bucket.recovery)
 
 
 def group_lines(name: str, index: int) -> Callable[..., Iterator[str]]:
@@ -503,7 +508,7 @@ def group_lines(name: str, index: int) -> Callable[..., Iterator[str]]:
 
     def lines(fleet: Fleet, _buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
         for group, *counts in fleet.group_counts():
-            yield f'{name}{{group="{escape(group)}"}} {counts[index]}\n'
+            yield f'{name}{{group="{escape(group)}"{shard_label(fleet)}}} {counts[index]}\n'
 
     return lines
 
@@ -524,9 +529,10 @@ def objectives(fleet: Fleet, _buckets: Sequence[Bucket], _shelf: Shelf) -> Itera
         yield f'wawp_slo_objective_ratio{{source="{escape(source)}"}} {config.slo.objective}\n'
 
 
-def dropped_lines(_fleet: Fleet, _buckets: Sequence[Bucket], shelf: Shelf) -> Iterator[str]:
+def dropped_lines(fleet: Fleet, _buckets: Sequence[Bucket], shelf: Shelf) -> Iterator[str]:
     """How many sessions are counted but have no series of their own."""
-    yield f"wawp_sessions_dropped {shelf.dropped}\n"
+    shard = shard_label(fleet).removeprefix(",")
+    yield f"wawp_sessions_dropped{f'{{{shard}}}' if shard else ''} {shelf.dropped}\n"
 
 
 FLEET_FAMILIES = (

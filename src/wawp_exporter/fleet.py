@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
+from zlib import crc32
 
 import msgspec
 
@@ -128,12 +129,17 @@ class Meta(msgspec.Struct, frozen=True):
     silent: float = 0.0
     windows: tuple[tuple[int, int], ...] = ()
 
+    def excuses(self, now: int) -> bool:
+        """Whether it is in maintenance at `now` (Unix ms)."""
+        return any(start <= now < end for start, end in self.windows)
+
 
 class Rules:
     """The configuration as the fleet needs it: globs compiled, equal metadata shared."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.shard, self.shards = config.shard.ordinal, config.shard.total
         self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
         self._group_of = {key: name for name, members in self.groups.items() for key in members}
         self._sessions = [(glob(rule.source), glob(rule.session), rule) for rule in config.sessions]
@@ -141,6 +147,10 @@ class Rules:
         self._shared: dict[Meta, Meta] = {}
         self._same_for_all = not (self._group_of or self._sessions or self._windows)
         self._default = Meta(silent=config.thresholds.silent)
+
+    def holds(self, key: Key) -> bool:
+        """Whether a session is of this replica's shard."""
+        return self.shards == 1 or slot_of(key) % self.shards == self.shard
 
     def meta(self, source: str, session: str) -> Meta:
         """The first matching `sessions` rule, the group, and every maintenance window that matches."""
@@ -157,6 +167,11 @@ class Rules:
             windows=tuple((a, b) for s, n, a, b in self._windows if s.fullmatch(source) and n.fullmatch(session)),
         )
         return self._shared.setdefault(meta, meta)
+
+
+def slot_of(key: Key) -> int:
+    """A number that spreads sessions evenly; those of one remainder by the count of shards are one shard."""
+    return crc32(f"{key[0]}\0{key[1]}".encode())
 
 
 def split_member(member: str) -> Key:
@@ -440,11 +455,21 @@ class Fleet:
 
     def restore(self, key: Key, memory: Memory, now: int, mono: float) -> None:
         """Brings a session back from the state table: nothing is counted, nothing is announced."""
+        session = self._recall(key, memory, mono)
+        self._add(session, mono)
+        self._refresh(session, now, mono)
+
+    def guest(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
+        """A session of another shard, to be looked at: it is no part of this fleet."""
+        session = self._recall(key, memory, mono)
+        session.maintenance = session.meta.excuses(now)
+        return session
+
+    def _recall(self, key: Key, memory: Memory, mono: float) -> Session:
         session = Session(*key, memory.state, memory.engine, self.rules.meta(*key), mono)
         session.last_event = memory.last_event
         session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
-        self._add(session, mono)
-        self._refresh(session, now, mono)
+        return session
 
     def correct(self, key: Key, state: State, now: int, mono: float) -> bool:
         """Takes a session's state as the whole log tells it, after a late point; counters are left alone.
@@ -524,12 +549,16 @@ class Fleet:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def group_counts(self) -> Iterator[tuple[str, int, int, int]]:
-        """(group, members, eligible, WORKING) of each group; eligible: not STOPPED, not in maintenance."""
+        """(group, members, eligible, WORKING) of each group; eligible: not STOPPED, not in maintenance.
+
+        Of several shards each counts its own members.
+        """
         for name, members in self.rules.groups.items():
-            known = [self.sessions[key] for key in members if key in self.sessions]
+            mine = [key for key in members if self.rules.holds(key)]
+            known = [self.sessions[key] for key in mine if key in self.sessions]
             eligible = [s for s in known if s.state.status is not Status.STOPPED and not s.maintenance]
             working = sum(s.state.status is Status.WORKING for s in eligible)
-            yield name, len(members), len(eligible), working
+            yield name, len(mine), len(eligible), working
 
     def all_buckets(self, mono: float) -> list[Bucket]:
         """The counts of each source's engine, seconds brought up to `mono`."""
@@ -579,7 +608,7 @@ class Fleet:
 
     def _refresh(self, session: Session, now: int, mono: float) -> None:
         """Derives what follows from state, metadata and time, and plans when time alone will change it."""
-        session.maintenance = any(start <= now < end for start, end in session.meta.windows)
+        session.maintenance = session.meta.excuses(now)
         slo = session.judge()
         if slo is not session.slo:
             session.bucket.accrue(mono)

@@ -6,9 +6,9 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+from wawp_exporter.database import Place
 from wawp_exporter.events import LOGIN, Status
 from wawp_exporter.fleet import Key
 from wawp_exporter.history import History, Timeline
@@ -82,12 +82,12 @@ def cells(timeline: Timeline, start: int, end: int, span: Range) -> bytes:
     return bytes(row)
 
 
-def read_rows(path: Path, name: str, now: int, key: Key | None = None) -> Rows:
+def read_rows(place: Place, name: str, now: int, key: Key | None = None) -> Rows:
     """The cells of every session (or of one) in the range that ends at `now`. Raises LogError."""
     span = RANGES[name]
     start = span.start(now)
     source, session = key or (None, None)
-    with History(path) as history:
+    with History(place) as history:
         timelines = history.timelines(start, now, source=source, session=session)
         return {(each.source, each.session): cells(each, start, now, span) for each in timelines}
 
@@ -121,8 +121,8 @@ class Heatmaps:
     What is no longer fresh is shown once more while the next one is made.
     """
 
-    def __init__(self, path: Path, reader: Reader) -> None:
-        self.path = path
+    def __init__(self, place: Place, reader: Reader) -> None:
+        self.place = place
         self.reader = reader
         self._kept: OrderedDict[object, tuple[float, Any]] = OrderedDict()
         self._tasks: dict[object, asyncio.Task[Any]] = {}
@@ -139,7 +139,7 @@ class Heatmaps:
         return None if paths is None else (read_at, paths)
 
     async def _read(self, name: str, now: int) -> tuple[int, Rows]:
-        return now, await self.reader.heavy(read_rows, self.path, name, now)
+        return now, await self.reader.heavy(read_rows, self.place, name, now)
 
     def close(self) -> None:
         """Gives up what is being drawn."""

@@ -11,11 +11,13 @@ from typing import Any, Self
 import msgspec
 import sqlalchemy as sa
 
+from wawp_exporter.database import Place, make_engine, name_of, newest_schema, told, version
 from wawp_exporter.errors import BadRequest, LogError
 from wawp_exporter.events import OTHER_ENGINE, Point, Status, normal
 from wawp_exporter.fleet import Key
-from wawp_exporter.log import event, make_engine, newest_schema, run, told, version
-from wawp_exporter.log import session as sessions
+from wawp_exporter.log import Action, actions_of, owner_of
+from wawp_exporter.tables import event, run
+from wawp_exporter.tables import session as sessions
 
 AHEAD_MS = 60_000  # the believed time of an event is never later than its receipt by more
 FIRST_SPAN_MS = 600_000
@@ -24,7 +26,7 @@ CHUNK = 500
 # Leaving WORKING for one of these is a disconnect.
 LOST = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
 
-Place = tuple[int, int, int]  # (at, tie, seq): the order of events
+Mark = tuple[int, int, int]  # (at, tie, seq): the order of events
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -40,6 +42,7 @@ class Told(msgspec.Struct, frozen=True):
     received_at: int
     seq: int
     engine: str
+    origin: str | None = None
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -88,6 +91,7 @@ EVENTS: sa.Select[Any] = sa.select(
     event.c.received_at,
     event.c.seq,
     event.c.engine,
+    event.c.origin,
     BEFORE,
 ).join_from(event, sessions, sessions.c.id == event.c.session_id)
 NEWEST_FIRST = (event.c.at.desc(), event.c.tie.desc(), event.c.seq.desc())
@@ -97,11 +101,11 @@ OLDEST_FIRST = (event.c.session_id, event.c.at, event.c.tie, event.c.seq)
 class History:
     """Reading connections of one log, usable from any thread. Raises LogError for whatever the database refuses."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not path.exists():
-            raise LogError(f"cannot read the event log {path}: there is no such file")
-        self._engine = make_engine(path, reads_only=True)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        if isinstance(place, Path) and not place.exists():
+            raise LogError(f"cannot read the event log {place}: there is no such file")
+        self._engine = make_engine(place, reads_only=True)
         try:
             self._check()
         except LogError:
@@ -110,12 +114,13 @@ class History:
 
     def _check(self) -> None:
         """Raises LogError when the log has another schema than this version reads."""
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             found = version(reader)
         expected = newest_schema()
         if found != expected:
             raise LogError(
-                f"cannot read the event log {self.path}: its schema is {found or 'none'}, expected {expected} "
+                f"cannot read the event log {name_of(self.place)}: its schema is {found or 'none'}, "
+                f"expected {expected} "
                 "(start the service once to migrate it, or use the version that wrote it)"
             )
 
@@ -150,7 +155,7 @@ class History:
         """
         place = parse_place(cursor) if cursor else None
         found: list[Told] = []
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             span = FIRST_SPAN_MS if session is None else EVER_MS  # one session's events are found by the index
             for row in walk(reader, chosen(source, session), start or 0, end, place, span):
                 item = tell(row)
@@ -164,7 +169,7 @@ class History:
     def resume(self, after: int, limit: int) -> list[Told] | None:
         """The transitions among the rows after number `after`, in log order; None when those are over `limit`."""
         query = EVENTS.where(event.c.seq > after).order_by(event.c.seq).limit(limit + 1)
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             rows = reader.execute(query).all()
         if len(rows) > limit:
             return None
@@ -228,7 +233,7 @@ class History:
         mine = keys(source, name)
         if mine is not None:
             query = query.where(event.c.session_id.in_(mine))
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             # Names are joined here: a sort of wide rows takes twice as long.
             known = {owner: told for owner, *told in reader.execute(asked.where(*chosen(source, name)))}
             for owner, rows in groupby(reader.execute(query), itemgetter(0)):
@@ -254,13 +259,13 @@ class History:
             .join_from(seen, sessions, sessions.c.id == seen.c.session_id)
             .where(seen.c.before == Status.WORKING.value, seen.c.status.in_(LOST))
         )
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             for source, name, at in reader.execute(query):
                 yield (source, name), at
 
     def count(self) -> int:
         """How many sessions the log knows."""
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             return reader.scalar(sa.select(sa.func.count()).select_from(sessions)) or 0
 
     def late(self, start: int, end: int) -> int:
@@ -268,15 +273,25 @@ class History:
         late = sa.select(sa.func.count()).where(
             event.c.at >= start, event.c.at < end, event.c.received_at - event.c.at > AHEAD_MS
         )
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             return reader.scalar(late) or 0
 
     def runs(self, start: int, end: int) -> list[tuple[int, int]]:
         """When the exporter ran within a time, as (from, to) in Unix ms, one after another."""
         query = sa.select(run.c.started_at, run.c.seen_at).where(run.c.seen_at > start, run.c.started_at < end)
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             rows = reader.execute(query.order_by(run.c.started_at)).all()
-        return [(max(start, begun), min(end, seen)) for begun, seen in rows]
+        spans: list[tuple[int, int]] = []
+        for begun, seen in rows:
+            # Replicas run side by side; it is one time.
+            first = spans.pop()[0] if spans and begun <= (last := spans[-1][1]) else None
+            spans.append((max(start, begun), min(end, seen)) if first is None else (first, max(last, min(end, seen))))
+        return spans
+
+    def actions(self, key: Key, limit: int) -> list[Action]:
+        """What was done about a session, newest first."""
+        with told("read", self.place), self._engine.connect() as reader:
+            return actions_of(reader, owner_of(reader, key), 0, limit)
 
 
 def keys(source: str | None, name: str | None) -> sa.Select[Any] | None:
@@ -296,7 +311,7 @@ def walk(
     where: Iterable[sa.ColumnElement[bool]],
     start: int,
     end: int | None,
-    place: Place | None,
+    place: Mark | None,
     span: int,
 ) -> Iterator[sa.Row[Any]]:
     """Events newest first, in spans of time that grow, so that the first page need not read the whole log."""
@@ -315,7 +330,7 @@ def walk(
         high, span = low, span * 4
 
 
-def chunk(where: Iterable[sa.ColumnElement[bool]], place: Place | None) -> sa.Select[Any]:
+def chunk(where: Iterable[sa.ColumnElement[bool]], place: Mark | None) -> sa.Select[Any]:
     """The newest events before `place`. They are chosen first: looking up the status before each takes longer."""
     newest = sa.select(event.c.seq).join_from(event, sessions, sessions.c.id == event.c.session_id).where(*where)
     if place:
@@ -361,6 +376,7 @@ def tell(row: sa.Row[Any]) -> Told:
         row.received_at,
         row.seq,
         row.engine or OTHER_ENGINE,
+        row.origin,
     )
 
 
@@ -369,10 +385,10 @@ def to_cursor(item: Told) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode((item.at, item.tie, item.seq))).decode()
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str) -> Mark:
     """The end of the page before. Raises BadRequest for anything that was not given out."""
     try:
-        place: Place = msgspec.json.decode(base64.b64decode(text, b"-_", validate=True), type=Place)
+        place: Mark = msgspec.json.decode(base64.b64decode(text, b"-_", validate=True), type=Mark)
     except (binascii.Error, ValueError):
         raise BadRequest("cursor: not one that was given out, expected next_cursor of the answer before") from None
     if not all(0 <= part < 1 << 63 for part in place):

@@ -6,8 +6,9 @@ batch is being committed forms the next one.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
@@ -16,9 +17,9 @@ import structlog
 from msgspec.structs import replace
 
 from wawp_exporter.errors import LogError, LogUnavailable
-from wawp_exporter.events import BY_NAME, StatusEvent, normal
-from wawp_exporter.fleet import Fleet, Key, Outcome
-from wawp_exporter.log import Appended, Log
+from wawp_exporter.events import BY_NAME, Point, StatusEvent, normal
+from wawp_exporter.fleet import Fleet, Key, Outcome, Session
+from wawp_exporter.log import Action, Appended, Deleted, Followed, Log, Restored
 from wawp_exporter.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ Waiting = tuple[StatusEvent, "asyncio.Future[Outcome]"]
 MAX_BATCH = 1024
 MAX_QUEUE = 20_000  # beyond it senders are told to retry: memory is not a log
 SAVE_SLICE = 1000  # states written between two batches
+SAVE_LEASE_S = 15.0
 PURGE_PAUSE_S = 0.1
 
 logger = structlog.get_logger()
@@ -45,9 +47,11 @@ class Ingest:
         self.log = log
         self.telemetry = telemetry
         self.healthy = True
+        self._saving = f"save {log.total}/{log.index}"
         self._queue: list[Waiting] = []
         self._busy = False
         self._correcting = 0
+        self._heard: dict[Key, int] = {}
         self._applied = 0
         self._saved = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
@@ -122,8 +126,11 @@ class Ingest:
         """Folds the batch in log order."""
         self.healthy = True
         now, mono = unix_now(), time.monotonic()
-        self._applied = appended.seq
         self.telemetry.appends.inc(sum(map(bool, chain.from_iterable(appended.rows))))
+        if self.log.shared:
+            self._answer(batch, appended)
+            return
+        self._applied = appended.seq
         for (event, future), rows in zip(batch, appended.rows, strict=True):
             outcome, late = self.fleet.apply(event, rows, now, mono)
             self._count(event, outcome)
@@ -131,6 +138,47 @@ class Ingest:
                 self._spawn(self._correct(event, outcome, future))
             elif not future.done():
                 future.set_result(outcome)
+
+    def _answer(self, batch: list[Waiting], appended: Appended) -> None:
+        """Says what is about to become of events that every replica, this one too, folds as it follows the log."""
+        for (event, future), rows in zip(batch, appended.rows, strict=True):
+            outcome = self._foresee(event, rows, appended.before)
+            self._count(event, outcome)
+            if not future.done():
+                future.set_result(outcome)
+
+    def _foresee(self, event: StatusEvent, rows: Sequence[int], before: Mapping[Key, Point]) -> Outcome:
+        key = (event.source, event.session)
+        session = self.fleet.find(key, event.received_at, time.monotonic())
+        newest = before.get(key)
+        status, place = (session.state.status, (session.state.at, session.state.tie)) if session else (None, (0, 0))
+        if newest and not session:
+            status, place = normal(newest.status), (newest.at, newest.tie)
+        if not rows[-1]:
+            return Outcome.DUPLICATE
+        if (event.own.at, event.own.tie) < place or event.own.at <= self.fleet.tombstones.get(key, 0):
+            return Outcome.LATE
+        return Outcome.REPEAT if normal(event.own.status) is status else Outcome.TRANSITION
+
+    def fold(self, followed: Iterable[Followed], seq: int) -> None:
+        """Folds rows of a shared log, in its order; `seq` is the number of the last that was read."""
+        now, mono = unix_now(), time.monotonic()
+        self._applied = seq
+        for row in followed:
+            _, late = self.fleet.apply(row.event, (row.seq,), now, mono)
+            if late:
+                self._spawn(self._correct(row.event, Outcome.LATE, asyncio.get_running_loop().create_future()))
+
+    def drop(self, deleted: Deleted) -> None:
+        """Takes a deletion that this or another replica has logged."""
+        now, mono = unix_now(), time.monotonic()
+        if self.fleet.tombstones.get(deleted.key, 0) >= deleted.tombstone:
+            return
+        self.fleet.find(deleted.key, now, mono)
+        self.fleet.forget(deleted.key, deleted.tombstone, mono)
+        if deleted.memory and deleted.key[0] in self.fleet.rules.config.sources:
+            self.fleet.restore(deleted.key, deleted.memory, now, mono)
+            self.fleet.unsaved.add(deleted.key)
 
     def _count(self, event: StatusEvent, outcome: Outcome) -> None:
         source = self.telemetry.source(event.source)
@@ -160,16 +208,41 @@ class Ingest:
         """Repeats while newer points come between the reading and its use."""
         while True:
             tombstone = self.fleet.tombstones.get(key, 0)
-            state = await self._read(self.log.fold, key, around, tombstone)
+            state = await self._read(self.log.fold, key, around, tombstone, self._applied)
             if state is None or self.fleet.correct(key, state, unix_now(), time.monotonic()):
                 return
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
+    def touch(self, key: Key, now: int) -> None:
+        """A sign of life of a session at `now` (Unix ms); an unknown one is not created."""
+        self.fleet.touch(key, now, time.monotonic())
+        if self.log.shared:
+            self._heard[key] = now
+
+    async def tell(self) -> None:
+        """Tells the other replicas which sessions gave signs of life here."""
+        signs, self._heard = list(self._heard.items()), {}
+        try:
+            for start in range(0, len(signs), SAVE_SLICE):
+                await self._write(self.log.hear, signs[start : start + SAVE_SLICE])
+        except LogError as error:
+            self.healthy = False
+            self._heard = dict(signs) | self._heard
+            logger.error("signs of life not told", error=describe(error))
+
+    async def find(self, key: Key) -> Session | None:
+        """A session of this shard by its live state, of another one as the log tells it. Raises LogError."""
+        session = self.fleet.find(key, unix_now(), time.monotonic())
+        if session or self.log.holds(key) or key[0] not in self.fleet.rules.config.sources:
+            return session
+        memory = await self._read(self.log.look, key)
+        return self.fleet.guest(key, memory, unix_now(), time.monotonic()) if memory else None
+
     async def forget(self, key: Key) -> bool:
         """Deletes a session, durably first; False when it is unknown. Raises LogUnavailable."""
         tombstone = unix_now()
-        if not self.fleet.find(key, tombstone, time.monotonic()):
+        if not await self.find(key):
             return False
         try:
             await self._write(self.log.forget, key, tombstone)
@@ -177,26 +250,48 @@ class Ingest:
             self.healthy = False
             logger.error("session not forgotten", error=describe(error))
             raise LogUnavailable() from None
-        return self.fleet.forget(key, tombstone, time.monotonic())
+        self.fleet.forget(key, tombstone, time.monotonic())
+        return True
+
+    async def claim(
+        self, key: Key, alert: str, judge: Callable[[Sequence[Action]], str], kind: str = "restart"
+    ) -> Action:
+        """Notes what is about to be done about a session, or why not (`Log.claim`). Raises LogError."""
+        return await self._write(self.log.claim, key, kind, alert, unix_now(), judge)
+
+    async def conclude(self, number: int, result: str) -> None:
+        """Notes what came of it. Raises LogError."""
+        await self._write(self.log.conclude, number, result)
+
+    async def lease(self, name: str, seconds: float) -> bool:
+        """Whether this replica holds the named lease, for so long; without a word from the log it does not."""
+        try:
+            return await self._write(self.log.lease, name, seconds)
+        except LogError as error:
+            self.healthy = False
+            logger.error("lease not taken", error=describe(error))
+            return False
 
     async def save(self) -> None:
         """Keeps what the fold knows, slice by slice between batches, so that the next start replays only a tail."""
         if not self.fleet.unsaved and self._saved == self._applied and self.healthy:
             return
+        if not await self.lease(self._saving, SAVE_LEASE_S):
+            return  # the other replica of the shard does
         # A late event whose correction is still to come must not count as covered.
-        seq = None if self._correcting else self._applied
+        seq, covers = self._applied, not self._correcting
         unsaved = self.fleet.take_unsaved()
         try:
             for start in range(0, len(unsaved), SAVE_SLICE):
-                await self._write(self.log.save, unsaved[start : start + SAVE_SLICE], None)
-            await self._write(self.log.save, [], seq)
+                await self._write(partial(self.log.save, covers=False), unsaved[start : start + SAVE_SLICE], seq)
+            await self._write(partial(self.log.save, covers=covers), [], seq)
         except LogError as error:
             self.healthy = False
             self.fleet.unsaved.update(key for key, _ in unsaved)
             logger.error("state not saved", error=describe(error))
         else:
             self.healthy = True
-            self._saved = self._applied
+            self._saved = seq
 
     async def beat(self) -> None:
         """Keeps that the service runs, so that an audit can tell what Prometheus can have seen."""
@@ -214,6 +309,13 @@ class Ingest:
             await asyncio.sleep(PURGE_PAUSE_S)
         return total
 
+    async def prepare(self) -> None:
+        """Makes room in the log for what is to come."""
+        try:
+            await self._write(self.log.prepare, unix_now())
+        except LogError as error:
+            logger.error("months not prepared", error=describe(error))
+
     def restored(self, seq: int) -> None:
         """Says that the fold holds the log up to `seq`."""
         self._applied = seq
@@ -224,7 +326,10 @@ class Ingest:
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self.save()
+        await self.tell()
         await self.beat()
+        with suppress(LogError):
+            await self._write(self.log.release)
         self._writer.shutdown()
         self._reader.shutdown()
 
@@ -247,8 +352,8 @@ def describe(error: BaseException) -> str:
     return str(error) if isinstance(error, LogError) else type(error).__name__
 
 
-def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> int:
-    """Fills a fleet from the log's tail and, dormant, its state table; returns the newest `seq` it covers."""
+def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> Restored:
+    """Fills a fleet from the log's tail and, dormant, its state table; returns what it covers."""
     restored = log.restore(sources)
     now, mono = unix_now(), time.monotonic()
     for key, tombstone in restored.tombstones.items():
@@ -259,4 +364,4 @@ def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> int:
             fleet.restore(key, memory, now, mono)
     # The others are in the state table as they are: writing them back would hold up a large fleet's first events.
     fleet.unsaved |= restored.refolded.keys()
-    return restored.seq
+    return restored

@@ -4,127 +4,46 @@ The log is the truth. `append`, `save`, `forget` and `purge` write and are calle
 methods may be called from any thread. Times are Unix ms.
 """
 
-import fcntl
-import os
 import shutil
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+from uuid import uuid4
 
 import msgspec
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DBAPIError
 
+from wawp_exporter import partitions
+from wawp_exporter.database import APPENDING, Place, make_engine, migrate, name_of, take_lock, told
 from wawp_exporter.errors import LogError
-from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent
-from wawp_exporter.fleet import Key, Memory, decode_memory, learn
+from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent, normal
+from wawp_exporter.fleet import Key, Memory, decode_memory, learn, slot_of
 from wawp_exporter.machine import State, fold
+from wawp_exporter.tables import (
+    Statements,
+    action,
+    deletion,
+    event,
+    heard,
+    lease,
+    run,
+    session,
+    state,
+    timeless,
+    watermark,
+)
 
 TIMELESS_MS = 3_600_000  # how long the key of an event without a time tells a retry
-BUSY_S = 5.0
-MIN_SQLITE = (3, 38, 0)  # the JSON operators
-READS_ONLY = ("query_only=ON", "temp_store=MEMORY")
+RECENT_MS = 86_400_000  # the actions that a claim is judged by
+MAX_IDS = 200_000  # sessions whose row ids are remembered
+CHANNEL = "wawp_log"
+# The clock of the database, one for all replicas.
+DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
 
-schema = sa.MetaData()
-session = sa.Table(
-    "session",
-    schema,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("source", sa.Text),
-    sa.Column("name", sa.Text),
-    sa.Column("tombstone", sa.BigInteger),
-)
-event = sa.Table(
-    "event",
-    schema,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("session_id", sa.Integer),
-    sa.Column("status", sa.Text),
-    sa.Column("at", sa.BigInteger),
-    sa.Column("tie", sa.Integer),
-    sa.Column("key_at", sa.BigInteger),
-    sa.Column("received_at", sa.BigInteger),
-    sa.Column("event_id", sa.Text),
-    sa.Column("engine", sa.Text),
-    sa.Column("limits", sa.Text),
-)
-state = sa.Table(
-    "state",
-    schema,
-    sa.Column("session_id", sa.Integer, primary_key=True),
-    sa.Column("oldest", sa.BigInteger),
-    sa.Column("memory", sa.Text),
-)
-timeless = sa.Table(
-    "timeless",
-    schema,
-    sa.Column("source", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("received_at", sa.BigInteger),
-)
-watermark = sa.Table(
-    "watermark", schema, sa.Column("id", sa.Integer, primary_key=True), sa.Column("seq", sa.BigInteger)
-)
+Row = tuple[int | str | None, ...]
 
-run = sa.Table(
-    "run",
-    schema,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("started_at", sa.BigInteger),
-    sa.Column("seen_at", sa.BigInteger),
-)
-
-
-def rows_of(count: int) -> tuple[Any, list[Any]]:
-    """A JSON array of arrays in the parameter `rows` as a table of `count` columns.
-
-    One statement for a whole batch: the driver lets go of the interpreter once, not once a row.
-    """
-    each = sa.func.json_each(sa.bindparam("rows", type_=sa.Text)).table_valued("key", "value", joins_implicitly=True)
-    return each, [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(count)]
-
-
-def insert_rows(table: sa.Table, names: Sequence[str]) -> Any:
-    """`INSERT INTO table (names) SELECT … FROM rows`, in the order of the rows."""
-    each, columns = rows_of(len(names))
-    # SQLite reads the ON of an upsert as a join without a WHERE before it.
-    return insert(table).from_select(names, sa.select(*columns).select_from(each).where(sa.true()).order_by(each.c.key))
-
-
-EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits")
-_insert_event = insert_rows(event, EVENT_COLUMNS)
-_again = _insert_event.excluded
-INSERT_EVENTS = (
-    # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right. And the
-    # history of another event tells nothing of restrictions.
-    _insert_event.on_conflict_do_update(
-        index_elements=["session_id", "key_at", "status"],
-        set_={
-            "tie": sa.case((_again.tie > event.c.tie, _again.tie), else_=event.c.tie),
-            "limits": sa.func.coalesce(event.c.limits, _again.limits),
-        },
-        where=(_again.tie > event.c.tie) | (event.c.limits.is_(None) & _again.limits.is_not(None)),
-    ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status)
-)
-INSERT_SESSIONS = (
-    insert_rows(session, ("source", "name"))
-    .on_conflict_do_nothing()
-    .returning(session.c.id, session.c.source, session.c.name)
-)
-_upsert_state = insert_rows(state, ("session_id", "oldest", "memory"))
-UPSERT_STATE = _upsert_state.on_conflict_do_update(
-    index_elements=["session_id"],
-    set_={"oldest": _upsert_state.excluded.oldest, "memory": _upsert_state.excluded.memory},
-)
 _before = event.alias("before")
 # Events from the oldest that a live state rests on, and the one before: what it came from decides what it is. By the
 # time as sent, which is the one that is indexed; it is never before `at`, so nothing too much is let go.
@@ -146,10 +65,14 @@ REMEMBERED = (
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What a batch left in the log: for each event the row of each point, 0 if it was known; and the newest `seq`."""
+    """What a batch left in the log: for each event the row of each point, 0 if it was known; and the newest `seq`.
+
+    `before` has the newest point that the log held of each session of another shard.
+    """
 
     rows: list[tuple[int, ...]]
     seq: int
+    before: dict[Key, Point] = field(default_factory=dict)
 
     @property
     def fresh(self) -> list[tuple[bool, ...]]:
@@ -162,12 +85,14 @@ class Restored:
     """What a start needs: every session's memory, the tombstones, and the log's newest `seq`.
 
     `saved` are memories as the state table has them, not decoded; `refolded` those that it does not hold like this.
+    `deletion` is the number of the newest deletion that is part of it.
     """
 
     saved: dict[Key, str]
     refolded: dict[Key, Memory]
     tombstones: dict[Key, int]
     seq: int
+    deletion: int = 0
 
     @property
     def memories(self) -> dict[Key, Memory]:
@@ -175,27 +100,90 @@ class Restored:
         return {key: decode_memory(text) for key, text in self.saved.items()} | self.refolded
 
 
-class Log:
-    """An open event log. Raises LogError for whatever the database refuses."""
+class Followed(msgspec.Struct, frozen=True):
+    """One row of the log as a follower needs it: an event of one point."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = take_lock(path)
+    seq: int
+    event: StatusEvent
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """A deletion; `memory` is what came after it already, if anything did."""
+
+    number: int
+    key: Key
+    tombstone: int
+    memory: Memory | None
+
+
+class Action(msgspec.Struct, frozen=True):
+    """Something that was done about a session at `at` (Unix ms), on the word of an alert, and what came of it."""
+
+    id: int
+    at: int
+    kind: str
+    alert: str
+    result: str
+
+
+class Log:
+    """An open event log. Raises LogError for whatever the database refuses.
+
+    A log in PostgreSQL is `shared`: replicas append to it side by side, each of them follows it, and one of `shard`
+    (index, total) restores and follows that part of the sessions only.
+    """
+
+    def __init__(self, place: Place, shard: tuple[int, int] = (0, 1)) -> None:
+        self.place = place
+        self.shared = isinstance(place, str)
+        self.holder = uuid4().hex
+        self.index, self.total = shard
+        self._lock = take_lock(place) if isinstance(place, Path) else None
         self._ids: dict[Key, int] = {}
         self._seq = 0
         self._run: int | None = None
+        self._ears: sa.Connection | None = None
+        self._statements = Statements("postgresql" if self.shared else "sqlite")
         try:
-            self._engine = make_engine(path)
-            with told("open", path):
-                self._writer = self._engine.connect().execution_options(writes=True)
-                migrate(self._writer, path)
-                self._seq = self._writer.scalar(sa.select(sa.func.max(event.c.seq))) or 0
-                self._writer.rollback()
+            self._open(place)
         except BaseException:
-            self._lock.close()
+            if self._lock:
+                self._lock.close()
             raise
 
+    def _open(self, place: Place) -> None:
+        self._engine = make_engine(place)
+        with told("open", place):
+            self._writer = self._engine.connect().execution_options(writes=True)
+            migrate(self._writer, place)
+            self._seq = self._writer.scalar(sa.select(sa.func.max(event.c.seq))) or 0
+            self._writer.rollback()
+
     # -- writing ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self, *, ordered: bool = False) -> Iterator[sa.Connection]:
+        """A transaction of the writer. `ordered` ones of all replicas commit one after another, in order of `seq`.
+
+        Numbers are given out before a commit: without the lock a row could appear behind one that was followed already.
+        """
+        with told("write", self.place), self._writer.begin():
+            if ordered and self.shared:
+                self._writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
+            yield self._writer
+
+    def _announce(self, writer: sa.Connection) -> None:
+        """Wakes the followers when the transaction is committed."""
+        if self.shared:
+            writer.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the log."""
+        with told("read", self.place), self._engine.connect() as reader:
+            if self.shared:
+                reader = reader.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
+            yield reader
 
     def append(self, events: Sequence[StatusEvent]) -> Appended:
         """Appends a batch durably: when this returns, it is on disk; when it raises, nothing of it is.
@@ -203,105 +191,238 @@ class Log:
         A point that the log holds already (same session, time as sent, and status) is not fresh. An event whose
         timeless key was seen within the hour has no fresh points.
         """
-        with told("write", self.path), self._writer.begin():
+        with self._writing() as writer:
             known = self._sessions([(e.source, e.session) for e in events])
-            repeated = self._repeated([e for e in events if e.timeless_key])
+            before = self._newest({key: owner for key, owner in known.items() if not self.holds(key)})
+            repeated = self._repeated([e for e in events if e.timeless_key], before)
             rows = [row for e in events if id(e) not in repeated for row in rows_for(e, known[e.source, e.session])]
-            stored = self._writer.execute(INSERT_EVENTS, {"rows": msgspec.json.encode(rows).decode()}).all()
-            # A row that was there before keeps its number; what it says now, no saved state covers.
-            told_more = [row.seq for row in stored if row.seq <= self._seq]
-            if told_more:
-                uncovered = sa.update(watermark).where(watermark.c.seq >= min(told_more))
-                self._writer.execute(uncovered.values(seq=min(told_more) - 1))
-        self._ids.update(known)
-        new = {(row.session_id, row.key_at, row.status): row.seq for row in stored if row.seq > self._seq}
+            stored = self._store(writer, rows)
+        self._remember(known)
+        new = {(row.session_id, row.key_at, row.status): row.seq for row in stored if not row.revision}
         self._seq = max([self._seq, *new.values()])
-        return Appended([self._rows(e, new, id(e) in repeated) for e in events], self._seq)
+        told_rows = [self._rows(e, known[e.source, e.session], new, id(e) in repeated) for e in events]
+        return Appended(told_rows, self._seq, before)
 
-    def _rows(self, event: StatusEvent, new: dict[tuple[int, int, str], int], repeated: bool) -> tuple[int, ...]:
+    def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[Any]:
+        """Inserts the points that are new, and takes from others what the log did not know of them."""
+        if not rows:
+            return ()
+        if self.shared:
+            # As late as possible: until the commit the other replicas wait.
+            writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
+            rows = merged(rows)
+        stored = writer.execute(self._statements.insert_events, {"rows": msgspec.json.encode(rows).decode()}).all()
+        # A row that was there before keeps its number in SQLite; what it says now, no saved state covers.
+        told_more = [row.seq for row in stored if row.revision]
+        if told_more and not self.shared:
+            uncovered = sa.update(watermark).where(watermark.c.seq >= min(told_more))
+            writer.execute(uncovered.values(seq=min(told_more) - 1))
+        if stored:
+            self._announce(writer)
+        return stored
+
+    def holds(self, key: Key) -> bool:
+        """Whether a session is of this replica's shard."""
+        return self.total == 1 or slot_of(key) % self.total == self.index
+
+    @staticmethod
+    def _rows(event: StatusEvent, owner: int, new: dict[tuple[int, int, str], int], repeated: bool) -> tuple[int, ...]:
         """The stored row of each point of the event, given to the first that brought it."""
         if repeated:
             return (0,) * len(event.points)
-        owner = self._ids[event.source, event.session]
         return tuple(new.pop((owner, p.key_at, p.status), 0) for p in event.points)
 
     def _sessions(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of sessions, new ones inserted; remembered by the caller once the transaction holds."""
-        missing = {key for key in keys if key not in self._ids}
-        found = {key: self._ids[key] for key in keys if key in self._ids}
+        found = self._known(keys)
+        missing = set(keys) - found.keys()
         if missing:
-            rows = msgspec.json.encode(list(missing)).decode()
-            for owner, source, name in self._writer.execute(INSERT_SESSIONS, {"rows": rows}):
+            rows = msgspec.json.encode([(*key, slot_of(key)) for key in sorted(missing)]).decode()
+            for owner, source, name in self._writer.execute(self._statements.insert_sessions, {"rows": rows}):
                 found[source, name] = owner
-            for source, name in missing - found.keys():
-                where = sa.and_(session.c.source == source, session.c.name == name)
-                found[source, name] = self._writer.execute(sa.select(session.c.id).where(where)).scalar_one()
+        # What is missing still, another replica was faster with.
+        return found | self._known([key for key in missing if key not in found])
+
+    def _known(self, keys: Sequence[Key]) -> dict[Key, int]:
+        """The row ids of those sessions that the log knows."""
+        found = {key: self._ids[key] for key in keys if key in self._ids}
+        missing = set(keys) - found.keys()
+        return found | self._stored_ids(missing) if missing else found
+
+    def _stored_ids(self, keys: set[Key]) -> dict[Key, int]:
+        """The row ids of those sessions that the log knows."""
+        each, columns = self._statements.rows_of([session.c.source, session.c.name])
+        asked = sa.select(session.c.id, session.c.source, session.c.name).join_from(
+            each, session, sa.and_(session.c.source == columns[0], session.c.name == columns[1])
+        )
+        rows = msgspec.json.encode(list(keys)).decode()
+        return {(source, name): owner for owner, source, name in self._writer.execute(asked, {"rows": rows})}
+
+    def _remember(self, known: dict[Key, int]) -> None:
+        """Of a million sessions of other shards only the ids of late are kept."""
+        if len(self._ids) > MAX_IDS and self.total > 1:
+            self._ids.clear()
+        self._ids.update(known)
+
+    def _newest(self, owners: dict[Key, int]) -> dict[Key, Point]:
+        """The newest points of sessions that are not folded here."""
+        if not owners:
+            return {}
+        each, (owner,) = self._statements.rows_of([session.c.id])
+        newest = (
+            sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at)
+            .where(event.c.session_id == owner)
+            .order_by(event.c.key_at.desc())
+            .limit(8)
+            .lateral()
+        )
+        rows = msgspec.json.encode([(owner,) for owner in owners.values()]).decode()
+        query = sa.select(owner.label("owner"), newest).select_from(each).join(newest, sa.true())
+        names = {owner: key for key, owner in owners.items()}
+        found: dict[Key, Point] = {}
+        for row in self._writer.execute(query, {"rows": rows}):
+            key, point = names[row.owner], Point(row.status, row.at, row.tie, row.key_at)
+            found[key] = max(found.get(key, point), point, key=lambda p: (p.at, p.tie))
         return found
 
-    def _repeated(self, events: Sequence[StatusEvent]) -> set[int]:
+    def _repeated(self, events: Sequence[StatusEvent], before: dict[Key, Point]) -> set[int]:
         """The ids (of the objects) of those events whose timeless key the log has seen within the hour."""
         repeated = set()
         for item in events:
             limit = item.received_at - TIMELESS_MS
             self._writer.execute(sa.delete(timeless).where(timeless.c.received_at <= limit))
             row = {"source": item.source, "key": item.timeless_key, "received_at": item.received_at}
-            stored = self._writer.execute(insert(timeless).values(row).on_conflict_do_nothing()).rowcount
-            if not stored and not item.renews:
+            fresh = self._statements.insert(timeless).values(row).on_conflict_do_nothing().returning(timeless.c.key)
+            stored = self._writer.execute(fresh).all()
+            newest = before.get((item.source, item.session))
+            renews = item.renews or (item.key_is_body and newest and normal(newest.status) != normal(item.own.status))
+            if not stored and not renews:
                 repeated.add(id(item))
         return repeated
 
-    def save(self, memories: Sequence[tuple[Key, Memory]], seq: int | None) -> None:
-        """Keeps what the fold knows of sessions; `seq`, if given, says that it covers the log up to there."""
-        with told("write", self.path), self._writer.begin():
+    def save(self, memories: Sequence[tuple[Key, Memory]], seq: int, *, covers: bool = True) -> None:
+        """Keeps what the fold of the log up to `seq` knows of sessions; `covers` if that is all there was to keep."""
+        with self._writing() as writer:
+            known = self._known([key for key, _ in memories])
             rows = [
-                (self._ids[key], memory.state.oldest, msgspec.json.encode(memory).decode())
+                (known[key], memory.state.oldest, msgspec.json.encode(memory).decode(), seq)
                 for key, memory in memories
-                if key in self._ids
+                if key in known
             ]
             if rows:
-                self._writer.execute(UPSERT_STATE, {"rows": msgspec.json.encode(rows).decode()})
-            if seq is not None:
-                self._writer.execute(sa.update(watermark).values(seq=seq))
+                writer.execute(self._statements.upsert_state, {"rows": msgspec.json.encode(rows).decode()})
+            if covers:
+                mark = self._statements.insert(watermark).values(total=self.total, shard=self.index, seq=seq)
+                writer.execute(
+                    mark.on_conflict_do_update(
+                        index_elements=["total", "shard"], set_={"seq": seq}, where=watermark.c.seq < seq
+                    )
+                )
+        self._remember(known)
 
     def forget(self, key: Key, tombstone: int) -> None:
         """Marks a session deleted at `tombstone`; its events stay for audits."""
         source, name = key
-        with told("write", self.path), self._writer.begin():
-            where = sa.and_(session.c.source == source, session.c.name == name)
+        with self._writing(ordered=True) as writer:
+            where = sa.and_(session.c.source == source, session.c.name == name, session.c.tombstone < tombstone)
             # Not the events: what happened stays true.
-            self._writer.execute(sa.update(session).where(where).values(tombstone=tombstone))
-            owner = sa.select(session.c.id).where(where).scalar_subquery()
-            self._writer.execute(sa.delete(state).where(state.c.session_id == owner))
+            deleted = sa.update(session).where(where).values(tombstone=tombstone).returning(session.c.id)
+            owner = writer.scalar(deleted)
+            if owner is None:  # never seen, or deleted by another replica
+                return
+            writer.execute(sa.delete(state).where(state.c.session_id == owner))
+            if self.shared:
+                writer.execute(sa.insert(deletion).values(session_id=owner, tombstone=tombstone))
+            self._announce(writer)
+
+    def hear(self, signs: Sequence[tuple[Key, int]]) -> None:
+        """Tells the other replicas when sessions were last heard of (Unix ms); an unknown session is not created."""
+        with self._writing() as writer:
+            known = self._known([key for key, _ in signs])
+            now = writer.scalar(sa.select(DATABASE_NOW))
+            rows = sorted((known[key], at, now) for key, at in signs if key in known)
+            writer.execute(self._statements.upsert_heard, {"rows": msgspec.json.encode(rows).decode()})
+
+    def lease(self, name: str, seconds: float) -> bool:
+        """Takes or keeps the named lease for so long; False while another replica holds it."""
+        if not self.shared:
+            return True
+        until = DATABASE_NOW + int(seconds * 1000)
+        taken = self._statements.insert(lease).values(name=name, holder=self.holder, until=until)
+        taken = taken.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"holder": taken.excluded.holder, "until": taken.excluded.until},
+            where=(lease.c.holder == self.holder) | (lease.c.until < DATABASE_NOW),
+        )
+        with self._writing() as writer:
+            return bool(writer.execute(taken.returning(lease.c.name)).all())
+
+    def release(self) -> None:
+        """Gives all leases back, so that another replica need not wait for their end."""
+        if self.shared:
+            with self._writing() as writer:
+                writer.execute(sa.delete(lease).where(lease.c.holder == self.holder))
+
+    def claim(self, key: Key, kind: str, alert: str, now: int, judge: Callable[[Sequence[Action]], str]) -> Action:
+        """Notes that something is about to be done about a session, or why it is not.
+
+        `judge` is told the session's actions of the last day, newest first, and gives "" or the reason of a refusal; no
+        other replica decides about the session meanwhile.
+        """
+        with self._writing() as writer:
+            owner = self._sessions([key])[key]
+            writer.execute(sa.select(session.c.id).where(session.c.id == owner).with_for_update())
+            recent = actions_of(writer, owner, now - RECENT_MS)
+            result = judge(recent) or "running"
+            row = sa.insert(action).values(session_id=owner, at=now, kind=kind, alert=alert, result=result)
+            number = writer.execute(row).inserted_primary_key[0]  # type: ignore[index]  # it has a key
+        return Action(number, now, kind, alert, result)
+
+    def conclude(self, number: int, result: str) -> None:
+        """Notes what came of an action."""
+        with self._writing() as writer:
+            writer.execute(sa.update(action).where(action.c.id == number).values(result=result))
 
     def beat(self, now: int) -> None:
         """Keeps that this process runs at `now`, and has since the first beat."""
-        with told("write", self.path), self._writer.begin():
+        with self._writing() as writer:
             if self._run is None:
                 row = sa.insert(run).values(started_at=now, seen_at=now)
-                self._run = self._writer.execute(row).inserted_primary_key[0]  # type: ignore[index]  # it has a key
+                self._run = writer.execute(row).inserted_primary_key[0]  # type: ignore[index]  # it has a key
             else:
-                self._writer.execute(sa.update(run).where(run.c.id == self._run).values(seen_at=now))
+                writer.execute(sa.update(run).where(run.c.id == self._run).values(seen_at=now))
+
+    def prepare(self, now: int) -> None:
+        """Makes room for the months to come; to be called now and then."""
+        if self.shared:
+            with self._writing() as writer:
+                partitions.prepare(writer, now)
 
     def purge(self, before: int, limit: int = 5000) -> int:
-        """Deletes up to `limit` of the oldest events received before `before`; returns how many.
+        """Deletes events received before `before`, oldest first; returns how many, 0 when nothing is left to delete.
 
-        What a live state still rests on (the entry into its status, the start of an episode) is kept.
+        What a live state still rests on (the entry into its status, the start of an episode) is kept. From SQLite go
+        up to `limit` rows at a time, from PostgreSQL whole months.
         """
-        # Found by walking from the oldest: an index on the time of receipt would slow each append.
-        young = sa.select(event.c.seq).where(event.c.received_at >= before).order_by(event.c.seq).limit(1)
-        end = sa.func.coalesce(young.scalar_subquery(), self._seq + 1)
-        doomed = sa.select(event.c.seq).where(event.c.seq < end, sa.not_(RESTED_ON)).order_by(event.c.seq).limit(limit)
-        with told("write", self.path), self._writer.begin():
-            return self._writer.execute(sa.delete(event).where(event.c.seq.in_(doomed))).rowcount
+        with self._writing() as writer:
+            if self.shared:
+                return partitions.expire(writer, before, RESTED_ON)
+            # Found by walking from the oldest: an index on the time of receipt would slow each append.
+            young = sa.select(event.c.seq).where(event.c.received_at >= before).order_by(event.c.seq).limit(1)
+            end = sa.func.coalesce(young.scalar_subquery(), self._seq + 1)
+            doomed = sa.select(event.c.seq).where(event.c.seq < end, sa.not_(RESTED_ON)).order_by(event.c.seq)
+            return writer.execute(sa.delete(event).where(event.c.seq.in_(doomed.limit(limit)))).rowcount
 
     # -- reading ------------------------------------------------------------------------------------------------
 
     def restore(self, sources: Sequence[str]) -> Restored:
         """The memories of all sessions of `sources`, those with events after the watermark folded anew."""
-        found = Restored({}, {}, {}, self._seq)
-        with told("read", self.path), self._engine.connect() as reader:
-            stale = self._stale(reader)
-            for owner, source, name, tombstone, text in reader.execute(REMEMBERED):
+        with self._reading() as reader:
+            seq = reader.scalar(sa.select(sa.func.max(event.c.seq))) or 0 if self.shared else self._seq
+            found = Restored({}, {}, {}, seq, reader.scalar(sa.select(sa.func.max(deletion.c.id))) or 0)
+            covered = self._covered(reader)
+            stale = self._stale(reader, covered)
+            for owner, source, name, tombstone, text in reader.execute(REMEMBERED.where(*self._mine())):
                 key = (source, name)
                 self._ids[key] = owner
                 if tombstone:
@@ -309,7 +430,7 @@ class Log:
                 if source not in sources:
                     continue
                 if owner in stale:
-                    memory = refold(reader, owner, tombstone, decode_memory(text) if text else None)
+                    memory = refold(reader, owner, tombstone, decode_memory(text) if text else None, covered)
                     if memory and memory.state.at > tombstone:
                         found.refolded[key] = memory
                 # A state that was saved while its session was being deleted does not bring it back.
@@ -317,147 +438,204 @@ class Log:
                     found.saved[key] = text
         return found
 
-    def _stale(self, reader: sa.Connection) -> set[int]:
+    def _mine(self) -> list[sa.ColumnElement[bool]]:
+        """The condition of this replica's shard."""
+        return [session.c.slot % self.total == self.index] if self.total > 1 else []
+
+    def _covered(self, reader: sa.Connection) -> int:
+        """Up to where the state table covers the log.
+
+        What shards of another count have kept holds as well, if all of them have.
+        """
+        marks = {(row.total, row.shard): row.seq for row in reader.execute(sa.select(watermark))}
+        totals = {total for total, _ in marks}
+        whole = [[marks.get((total, index), 0) for index in range(total)] for total in totals]
+        return int(max([marks.get((self.total, self.index), 0), *map(min, whole)]))
+
+    def _stale(self, reader: sa.Connection, covered: int) -> set[int]:
         """The sessions with events that the state table does not cover: those of the last moments before a crash."""
-        covered = sa.select(watermark.c.seq).scalar_subquery()
         # Not `distinct`: it would make SQLite walk the index of the whole log.
         return set(reader.scalars(sa.select(event.c.session_id).where(event.c.seq > covered)))
 
-    def fold(self, key: Key, around: int, tombstone: int = 0) -> State | None:
-        """One session's state as its events tell it, in the order of (at, tie), then arrival.
+    def fold(self, key: Key, around: int, tombstone: int = 0, seq: int | None = None) -> State | None:
+        """One session's state as its events up to row `seq` tell it, in the order of (at, tie), then arrival.
 
         Only what can matter for a change at `around` is read: WORKING ends everything before it.
         """
-        with told("read", self.path), self._engine.connect() as reader:
-            return fold_session(reader, self._ids[key], max(tombstone, anchor(reader, self._ids[key], around) - 1))
+        with self._reading() as reader:
+            owner = self._ids.get(key) or owner_of(reader, key)
+            return fold_session(reader, owner, max(tombstone, anchor(reader, owner, around) - 1), seq)
+
+    def look(self, key: Key) -> Memory | None:
+        """What the log knows of a session that is not folded here; None for an unknown or deleted one."""
+        with self._reading() as reader:
+            found = reader.execute(REMEMBERED.where(session.c.source == key[0], session.c.name == key[1])).first()
+            if found is None:
+                return None
+            text, covered = found.memory, sa.select(state.c.seq).where(state.c.session_id == found.id)
+            memory = decode_memory(text) if text else None
+            told_anew = refold(reader, found.id, found.tombstone, memory, reader.scalar(covered) or 0)
+            return told_anew if told_anew and told_anew.state.at > found.tombstone else None
+
+    def follow(self, after: int, limit: int) -> tuple[list[Followed], int, bool]:
+        """The rows after number `after` that are of this shard, the number of the last that was read, and whether
+        that was the last of all.
+        """
+        rows = sa.select(event).where(event.c.seq > after).order_by(event.c.seq).limit(limit).subquery()
+        query = (
+            sa.select(session.c.source, session.c.name, rows)
+            .join_from(rows, session, session.c.id == rows.c.session_id)
+            .order_by(rows.c.seq)
+        )
+        with self._reading() as reader:
+            found = reader.execute(query).all()
+        mine = [Followed(row.seq, event_of(row)) for row in found if self.holds((row.source, row.name))]
+        return mine, found[-1].seq if found else after, len(found) < limit
+
+    def deletions(self, after: int) -> list[Deleted]:
+        """The deletions after number `after`, oldest first, in this shard."""
+        query = (
+            sa.select(deletion.c.id, deletion.c.tombstone, deletion.c.session_id, session.c.source, session.c.name)
+            .join_from(deletion, session, session.c.id == deletion.c.session_id)
+            .where(deletion.c.id > after, *self._mine())
+            .order_by(deletion.c.id)
+        )
+        with self._reading() as reader:
+            return [
+                Deleted(row.id, (row.source, row.name), row.tombstone, memory_after(reader, row))
+                for row in reader.execute(query).all()
+            ]
+
+    def heard(self, since: int) -> tuple[list[tuple[Key, int]], int]:
+        """When sessions of this shard were last heard of, as stored since then (the database's Unix ms), and until."""
+        query = (
+            sa.select(session.c.source, session.c.name, heard.c.at, heard.c.stored_at)
+            .join_from(heard, session, session.c.id == heard.c.session_id)
+            .where(heard.c.stored_at > since, *self._mine())
+        )
+        with self._reading() as reader:
+            rows = reader.execute(query).all()
+        return [((row.source, row.name), row.at) for row in rows], max([since, *(row.stored_at for row in rows)])
+
+    def listen(self, seconds: float) -> None:
+        """Returns when somebody has appended, or after so many seconds. To be called from one thread only."""
+        with told("follow", self.place):
+            if self._ears is None:
+                self._ears = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._ears.exec_driver_sql(f"LISTEN {CHANNEL}")
+            raw: Any = self._ears.connection.driver_connection
+            try:
+                for _ in raw.notifies(timeout=seconds, stop_after=1):
+                    return
+            except raw_errors() as error:
+                self.deafen()
+                raise LogError(f"cannot follow the event log {name_of(self.place)}: the connection is lost") from error
+
+    def deafen(self) -> None:
+        """Ends the connection that listens."""
+        if self._ears is not None:
+            self._ears.invalidate()
+            self._ears.close()
+            self._ears = None
 
     def transitions(self, source: str, name: str) -> list[sa.Row[Any]]:
         """The transitions of one session, oldest first, as the view tells them."""
         view = sa.table("transitions", *(sa.column(c) for c in ("source", "session", "from_status", "status", "at")))
         where = sa.and_(view.c.source == source, view.c.session == name)
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             return list(reader.execute(sa.select(view).where(where)))
 
     def oldest_event(self) -> int:
         """When the oldest event that is kept was received; 0 for an empty log."""
-        with told("read", self.path), self._engine.connect() as reader:
+        with told("read", self.place), self._engine.connect() as reader:
             first = sa.select(event.c.received_at).order_by(event.c.seq).limit(1)
             return reader.scalar(first) or 0
 
     def size_bytes(self) -> int:
         """The bytes that the log takes on disk, its write-ahead log included."""
-        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        if isinstance(self.place, str):
+            with self._reading() as reader:
+                return reader.scalar(sa.select(sa.func.pg_database_size(sa.func.current_database()))) or 0
+        files = (self.place, self.place.with_name(self.place.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    def free_bytes(self) -> int:
-        """The bytes that the file system has left for the log."""
-        return shutil.disk_usage(self.path.parent).free
+    def free_bytes(self) -> int | None:
+        """The bytes that the file system has left for the log; None where only the database knows."""
+        return shutil.disk_usage(self.place.parent).free if isinstance(self.place, Path) else None
 
     def close(self) -> None:
         """Ends all connections and lets other processes in."""
+        self.deafen()
         self._writer.close()
         self._engine.dispose()
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
 
 
-def rows_for(event: StatusEvent, owner: int) -> list[tuple[int | str | None, ...]]:
+def rows_for(event: StatusEvent, owner: int) -> list[Row]:
     """The rows of an event's points; its id and its restrictions stand beside its own point only."""
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
-    rows: list[tuple[int | str | None, ...]] = []
+    rows: list[Row] = []
     for p in event.points:
         event_id, said = (event.event_id, limits) if p is event.own else (None, None)
-        rows.append((owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said))
+        row = (owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said, event.origin)
+        rows.append(row)
     return rows
 
 
-def database_path(url: str) -> Path:
-    """`sqlite:///data/wawp.db` → the file's path, relative to the working directory."""
-    return Path(url.removeprefix("sqlite:///"))
+def merged(rows: list[Row]) -> list[Row]:
+    """Rows of one key put together: PostgreSQL refuses to touch a row twice in one statement."""
+    found: dict[Row, Row] = {}
+    for row in rows:
+        key = (row[0], row[1], row[4])
+        first = found.setdefault(key, row)
+        if first is not row:
+            tie = max(first[3], row[3])  # type: ignore[type-var]  # ties are numbers
+            found[key] = (*first[:3], tie, *first[4:8], first[8] or row[8], first[9])
+    return list(found.values())
 
 
-@contextmanager
-def told(doing: str, path: Path) -> Iterator[None]:
-    """Wraps what the database or the system raises, saying what was being done to which file."""
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:
-        raise LogError(f"cannot {doing} the event log {path}: {getattr(error, 'orig', None) or error}") from error
-    except OSError as error:
-        raise LogError(f"cannot {doing} the event log {path}: {error.strerror}") from error
+def event_of(row: sa.Row[Any]) -> StatusEvent:
+    """A row of the log as an event of one point."""
+    limits = msgspec.json.decode(row.limits, type=tuple[Limit, ...]) if row.limits else ()
+    point = Point(row.status, row.at, row.tie, row.key_at)
+    return StatusEvent(
+        row.source, row.name, (point,), row.received_at, row.event_id, row.engine, limits, origin=row.origin
+    )
 
 
-def take_lock(path: Path) -> IO[bytes]:
-    """One process a log: two would each hold half of the fleet. The lock goes with the process, whatever ends it."""
-    with told("open", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise LogError(f"cannot open the event log {path}: another process is using it") from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n".encode())
-    lock.flush()
-    return lock
+def actions_of(reader: sa.Connection, owner: int, since: int, limit: int | None = None) -> list[Action]:
+    """A session's actions since then (Unix ms), newest first."""
+    query = sa.select(action).where(action.c.session_id == owner, action.c.at >= since)
+    rows = reader.execute(query.order_by(action.c.id.desc()).limit(limit))
+    return [Action(row.id, row.at, row.kind, row.alert, row.result) for row in rows]
 
 
-def make_engine(path: Path, *, reads_only: bool = False) -> sa.Engine:
-    """An engine that owns its transactions, in WAL mode, each commit flushed to disk; or one that only reads."""
-    if sqlite3.sqlite_version_info < MIN_SQLITE:
-        raise LogError(f"SQLite {sqlite3.sqlite_version} is too old, expected 3.38 or newer")
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_S, "check_same_thread": False})
-
-    @sa.event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None
-        for pragma in READS_ONLY if reads_only else ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        # A writer that began as a reader can be refused the lock without waiting for it.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
-
-    return engine
+def memory_after(reader: sa.Connection, row: Any) -> Memory | None:
+    """What came of a session after its deletion."""
+    return refold(reader, row.session_id, row.tombstone, None, 0)
 
 
-def migrations() -> AlembicConfig:
-    """Where the migrations lie."""
-    alembic = AlembicConfig()
-    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return alembic
+def owner_of(reader: sa.Connection, key: Key) -> int:
+    """The row id of a session; 0 for an unknown one."""
+    where = sa.and_(session.c.source == key[0], session.c.name == key[1])
+    return reader.scalar(sa.select(session.c.id).where(where)) or 0
 
 
-def newest_schema() -> str | None:
-    """The newest version of the schema that is known here."""
-    return ScriptDirectory.from_config(migrations()).get_current_head()
+def raw_errors() -> type[Exception]:
+    """What PostgreSQL's driver raises when it is used beside SQLAlchemy."""
+    import psycopg  # noqa: PLC0415 - an extra: SQLite needs none
+
+    return psycopg.Error
 
 
-def version(reader: sa.Connection) -> str | None:
-    """The version of the schema of a log; None where there is none."""
-    return MigrationContext.configure(reader).get_current_revision()
-
-
-def migrate(connection: sa.Connection, path: Path) -> None:
-    """Brings the schema up to date; a log of a newer version is refused, not guessed at."""
-    alembic = migrations()
-    alembic.attributes["connection"] = connection
-    try:
-        command.upgrade(alembic, "head")
-        connection.commit()
-    except CommandError as error:
-        raise LogError(f"cannot open the event log {path}: {error} (was it written by a newer version?)") from None
-
-
-def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | None) -> Memory | None:
-    """What the events say of a session whose memory is older than they are."""
+def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | None, covered: int) -> Memory | None:
+    """What the events say of a session whose memory, of the log up to row `covered`, is older than they are."""
     folded = fold_session(reader, owner, tombstone)
     if folded is None:
         return None
     if memory is None or memory.state.at <= tombstone:
         memory = Memory(msgspec.structs.replace(folded, at=0), OTHER_ENGINE, 0)
-    covered = sa.select(watermark.c.seq).scalar_subquery()
     tail = sa.select(event.c.at, event.c.received_at, event.c.engine, event.c.limits).where(
         event.c.session_id == owner, event.c.seq > covered, event.c.at > tombstone
     )
@@ -473,10 +651,12 @@ def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | N
     return Memory(worked, engines[-1] if engines else memory.engine, heard, tuple(limits.values()))
 
 
-def fold_session(reader: sa.Connection, owner: int, after: int) -> State | None:
-    """Folds the events of one session with `at` > `after`."""
+def fold_session(reader: sa.Connection, owner: int, after: int, seq: int | None = None) -> State | None:
+    """Folds the events of one session with `at` > `after`, up to row `seq`."""
     columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at)
     where = sa.and_(event.c.session_id == owner, event.c.at > after)
+    if seq is not None:
+        where = sa.and_(where, event.c.seq <= seq)
     rows = reader.execute(columns.where(where).order_by(event.c.at, event.c.tie, event.c.seq))
     return fold(Point(*row) for row in rows)
 

@@ -2,12 +2,10 @@
 
 import asyncio
 import heapq
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -22,6 +20,7 @@ from wawp_exporter import __version__
 from wawp_exporter.api import Api, AuditQuery, converted
 from wawp_exporter.audit import Row, covered, row, tally
 from wawp_exporter.config import Config, Thresholds
+from wawp_exporter.database import Place
 from wawp_exporter.errors import BadRequest, LogError
 from wawp_exporter.events import Status
 from wawp_exporter.fleet import STATUSES, WEEKDAYS, Fleet, Key, Rules, Session
@@ -207,9 +206,9 @@ class Pages:
         self._fleet = fleet
         self._hub = hub
         self._api = api
-        self._path = api.path
+        self._place = api.place
         self._reader = api.reader
-        self.heatmaps = Heatmaps(api.path, api.reader)
+        self.heatmaps = Heatmaps(api.place, api.reader)
 
     @property
     def _config(self) -> Config:
@@ -233,14 +232,14 @@ class Pages:
         # Before the rest: what happens while that is read is told by the stream, which goes on from here.
         seq = self._hub.newest
         cursor = given_in(request, SessionQuery).cursor
-        session = self._fleet.find(key, now, time.monotonic())
-        told, older = await self._reader.light(read_told, self._path, key, cursor)
+        session = await self._api.ingest.find(key)
+        told, older = await self._reader.light(read_told, self._place, key, cursor)
         values: dict[str, Any] = {"seq": seq, "key": key, "told": told, "older": older}
         if session is None:
             return render("missing.html", now, 404, **values)
         bars, uptimes = await asyncio.gather(
-            self._reader.light(read_bars, self._path, key, now),
-            self._reader.light(read_uptimes, self._path, self._config, key, now),
+            self._reader.light(read_bars, self._place, key, now),
+            self._reader.light(read_uptimes, self._place, self._config, key, now),
         )
         live = draw_live([session.state.status])
         values["heats"] = [(name, heat_of(name, 1, now, row, live)) for name, row in bars.items()]
@@ -362,16 +361,16 @@ def render(template: str, now: int, status: int = 200, **values: Any) -> Respons
     return HTMLResponse(body, status, headers=SECURITY_HEADERS)
 
 
-def read_told(path: Path, key: Key, cursor: str | None) -> tuple[list[Told], str | None]:
+def read_told(place: Place, key: Key, cursor: str | None) -> tuple[list[Told], str | None]:
     """A page of a session's transitions, newest first, and where the next one begins."""
-    with History(path) as history:
+    with History(place) as history:
         return history.transitions(source=key[0], session=key[1], start=None, end=None, limit=TOLD_ROWS, cursor=cursor)
 
 
-def read_uptimes(path: Path, config: Config, key: Key, now: int) -> list[tuple[str, Row, float]]:
+def read_uptimes(place: Place, config: Config, key: Key, now: int) -> list[tuple[str, Row, float]]:
     """One session's figures of a day, a week and a month, each with the share that Prometheus can have seen."""
     windows = Rules(config).meta(*key).windows
-    with History(path) as history:
+    with History(place) as history:
         past = next(history.pasts(now - max(SPANS.values()), now, source=key[0], session=key[1]), None)
         if past is None:
             return []
@@ -382,9 +381,9 @@ def read_uptimes(path: Path, config: Config, key: Key, now: int) -> list[tuple[s
         ]  # fmt: skip
 
 
-def read_bars(path: Path, key: Key, now: int) -> dict[str, Paths]:
+def read_bars(place: Place, key: Key, now: int) -> dict[str, Paths]:
     """One session's heatmaps of a day, a week and a month."""
-    return {name: draw(list(read_rows(path, name, now, key).values())) for name in ("24h", "7d", "30d")}
+    return {name: draw(list(read_rows(place, name, now, key).values())) for name in ("24h", "7d", "30d")}
 
 
 def shade(count: int, most: int) -> int:

@@ -5,8 +5,8 @@ from collections import deque
 from heapq import nlargest
 from itertools import chain
 from operator import itemgetter
-from pathlib import Path
 
+from wawp_exporter.database import Place
 from wawp_exporter.events import Status
 from wawp_exporter.history import History
 from wawp_exporter.machine import Transition, step
@@ -26,13 +26,13 @@ def recovery_of(transition: Transition) -> tuple[bool, float] | None:
     return bool(before.auth_since), max(0, after.since - before.down_since) / 1000
 
 
-def recoveries(path: Path, now: int, until: int) -> list[tuple[str, bool, float, int]]:
+def recoveries(place: Place, now: int, until: int) -> list[tuple[str, bool, float, int]]:
     """What `Recoveries.add` takes, of every recovery of the last 30 days before `until` (Unix ms) in the log.
 
     Oldest first; no more of a kind than are kept.
     """
     found: dict[Kind, list[tuple[str, bool, float, int]]] = {}
-    with History(path) as history:
+    with History(place) as history:
         for past in history.pasts(now - WINDOW_MS, until):
             state = None
             for point in past.points:

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from wawp_exporter.database import Place
 from wawp_exporter.errors import Refusal, TooManyStreams
 from wawp_exporter.events import Status
 from wawp_exporter.fleet import Fleet, Key, Session
@@ -38,9 +38,9 @@ class Hub:
     Belongs to the event loop. A reader that falls behind the ring is cut off, and comes back with its Last-Event-ID.
     """
 
-    def __init__(self, fleet: Fleet, path: Path, reader: Reader) -> None:
+    def __init__(self, fleet: Fleet, place: Place, reader: Reader) -> None:
         self.fleet = fleet
-        self.path = path
+        self.place = place
         self.reader = reader
         self.readers = 0
         self.count = 0  # frames ever published
@@ -81,7 +81,7 @@ class Hub:
         place, told = self.count, 0
         yield RETRY
         if after is not None:
-            missed = await self.reader.light(read_missed, self.path, after)
+            missed = await self.reader.light(read_missed, self.place, after)
             yield RESET if missed is None else b"".join(self._retold(item) for item in missed)
             told = missed[-1].seq if missed else 0
         while not self.closed and self.count - place <= len(self._ring):
@@ -173,7 +173,7 @@ def last_event_id(request: Request) -> int | None:
     return int(text)
 
 
-def read_missed(path: Path, after: int) -> list[Told] | None:
+def read_missed(place: Place, after: int) -> list[Told] | None:
     """The transitions after row `after`; None when they are too many."""
-    with History(path) as history:
+    with History(place) as history:
         return history.resume(after, MAX_MISSED)

@@ -155,7 +155,7 @@ class Webhook:
         if not isinstance(event, OtherEvent):
             return self.ingest.submit(event)
         if event.session is not None:
-            self.fleet.touch((gate.name, event.session), received_at, time.monotonic())
+            self.ingest.touch((gate.name, event.session), received_at)
         return Outcome.IGNORED
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:

@@ -25,9 +25,22 @@ FROM (
 WHERE from_status IS NULL OR from_status <> status
 """
 
+# PostgreSQL keeps a partition a month, by the time as sent: it is part of the key, so that a month knows its own
+# duplicates. What belongs to no month that is kept (a wrong clock, a live state's old roots) is in the default one.
+PARTITIONED = """
+CREATE TABLE event_default PARTITION OF event DEFAULT;
+CREATE INDEX event_seq_index ON event (seq);
+"""
+
 
 def upgrade() -> None:
     """Creates everything."""
+    partitioned = op.get_bind().dialect.name == "postgresql"
+    if partitioned:
+        op.execute("CREATE SEQUENCE event_seq")
+        seq = sa.Column("seq", sa.BigInteger, server_default=sa.text("nextval('event_seq')"), nullable=False)
+    else:
+        seq = sa.Column("seq", sa.Integer, primary_key=True)
     op.create_table(
         "session",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -38,7 +51,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "event",
-        sa.Column("seq", sa.Integer, primary_key=True),
+        seq,
         sa.Column("session_id", sa.Integer, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
@@ -51,7 +64,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("session_id", "key_at", "status", name="event_key"),
         # A number is never given twice, even when retention has taken the newest row: the watermark counts on it.
         sqlite_autoincrement=True,
+        postgresql_partition_by="RANGE (key_at)",
     )
+    if partitioned:
+        op.execute(PARTITIONED)
     op.create_table(
         "state",
         sa.Column("session_id", sa.Integer, primary_key=True),

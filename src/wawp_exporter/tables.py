@@ -1,0 +1,166 @@
+"""The tables of the log, and how a batch of rows is handed to either database in one statement. Times are Unix ms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+schema = sa.MetaData()
+session = sa.Table(
+    "session",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("tombstone", sa.BigInteger),
+    sa.Column("slot", sa.BigInteger),
+)
+event = sa.Table(
+    "event",
+    schema,
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("session_id", sa.Integer),
+    sa.Column("status", sa.Text),
+    sa.Column("at", sa.BigInteger),
+    sa.Column("tie", sa.Integer),
+    sa.Column("key_at", sa.BigInteger),
+    sa.Column("received_at", sa.BigInteger),
+    sa.Column("event_id", sa.Text),
+    sa.Column("engine", sa.Text),
+    sa.Column("limits", sa.Text),
+    sa.Column("origin", sa.Text),
+    sa.Column("revision", sa.Integer),
+)
+state = sa.Table(
+    "state",
+    schema,
+    sa.Column("session_id", sa.Integer, primary_key=True),
+    sa.Column("oldest", sa.BigInteger),
+    sa.Column("memory", sa.Text),
+    sa.Column("seq", sa.BigInteger),
+)
+timeless = sa.Table(
+    "timeless",
+    schema,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("received_at", sa.BigInteger),
+)
+watermark = sa.Table(
+    "watermark",
+    schema,
+    sa.Column("total", sa.Integer, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.BigInteger),
+)
+run = sa.Table(
+    "run",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("seen_at", sa.BigInteger),
+)
+lease = sa.Table(
+    "lease",
+    schema,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text),
+    sa.Column("until", sa.BigInteger),
+)
+deletion = sa.Table(
+    "deletion",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("session_id", sa.Integer),
+    sa.Column("tombstone", sa.BigInteger),
+)
+heard = sa.Table(
+    "heard",
+    schema,
+    sa.Column("session_id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.BigInteger),
+    sa.Column("stored_at", sa.BigInteger),
+)
+action = sa.Table(
+    "action",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("session_id", sa.Integer),
+    sa.Column("at", sa.BigInteger),
+    sa.Column("kind", sa.Text),
+    sa.Column("alert", sa.Text),
+    sa.Column("result", sa.Text),
+)
+
+EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
+
+
+class Statements:
+    """What is written otherwise in the two databases: `dialect` is SQLAlchemy's name of one."""
+
+    def __init__(self, dialect: str) -> None:
+        self.shared = dialect == "postgresql"
+        self.insert: Any = postgresql.insert if self.shared else sqlite.insert
+        self.insert_events = self._insert_events()
+        self.insert_sessions = (
+            self._insert_rows(session, ("source", "name", "slot"))
+            .on_conflict_do_nothing()
+            .returning(session.c.id, session.c.source, session.c.name)
+        )
+        upsert = self._insert_rows(state, ("session_id", "oldest", "memory", "seq"))
+        self.upsert_state = upsert.on_conflict_do_update(
+            index_elements=["session_id"],
+            set_={name: upsert.excluded[name] for name in ("oldest", "memory", "seq")},
+            # Another replica may have folded more of the log by now.
+            where=upsert.excluded.seq >= state.c.seq,
+        )
+        upsert = self._insert_rows(heard, ("session_id", "at", "stored_at"))
+        self.upsert_heard = upsert.on_conflict_do_update(
+            index_elements=["session_id"],
+            set_={"at": upsert.excluded.at, "stored_at": upsert.excluded.stored_at},
+            where=upsert.excluded.at > heard.c.at,
+        )
+
+    def rows_of(self, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
+        """A JSON array of arrays in the parameter `rows` as a table, and its columns.
+
+        One statement for a whole batch: the driver lets go of the interpreter once, not once a row.
+        """
+        rows = sa.bindparam("rows", type_=sa.Text)
+        if self.shared:
+            each = sa.func.json_array_elements(sa.cast(rows, sa.JSON)).table_valued(
+                sa.column("value", sa.JSON), with_ordinality="key", joins_implicitly=True
+            )
+        else:
+            each = sa.func.json_each(rows).table_valued("key", "value", joins_implicitly=True)
+        each = each.render_derived() if self.shared else each
+        told = [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(len(columns))]
+        # SQLite's own types of JSON are right as they are.
+        typed = [sa.cast(value, column.type) for value, column in zip(told, columns, strict=True)]
+        return each, typed if self.shared else told
+
+    def _insert_rows(self, table: sa.Table, names: Sequence[str]) -> Any:
+        """`INSERT INTO table (names) SELECT … FROM rows`, in the order of the rows."""
+        each, columns = self.rows_of([table.c[name] for name in names])
+        # SQLite reads the ON of an upsert as a join without a WHERE before it.
+        rows = sa.select(*columns).select_from(each).where(sa.true()).order_by(each.c.key)
+        return self.insert(table).from_select(names, rows)
+
+    def _insert_events(self) -> Any:
+        insert = self._insert_rows(event, EVENT_COLUMNS)
+        again = insert.excluded
+        told: dict[str, Any] = {
+            "tie": sa.case((again.tie > event.c.tie, again.tie), else_=event.c.tie),
+            "limits": sa.func.coalesce(event.c.limits, again.limits),
+            "revision": event.c.revision + 1,
+        }
+        if self.shared:
+            told["seq"] = sa.func.nextval("event_seq")  # those that follow the log see it once more
+        return insert.on_conflict_do_update(
+            # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right.
+            # And the history of another event tells nothing of restrictions.
+            index_elements=["session_id", "key_at", "status"],
+            set_=told,
+            where=(again.tie > event.c.tie) | (event.c.limits.is_(None) & again.limits.is_not(None)),
+        ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)

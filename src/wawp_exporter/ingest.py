@@ -266,11 +266,13 @@ class Ingest:
     async def lease(self, name: str, seconds: float) -> bool:
         """Whether this replica holds the named lease, for so long; without a word from the log it does not."""
         try:
-            return await self._write(self.log.lease, name, seconds)
+            held = await self._write(self.log.lease, name, seconds)
         except LogError as error:
-            self.healthy = False
+            self.healthy = held = False
             logger.error("lease not taken", error=describe(error))
-            return False
+        else:
+            self.healthy = True
+        return held
 
     async def save(self) -> None:
         """Keeps what the fold knows, slice by slice between batches, so that the next start replays only a tail."""

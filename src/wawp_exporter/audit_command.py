@@ -2,20 +2,18 @@
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import Progress as Bar
 
-from wawp_exporter.audit import Audit, Progress, Query, audit
+from wawp_exporter.audit import Audit, Query, audit
 from wawp_exporter.config import load
 from wawp_exporter.database import place_of
 from wawp_exporter.errors import BadRequest, ConfigError, WawpExporterError
 from wawp_exporter.ingest import unix_now
+from wawp_exporter.progress import shown
 from wawp_exporter.report import period, print_table, to_csv, zone_of
 
 WIDE = 160  # columns of a table that nobody looks at on a terminal
@@ -38,7 +36,7 @@ def command(config_path: Path | None, start: str, end: str, timezone: str | None
         zone = zone_of(timezone or config.timezone)
         since, until = period(start, end, zone, unix_now())
         query = Query(since, until, **who, timezone=zone.key)
-        with shown() as progress:
+        with shown("sessions") as progress:
             report = audit(place_of(config.database.url), config, query, progress)
     except BadRequest as error:
         click.echo(f"--{error}", err=True)
@@ -47,17 +45,6 @@ def command(config_path: Path | None, start: str, end: str, timezone: str | None
         click.echo(str(error), err=True)
         sys.exit(error.exit_status)
     write(report, kind)
-
-
-@contextmanager
-def shown() -> Iterator[Progress | None]:
-    """Progress on a terminal; none elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sessions", total=None)
-        yield lambda done, count: bar.update(task, completed=done, total=count)
 
 
 def write(report: Audit, kind: str) -> None:

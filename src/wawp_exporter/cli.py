@@ -22,7 +22,11 @@ EXAMPLE = '{"event":"session.status","session":"demo","engine":"GOWS","payload":
 # Each scrape allocates much and frees it at once; the default of 700 would look at every session several times.
 GC_THRESHOLDS = (20_000, 50, 100)
 
-LAZY = {"audit": "wawp_exporter.audit_command", "simulate": "wawp_exporter.simulate_command"}
+LAZY = {
+    "audit": "wawp_exporter.audit_command",
+    "migrate-log": "wawp_exporter.transfer_command",
+    "simulate": "wawp_exporter.simulate_command",
+}
 
 logger = structlog.get_logger()
 

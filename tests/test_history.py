@@ -231,5 +231,5 @@ def test_what_is_no_database_is_said(tmp_path: Path) -> None:
 
 def test_a_reader_cannot_write(history: History) -> None:
     """Whatever it is asked to do."""
-    with pytest.raises(Exception, match="read-?only"), history._engine.connect() as reader:
+    with pytest.raises(Exception, match=r"read-?only"), history._engine.connect() as reader:
         reader.exec_driver_sql("DELETE FROM event")

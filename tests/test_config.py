@@ -62,7 +62,7 @@ metrics:
   session_histograms: true       # about 100 series a session: false is advised above 500 sessions
   max_sessions: 5000             # beyond it counted only; STOPPED drop first, then WORKING, never one in an episode
   forget_stopped_after: 30d      # series vanish, the log stays
-remedy: {alerts: [], max_per_hour: 3, max_concurrent: 5, dry_run: false, token_file: null}   # max_per_hour: a session
+remedy: {alerts: [], max_per_hour: 3, max_concurrent: 5, dry_run: false, token_file: null, backoff: 1m}   # max_per_hour: a session
 slo: {objective: 0.99}
 timezone: UTC                    # of audits and recurring patterns
 """  # noqa: E501 - a copy

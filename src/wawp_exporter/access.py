@@ -67,6 +67,13 @@ class Access:
         """Reading pages and the API."""
         self.check(self.settings.secrets.api_tokens, headers)
 
+    def check_remedy(self, headers: Headers) -> None:
+        """Alertmanager's notifications: their own token, or a caller from this very machine."""
+        tokens = self.settings.secrets.remedy_tokens
+        self.check(tokens, headers)
+        if not tokens and not self.local(headers):
+            raise Forbidden("this call needs remedy.token_file, or a request from this machine to a loopback listener")
+
     def check_change(self, headers: Headers) -> None:
         """Changing something: never without a token, unless from this very machine."""
         tokens = self.settings.secrets.api_tokens

@@ -1,9 +1,11 @@
 """The JSON API: sessions, the pre-flight check, groups, transitions, audits."""
 
+import asyncio
 import base64
 import binascii
 import heapq
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
@@ -17,16 +19,21 @@ from starlette.responses import Response
 from wawp_exporter.access import Access, Headers
 from wawp_exporter.audit import Audit, Query, audit
 from wawp_exporter.database import Place
-from wawp_exporter.errors import BadRequest, NotFound
+from wawp_exporter.errors import BadRequest, Conflict, GatewayError, NoAnswer, NotFound
 from wawp_exporter.events import Restriction, Status
 from wawp_exporter.fleet import Fleet, Key, Session
+from wawp_exporter.gateway import Gateway
 from wawp_exporter.history import History, Told
 from wawp_exporter.ingest import Ingest, unix_now
 from wawp_exporter.openapi import Problem
 from wawp_exporter.reader import Reader
+from wawp_exporter.reconcile import Watch
 from wawp_exporter.recovery import Recoveries
 from wawp_exporter.report import instant, period, to_csv, zone_of
 
+QR_WAIT_S = 30.0
+QR_PAUSE_S = 1.0
+MAX_SCANNING = 16  # those that wait for a QR code at once
 DEFAULT_RETRY_S = 30  # after which to ask again where nothing is known
 MAX_RETRY_S = 3600
 TIME = "a date, an RFC 3339 time, Unix seconds, or an age such as 24h"
@@ -55,6 +62,7 @@ class SessionView(msgspec.Struct, frozen=True):
     down_since: datetime | None
     maintenance: bool
     restrictions: list[Restriction]
+    confirmed: Annotated[bool, Meta(description="False after an outage until the gateway's API has answered.")]
 
 
 class SessionsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +157,9 @@ class TransitionView(msgspec.Struct, frozen=True, rename={"before": "from"}):
     at: datetime
     received_at: datetime
     engine: str
+    origin: Annotated[
+        str, Meta(description="`webhook`, or `reconcile`: the gateway's API told what a webhook did not.")
+    ]
 
 
 class Transitions(msgspec.Struct, frozen=True):
@@ -183,8 +194,10 @@ class JSON(Response):
 class Api:
     """The endpoints. Transitions and audits come from the log, everything else from memory."""
 
-    def __init__(self, fleet: Fleet, ingest: Ingest, recoveries: Recoveries, reader: Reader) -> None:
+    def __init__(self, fleet: Fleet, ingest: Ingest, recoveries: Recoveries, reader: Reader, watch: Watch) -> None:
         self.fleet = fleet
+        self.watch = watch
+        self._scanning = asyncio.Semaphore(MAX_SCANNING)
         self.ingest = ingest
         self.recoveries = recoveries
         self.reader = reader
@@ -199,11 +212,13 @@ class Api:
         page = heapq.nsmallest(query.limit, rest, key=key_of)
         more = to_cursor(page[-1].key) if len(rest) > len(page) else None
         now = unix_now()
-        return JSON(Sessions([view(session, now) for session in page], len(found), more))
+        confirmed = self.watch.confirmed
+        return JSON(Sessions([view(each, now, confirmed(each.source)) for each in page], len(found), more))
 
     async def session(self, request: Request) -> Response:
         """One session."""
-        return JSON(view(await self._session(request), unix_now()))
+        session = await self._session(request)
+        return JSON(view(session, unix_now(), self.watch.confirmed(session.source)))
 
     async def delete(self, request: Request) -> Response:
         """Forgets one session."""
@@ -216,12 +231,14 @@ class Api:
         session = await self._session(request)
         state, now = session.state, unix_now()
         since = moment(state.since)
+        if not self.watch.confirmed(session.source):
+            error, basis = "the status is not confirmed by the gateway yet", "unknown: nothing was heard for a while"
+            return not_ready(NotReady(error, False, *session.key, state.status, since, None, basis))
         if state.status is Status.WORKING:
             return JSON(Ready(True, *session.key, state.status, since, restrictions(session, now)))
         expected, basis = self._expect(session, now)
         error = f"the session is {state.status}, expected WORKING"
-        told = NotReady(error, False, *session.key, state.status, since, expected, basis)
-        return JSON(told, 503, headers={"Retry-After": str(retry_after(expected))})
+        return not_ready(NotReady(error, False, *session.key, state.status, since, expected, basis))
 
     def _expect(self, session: Session, now: int) -> tuple[float | None, str]:
         """Seconds until it is WORKING again, and what that rests on."""
@@ -236,6 +253,33 @@ class Api:
         if seconds is None:
             return None, f"unknown: only {count} {kind} in 30 days took longer than it has been down"
         return round(seconds, 3), f"the median of {count} {kind} in 30 days that took longer than it has been down"
+
+    async def qr(self, request: Request) -> Response:
+        """The QR image of a session that waits for a scan, as soon as there is one."""
+        session = await self._session(request)
+        gateway = self.watch.gateways.get(session.source)
+        if gateway is None:
+            raise NotFound("the source has no api, expected it to be configured")
+        async with self._scanning:
+            image = await self._wait_for_qr(session.key, gateway)
+        return Response(image, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+    async def _wait_for_qr(self, key: Key, gateway: Gateway) -> bytes:
+        """The image comes some seconds after the status. Raises Conflict, NoAnswer."""
+        until = time.monotonic() + QR_WAIT_S
+        while time.monotonic() < until:
+            session = await self.ingest.find(key)
+            status = session.state.status if session else Status.STOPPED
+            if status not in (Status.STARTING, Status.SCAN_QR_CODE):
+                raise Conflict(f"the session is {status}, expected SCAN_QR_CODE")
+            try:
+                image = await gateway.qr(key[1])
+            except GatewayError as error:
+                raise NoAnswer(f"the gateway has no QR code for us: {error}") from None
+            if image:
+                return image
+            await asyncio.sleep(QR_PAUSE_S)
+        raise NoAnswer(f"the gateway had no QR code within {QR_WAIT_S:g} s, try again")
 
     async def groups(self, _request: Request) -> Response:
         """All groups."""
@@ -294,7 +338,7 @@ class Api:
     async def _active(self, members: Iterable[Key]) -> Session | None:
         for key in members:
             session = await self.ingest.find(key)
-            if session and session.state.status is Status.WORKING and not session.maintenance:
+            if session and serves(session) and self.watch.confirmed(session.source):
                 return session
         return None
 
@@ -321,7 +365,17 @@ def read_transitions(
 def transition_view(told: Told) -> TransitionView:
     """A transition as the API shows it."""
     at, received = moment(told.at), moment(told.received_at)
-    return TransitionView(told.source, told.session, told.before, told.status, told.observed, at, received, told.engine)
+    return TransitionView(
+        told.source,
+        told.session,
+        told.before,
+        told.status,
+        told.observed,
+        at,
+        received,
+        told.engine,
+        told.origin or "webhook",
+    )
 
 
 def key_in(request: Request) -> Key:
@@ -349,7 +403,7 @@ def restrictions(session: Session, now: int) -> list[Restriction]:
     return [restriction for restriction in session.limits if session.restricted(restriction, now)]
 
 
-def view(session: Session, now: int) -> SessionView:
+def view(session: Session, now: int, confirmed: bool) -> SessionView:
     """A session as the API shows it at `now` (Unix ms)."""
     state, meta = session.state, session.meta
     return SessionView(
@@ -357,7 +411,7 @@ def view(session: Session, now: int) -> SessionView:
         session=session.name,
         status=state.status,
         since=moment(state.since),
-        ready=state.status is Status.WORKING,
+        ready=state.status is Status.WORKING and confirmed,
         engine=session.engine,
         group=meta.group or None,
         owner=meta.owner or None,
@@ -367,7 +421,13 @@ def view(session: Session, now: int) -> SessionView:
         down_since=moment_or_none(state.down_since),
         maintenance=session.maintenance,
         restrictions=restrictions(session, now),
+        confirmed=confirmed,
     )
+
+
+def serves(session: Session) -> bool:
+    """Whether a member of a group can take its place."""
+    return session.state.status is Status.WORKING and not session.maintenance
 
 
 def matches(session: Session, query: SessionsQuery) -> bool:
@@ -378,6 +438,11 @@ def matches(session: Session, query: SessionsQuery) -> bool:
         and query.group in (None, session.meta.group)
         and query.engine in (None, session.engine)
     )
+
+
+def not_ready(told: NotReady) -> Response:
+    """The answer of a pre-flight check that says no."""
+    return JSON(told, 503, headers={"Retry-After": str(retry_after(told.expected_seconds))})
 
 
 def retry_after(expected: float | None) -> int:

@@ -23,7 +23,7 @@ from wawp_exporter.api import JSON, Api, Check, Endpoint
 from wawp_exporter.audit import patterns
 from wawp_exporter.config import Settings, load
 from wawp_exporter.database import place_of
-from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, Refusal
+from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal, TooLarge
 from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, negotiate
 from wawp_exporter.fleet import Fleet, Rules, Session
 from wawp_exporter.follow import Follower
@@ -35,7 +35,9 @@ from wawp_exporter.openapi import document
 from wawp_exporter.operations import OPERATIONS, SESSION, WEBHOOKS
 from wawp_exporter.pages import Pages
 from wawp_exporter.reader import Reader
+from wawp_exporter.reconcile import Watch
 from wawp_exporter.recovery import Recoveries, recoveries, recovery_of
+from wawp_exporter.remedy import Remedies, parse
 from wawp_exporter.stream import Hub
 from wawp_exporter.telemetry import Telemetry
 from wawp_exporter.webhook import Receive, Scope, Send, Webhook
@@ -43,6 +45,8 @@ from wawp_exporter.webhook import Receive, Scope, Send, Webhook
 TICK_S = 1.0
 SAVE_EVERY = 5  # ticks
 BEAT_EVERY = 15
+OUTAGE_MS = 45_000  # a beat, and the half minute in which senders try again
+MAX_NOTIFICATION_BYTES = 4 << 20
 TELL_EVERY = 5
 LOOK_EVERY = 60
 LEARN_EVERY = 3600
@@ -74,6 +78,8 @@ class Service:
         self.fleet.on_transition = self._heard
         self.fleet.on_forget = self.hub.deleted
         self.follower: Follower | None = None
+        self.watch = Watch(self.ingest, self.telemetry)
+        self.remedies = self._make_remedies(settings)
         self.oldest_event = 0
         self.log_bytes = 0
         self._reloading = asyncio.Lock()
@@ -84,6 +90,9 @@ class Service:
         self._upkeep: set[asyncio.Task[None]] = set()
         self._register()
         self._loaded(settings)
+
+    def _make_remedies(self, settings: Settings) -> Remedies:
+        return Remedies(settings.config.remedy, lambda: self.watch.gateways, self.ingest, self.telemetry)
 
     def _register(self) -> None:
         """The gauges that are read off the parts at each scrape."""
@@ -132,6 +141,10 @@ class Service:
         if self.log.shared:
             self.follower = Follower(self.ingest, restored)
         self._spawn(self._warm())
+        last_seen = await asyncio.to_thread(self.log.last_seen)
+        # Senders have given up by then; what they sent meanwhile is lost.
+        confirmed = not last_seen or unix_now() - last_seen < OUTAGE_MS
+        await self.watch.configure(self.settings, confirmed=confirmed)
         await self._look()
         self._ticker = asyncio.create_task(self._tick())
 
@@ -151,6 +164,8 @@ class Service:
         for task in self._upkeep:
             task.cancel()
         await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await self.watch.close()
+        await self.remedies.close()
         if self.follower:
             await self.follower.close()
         await self.ingest.close()
@@ -187,6 +202,9 @@ class Service:
         logs.configure(settings.config.log.level, settings.config.log.format)
         self.fleet.reconfigure(Rules(settings.config), unix_now(), time.monotonic())
         self._loaded(settings)
+        if settings.config.remedy != self.remedies.remedy:
+            self.remedies.remedy = settings.config.remedy
+        await self.watch.configure(settings)
         if added:
             restore(self.fleet, self.log, list(added))
             self._spawn(self._warm())
@@ -343,6 +361,18 @@ class Endpoints:
         """Each transition as it happens."""
         return self.service.hub.open(request)
 
+    async def alertmanager(self, request: Request) -> Response:
+        """Restarts of stuck sessions, where they are configured."""
+        remedies = self.service.remedies
+        if not remedies.remedy.alerts:
+            raise NotFound("nothing is restarted here, expected remedy.alerts to be configured")
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_NOTIFICATION_BYTES:
+                raise TooLarge(f"the body is over {MAX_NOTIFICATION_BYTES} bytes")
+        return JSON(await remedies.take(parse(body)))
+
     async def healthy(self, _request: Request) -> Response:
         """The process answers."""
         return PlainTextResponse("wawp-exporter is healthy.\n")
@@ -378,12 +408,14 @@ class Endpoints:
 def make_app(service: Service, face: Face) -> Starlette:
     """Everything but webhooks, as plain Starlette."""
     endpoints = Endpoints(service)
-    api = Api(service.fleet, service.ingest, service.recoveries, service.reader)
+    api = Api(service.fleet, service.ingest, service.recoveries, service.reader, service.watch)
     pages = Pages(service.fleet, api, service.hub)
     read, change = Access.check_read, Access.check_change
     bound: dict[tuple[str, str], tuple[Endpoint, Check]] = {
         ("GET", "/api/v1/sessions"): (api.sessions, read),
         ("GET", f"{SESSION}/ready"): (api.ready, read),
+        ("GET", f"{SESSION}/qr"): (api.qr, change),
+        ("POST", "/alertmanager"): (endpoints.alertmanager, Access.check_remedy),
         ("GET", SESSION): (api.session, read),
         ("DELETE", SESSION): (api.delete, change),
         ("GET", "/api/v1/groups"): (api.groups, read),

@@ -34,6 +34,7 @@ MAX_SHOWN = 12
 RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 DURATION = re.compile(r"(\d{1,9})(ms|[smhdwy])")
 POSTGRESQL = re.compile(r"postgres(ql)?://(?:[^/?#]*@)?[^/?#@]*/[^/?#]+(?:\?[^#]*)?")
+API_URL = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[^?#\s]*)?")
 ORDINAL = re.compile(r"\d{1,6}$")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -96,6 +97,13 @@ def check_database(value: str) -> str:
         raise ValueError(
             "is not a database, expected sqlite:///path/to/file.db or postgresql://user:password@host/name"
         )
+    return value
+
+
+def check_url(value: str) -> str:
+    """Where a gateway answers; a key in a URL would be read by everybody on the way."""
+    if not API_URL.fullmatch(value):
+        raise ValueError("is not the address of an API, expected http(s)://host[:port][/path] without user or query")
     return value
 
 
@@ -199,10 +207,15 @@ class GatewayApi(Section):
     """The gateway's own HTTP API."""
 
     kind: Literal["waha", "wawp"] = "waha"
-    url: str | None = None
+    url: Annotated[str, AfterValidator(check_url)] | None = None
     key_file: SecretFile | None = None
     poll_interval: PositiveDuration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
     instances: list[str] = []
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is an API to ask: Wawp has one address, a WAHA has its own."""
+        return self.url is not None or (self.kind == "wawp" and bool(self.instances))
 
 
 class Source(Section):
@@ -283,6 +296,7 @@ class Remedy(Section):
     alerts: list[str] = []
     max_per_hour: Annotated[int, Field(ge=0)] = 3
     max_concurrent: Annotated[int, Field(ge=1)] = 5
+    backoff: Duration = Field(default="1m")  # type: ignore[assignment]  # parsed by the validator
     dry_run: bool = False
     token_file: SecretFile | None = None
 
@@ -324,6 +338,8 @@ class Secrets:
     tokens: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
     metrics_tokens: tuple[bytes, ...] = field(default=(), repr=False)
     api_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    remedy_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    gateway_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +508,8 @@ def cross_check(config: Config, bad: set[object]) -> Iterator[str]:
             yield f"maintenance.{index}.to: is not after from, expected a later time"
     if not bad & {"shard", "database"}:
         yield from check_shard(config)
+    if not bad & {"sources", "remedy"}:
+        yield from check_apis(config)
     yield from check_later(config)
 
 
@@ -504,6 +522,20 @@ def check_shard(config: Config) -> Iterator[str]:
         yield f"shard.index: is {shard.index}, expected it below shard.total ({shard.total})"
     if shard.total > 1 and config.database.url.startswith("sqlite:"):
         yield "shard.total: is above 1 with SQLite, which has one replica, expected 1, or database.url: postgresql://…"
+
+
+def check_apis(config: Config) -> Iterator[str]:
+    """An API that cannot be asked, or a remedy that can never be applied, is a slip."""
+    for name, source in config.sources.items():
+        api = source.api
+        if api.kind == "wawp" and (api.url or api.key_file) and not api.instances:
+            yield f"sources.{name}.api.instances: is empty, expected the ids of the Wawp instances to ask for"
+        if api.key_file and not api.configured and api.kind == "waha":
+            yield f"sources.{name}.api.url: missing while key_file is given, expected the address of the gateway"
+        if api.kind == "wawp" and api.configured and not api.key_file:
+            yield f"sources.{name}.api.key_file: missing, expected the file with the access token of Wawp"
+    if config.remedy.alerts and not any(source.api.configured for source in config.sources.values()):
+        yield "remedy.alerts: no source has an api, expected sources.*.api for those that are to be restarted"
 
 
 def check_exposure(config: Config) -> Iterator[str]:
@@ -553,11 +585,7 @@ def named(config: Config) -> str:
 
 def check_later(config: Config) -> Iterator[str]:
     """Keys of the contract that this version does not carry out yet are refused, not ignored."""
-    if config.remedy.alerts:
-        yield "remedy.alerts: restarting sessions is not supported by this version, expected an empty list"
     for name, source in config.sources.items():
-        if source.api.url:
-            yield f"sources.{name}.api.url: the gateway API is not supported by this version, expected null"
         if source.dialect != "waha":
             yield f"sources.{name}.dialect: {source.dialect} is not supported by this version, expected waha"
 
@@ -574,6 +602,12 @@ def read_secrets(config: Config) -> Secrets:
         tokens={name: read_lines(source.token_file) for name, source in config.sources.items()},
         metrics_tokens=read_lines(config.web.metrics_token_file),
         api_tokens=read_lines(config.web.api_token_file),
+        remedy_tokens=read_lines(config.remedy.token_file),
+        gateway_keys={
+            name: read_lines(source.api.key_file)[0].decode("latin-1")
+            for name, source in config.sources.items()
+            if source.api.key_file
+        },
     )
 
 

@@ -27,6 +27,14 @@ class LogError(WawpExporterError):
     """The event log cannot be opened, read or written; the message says what was tried on which file."""
 
 
+class GatewayError(WawpExporterError):
+    """The gateway did not do what it was asked; `status` is what it answered, if it did."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Refusal(WawpExporterError):
     """A request is refused: answered with `status` and counted under `reason` (None: not counted)."""
 
@@ -113,6 +121,21 @@ class LogUnavailable(Refusal):
 
     def __init__(self, message: str = "the event log cannot be written; nothing was applied, try again") -> None:
         super().__init__(message, [("Retry-After", "2")])
+
+
+class Conflict(Refusal):
+    """The session is in a status in which this cannot be."""
+
+    status = 409
+
+
+class NoAnswer(Refusal):
+    """The gateway does not answer, or has not yet what was asked for."""
+
+    status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, [("Retry-After", "5")])
 
 
 class TooManyStreams(Refusal):

@@ -374,6 +374,8 @@ class Log:
             writer.execute(sa.select(session.c.id).where(session.c.id == owner).with_for_update())
             recent = actions_of(writer, owner, now - RECENT_MS)
             result = judge(recent) or "running"
+            if recent and result != "running" and (recent[0].result, recent[0].alert) == (result, alert):
+                return recent[0]  # said already
             row = sa.insert(action).values(session_id=owner, at=now, kind=kind, alert=alert, result=result)
             number = writer.execute(row).inserted_primary_key[0]  # type: ignore[index]  # it has a key
         return Action(number, now, kind, alert, result)
@@ -550,6 +552,11 @@ class Log:
         with told("read", self.place), self._engine.connect() as reader:
             first = sa.select(event.c.received_at).order_by(event.c.seq).limit(1)
             return reader.scalar(first) or 0
+
+    def last_seen(self) -> int:
+        """When a service last ran on this log (Unix ms); 0 for never."""
+        with self._reading() as reader:
+            return reader.scalar(sa.select(sa.func.max(run.c.seen_at))) or 0
 
     def size_bytes(self) -> int:
         """The bytes that the log takes on disk, its write-ahead log included."""

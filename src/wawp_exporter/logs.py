@@ -29,7 +29,7 @@ def configure(level: str, form: Literal["logfmt", "json"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Their information is about connections and migrations, at a rate and in words that help nobody.
-    for name in ("uvicorn", "uvicorn.error", "alembic", "httpx", "asyncio"):
+    for name in ("uvicorn", "uvicorn.error", "alembic", "httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

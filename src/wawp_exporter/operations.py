@@ -18,6 +18,7 @@ from wawp_exporter.audit import Audit
 from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from wawp_exporter.fleet import Outcome
 from wawp_exporter.openapi import Answer, Operation, Problem
+from wawp_exporter.remedy import Taken
 
 SESSION = "/api/v1/sessions/{source}/{session:name}"
 
@@ -58,6 +59,18 @@ OPERATIONS = (
             200: Answer("The session is WORKING.", Ready),
             404: NO_SESSION,
             503: Answer("It is not.", NotReady, headers=("Retry-After",)),
+        },
+    ),
+    Operation(
+        "GET",
+        SESSION + "/qr",
+        "The QR code to scan, as soon as there is one; needs `sources.*.api`.",
+        {
+            200: Answer("The image, never to be kept.", media=("image/png",)),
+            403: FORBIDDEN,
+            404: Answer("No such session is known, or its source has no api.", Problem),
+            409: Answer("The session does not wait for a scan.", Problem),
+            503: Answer("The gateway has none yet; try again.", Problem, headers=("Retry-After",)),
         },
     ),
     Operation(
@@ -136,6 +149,20 @@ OPERATIONS = (
             400: Answer("The mistakes.", Problem),
             403: Answer("It is switched off, or the caller may not.", Problem),
         },
+    ),
+    Operation(
+        "POST",
+        "/alertmanager",
+        "Alertmanager's webhook: restarts the sessions of those alerts that `remedy.alerts` names.",
+        {
+            200: Answer("What is being done, and what is not.", Taken),
+            400: Answer("Not a notification of Alertmanager.", Problem),
+            403: FORBIDDEN,
+            404: Answer("It is not configured.", Problem),
+            413: Answer("The body is over 4 MiB.", Problem),
+            503: BUSY,
+        },
+        body={"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
     ),
     Operation("GET", "/api/openapi.json", "This document.", {200: Answer("The document.", dict)}),
 )

@@ -27,6 +27,7 @@ from wawp_exporter.fleet import STATUSES, WEEKDAYS, Fleet, Key, Rules, Session
 from wawp_exporter.heatmap import RANGES, Heatmaps, Paths, Range, draw, draw_live, read_rows
 from wawp_exporter.history import History, Told
 from wawp_exporter.ingest import unix_now
+from wawp_exporter.log import Action
 from wawp_exporter.machine import State
 from wawp_exporter.report import lasting, percent
 from wawp_exporter.stream import Hub
@@ -68,7 +69,7 @@ URGENCY = {
 }
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "img-src 'self' blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -235,6 +236,9 @@ class Pages:
         session = await self._api.ingest.find(key)
         told, older = await self._reader.light(read_told, self._place, key, cursor)
         values: dict[str, Any] = {"seq": seq, "key": key, "told": told, "older": older}
+        values["actions"] = await self._reader.light(read_actions, self._place, key)
+        values["has_api"] = key[0] in self._api.watch.gateways
+        values["confirmed"] = self._api.watch.confirmed(key[0])
         if session is None:
             return render("missing.html", now, 404, **values)
         bars, uptimes = await asyncio.gather(
@@ -367,6 +371,12 @@ def read_told(place: Place, key: Key, cursor: str | None) -> tuple[list[Told], s
         return history.transitions(source=key[0], session=key[1], start=None, end=None, limit=TOLD_ROWS, cursor=cursor)
 
 
+def read_actions(place: Place, key: Key) -> list[Action]:
+    """What was done about a session lately."""
+    with History(place) as history:
+        return history.actions(key, 10)
+
+
 def read_uptimes(place: Place, config: Config, key: Key, now: int) -> list[tuple[str, Row, float]]:
     """One session's figures of a day, a week and a month, each with the share that Prometheus can have seen."""
     windows = Rules(config).meta(*key).windows
@@ -417,6 +427,11 @@ def session_link(key: Key) -> str:
     return f"/sessions/{quote(key[0], safe='')}/{quote(key[1], safe='')}"
 
 
+def qr_link(key: Key) -> str:
+    """Where the QR code of a session is."""
+    return f"/api/v1{session_link(key)}/qr"
+
+
 templates = jinja2.Environment(
     loader=jinja2.PackageLoader("wawp_exporter"),
     autoescape=True,
@@ -425,7 +440,7 @@ templates = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
 )
 templates.filters.update(
-    age=age, utc=utc, day=day, shade=shade, session_link=session_link, percent=percent, lasting=lasting
+    age=age, utc=utc, day=day, shade=shade, session_link=session_link, qr_link=qr_link, percent=percent, lasting=lasting
 )
 templates.globals.update(
     statuses=STATUSES,

@@ -22,6 +22,20 @@ REASONS = (
     "invalid_event",
     "log_unavailable",
 )
+RESULTS = (
+    "restarted",
+    "failed",
+    "given_up",
+    "backoff",
+    "under_way",
+    "dry_run",
+    "recovered",
+    "stopped",
+    "maintenance",
+    "waits_for_login",
+    "unknown",
+    "no_api",
+)
 HANDLING_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DELAY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 
@@ -88,6 +102,36 @@ class Telemetry:
             buckets=HANDLING_BOUNDS,
             registry=registry,
         )
+        self.api_up = Gauge(
+            "wawp_exporter_api_up",
+            "Whether the gateway's API answered when it was last asked.",
+            ["source"],
+            registry=registry,
+        )
+        self.reconcile_success = Gauge(
+            "wawp_exporter_reconcile_last_success_timestamp_seconds",
+            "When the gateway last told the status of all its sessions (Unix seconds).",
+            ["source"],
+            registry=registry,
+        )
+        self.gateway_start = Gauge(
+            "wawp_exporter_gateway_start_timestamp_seconds",
+            "When the gateway was started, as it says itself (Unix seconds).",
+            ["source"],
+            registry=registry,
+        )
+        self.corrections = Counter(
+            "wawp_exporter_reconcile_corrections",
+            "Statuses that the gateway's API corrected: a webhook was missed.",
+            ["source"],
+            registry=registry,
+        )
+        self.restarts = Counter(
+            "wawp_exporter_restarts",
+            "Sessions that Alertmanager wanted restarted, by what became of it.",
+            ["source", "result"],
+            registry=registry,
+        )
         self.reload_ok = Gauge(
             "wawp_exporter_config_last_reload_successful",
             "Whether the last attempt to load the configuration succeeded.",
@@ -117,6 +161,10 @@ class Telemetry:
             self._sources[name] = SourceTelemetry(self, name)
         return self._sources[name]
 
+    def gateway(self, name: str) -> "GatewayTelemetry":
+        """The series of one source's gateway; a gauge is there once it is set."""
+        return GatewayTelemetry(self, name)
+
     def keep_sources(self, names: Iterable[str]) -> None:
         """Makes the series of configured sources, and removes those of sources that are gone."""
         wanted = set(names)
@@ -128,6 +176,11 @@ class Telemetry:
                 self.unknown_statuses,
                 self.clock_skew,
                 self.last_accepted,
+                self.api_up,
+                self.reconcile_success,
+                self.gateway_start,
+                self.corrections,
+                self.restarts,
             ):
                 metric.remove_by_labels({"source": gone})
         for name in sorted(wanted):
@@ -149,3 +202,34 @@ class SourceTelemetry:
         """Counts a refusal under both names."""
         self.outcomes[REJECTED].inc()
         self.reasons[reason].inc()
+
+
+class GatewayTelemetry:
+    """What is told of one source's gateway, by the replica that asks it."""
+
+    def __init__(self, telemetry: Telemetry, name: str) -> None:
+        self._telemetry = telemetry
+        self._name = name
+        self.corrections = telemetry.corrections.labels(name)
+        for result in RESULTS:
+            telemetry.restarts.labels(name, result)
+
+    @property
+    def up(self) -> Gauge:
+        """`wawp_exporter_api_up`."""
+        return self._telemetry.api_up.labels(self._name)
+
+    @property
+    def last_success(self) -> Gauge:
+        """`wawp_exporter_reconcile_last_success_timestamp_seconds`."""
+        return self._telemetry.reconcile_success.labels(self._name)
+
+    @property
+    def started_at(self) -> Gauge:
+        """`wawp_exporter_gateway_start_timestamp_seconds`."""
+        return self._telemetry.gateway_start.labels(self._name)
+
+    def clear(self) -> None:
+        """Another replica asks now: what was true here is not told any more."""
+        for metric in (self._telemetry.api_up, self._telemetry.reconcile_success, self._telemetry.gateway_start):
+            metric.remove_by_labels({"source": self._name})

@@ -41,6 +41,7 @@
     for (const part of fresh.querySelectorAll("[data-live]")) {
       const old = document.querySelector(`[data-live="${part.dataset.live}"]`);
       if (!old) return location.reload();
+      if (old.querySelector("[data-qr]") && part.querySelector("[data-qr]")) continue; // showCode sees to it
       const had = old.querySelector(".heat[data-stamp]"), has = part.querySelector(".heat[data-stamp]");
       if (had && has && has.dataset.stamp && had.dataset.stamp === has.dataset.stamp) has.replaceWith(had.cloneNode(true));
       if (old.innerHTML === part.innerHTML && old.className === part.className) continue;
@@ -71,6 +72,30 @@
   const soon = () => {
     if (timer) return;
     timer = setTimeout(() => { timer = null; load(); }, Math.max(0, last + PAUSE - Date.now()));
+  };
+
+  let fetching = false, shown = null;
+  const showCode = async () => {
+    const image = document.querySelector("img[data-qr]");
+    if (!image || fetching || document.hidden) return;
+    fetching = true;
+    const note = document.getElementById("qr-note");
+    try {
+      const answer = await fetch(image.dataset.qr, { cache: "no-store" });
+      if (!image.isConnected) return;
+      if (answer.ok) {
+        const old = shown;
+        shown = URL.createObjectURL(await answer.blob());
+        image.src = shown;
+        if (old) URL.revokeObjectURL(old);
+        note.textContent = "";
+      } else {
+        const told = answer.status === 409 ? "the session does not wait for a scan any more" : (await answer.json()).error;
+        note.textContent = told;
+      }
+    } catch { note.textContent = "no answer, trying again…"; } finally {
+      fetching = false;
+    }
   };
 
   const lose = () => {
@@ -106,6 +131,8 @@
     };
   };
   setInterval(tick, 1000);
+  setInterval(showCode, 3000);
+  showCode();
   setInterval(soon, EVERY);
   addEventListener("pagehide", () => stream?.close());
   addEventListener("pageshow", (event) => { if (event.persisted) { listen(); soon(); } });

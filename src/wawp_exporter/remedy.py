@@ -1,0 +1,185 @@
+"""Restarts sessions on Alertmanager's word, for the alerts that the configuration names: a few times, then no more."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from wawp_exporter.config import Remedy
+from wawp_exporter.errors import BadRequest, GatewayError, LogError, LogUnavailable
+from wawp_exporter.events import LOGIN, Status, normal
+from wawp_exporter.fleet import Key
+from wawp_exporter.gateway import Gateway
+from wawp_exporter.ingest import Ingest, describe, unix_now
+from wawp_exporter.log import Action
+from wawp_exporter.telemetry import Telemetry
+
+HOUR_MS = 3_600_000
+STALE_MS = 120_000  # after which a restart that never ended was cut off with its process
+SILENT = "WawpSessionSilent"  # the one alert about a session that is WORKING
+TRIED = frozenset({"running", "restarted", "failed"})
+
+logger = structlog.get_logger()
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """One alert of a notification."""
+
+    status: str = ""
+    labels: dict[str, str] = {}
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """What Alertmanager's webhook sends, as far as it matters here."""
+
+    alerts: Annotated[list[Alert], Meta(max_length=10_000)]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What became of a notification: how many sessions are being restarted, and how many are left alone, and why."""
+
+    restarting: int
+    left: dict[str, int]
+
+
+def parse(body: bytes) -> Notification:
+    """Raises BadRequest for what is not Alertmanager's."""
+    try:
+        return msgspec.json.decode(body, type=Notification)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("the body is not a notification, expected the webhook format of Alertmanager") from None
+
+
+def wanted(notification: Notification, alerts: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    """Each session that a firing alert of `alerts` names, once, with the alert."""
+    seen = set()
+    for alert in notification.alerts:
+        name = alert.labels.get("alertname", "")
+        key = (alert.labels.get("source", ""), alert.labels.get("session", ""))
+        if alert.status == "firing" and name in alerts and all(key) and key not in seen:
+            seen.add(key)
+            yield key, name
+
+
+def judge(remedy: Remedy, now: int) -> Callable[[Sequence[Action]], str]:
+    """Decides by the session's actions of the last day, newest first: "" to restart, or why not."""
+
+    def decide(recent: Sequence[Action]) -> str:
+        tried = [action for action in recent if action.result in TRIED and now - action.at < HOUR_MS]
+        if tried and tried[0].result == "running" and now - tried[0].at < STALE_MS:
+            return "under_way"
+        # Before the pause: who waits for it would be told late that nobody will help.
+        if len(tried) >= remedy.max_per_hour:
+            return "given_up"
+        if tried and now - tried[0].at < remedy.backoff * 1000 * 2 ** (len(tried) - 1):
+            return "backoff"
+        return "dry_run" if remedy.dry_run else ""
+
+    return decide
+
+
+def must_not(status: Status, alert: str) -> str:
+    """Why a session in this status is left alone; "" if it is not."""
+    if status is Status.STOPPED:
+        return "stopped"
+    if status in LOGIN:
+        return "waits_for_login"
+    if status is Status.WORKING and alert != SILENT:
+        return "recovered"
+    return ""
+
+
+class Remedies:
+    """Restarts in the background, at most `max_concurrent` at once; one at a time for each session."""
+
+    def __init__(
+        self, remedy: Remedy, gateways: Callable[[], Mapping[str, Gateway]], ingest: Ingest, telemetry: Telemetry
+    ) -> None:
+        self.remedy = remedy
+        self._gateways = gateways
+        self._ingest = ingest
+        self._telemetry = telemetry
+        self._room = asyncio.Semaphore(remedy.max_concurrent)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, notification: Notification) -> Taken:
+        """Decides about each session that is named. Raises LogUnavailable, so that Alertmanager tries again."""
+        restarting, left = 0, dict[str, int]()
+        for key, alert in wanted(notification, self.remedy.alerts):
+            reason = await self._refusal(key, alert)
+            if not reason:
+                action = await self._claim(key, alert)
+                reason = "" if action.result == "running" else action.result
+            if reason:
+                left[reason] = left.get(reason, 0) + 1
+                self._count(key, reason)
+                self._say(key, alert, reason)
+                continue
+            restarting += 1
+            task = asyncio.create_task(self._restart(key, alert, action))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return Taken(restarting, left)
+
+    async def close(self) -> None:
+        """Waits for the restarts that are under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _refusal(self, key: Key, alert: str) -> str:
+        """Why a session is left alone, by what is known here."""
+        session = await self._ingest.find(key)
+        if session is None:
+            return "unknown"
+        if key[0] not in self._gateways():
+            return "no_api"
+        if session.maintenance:
+            return "maintenance"
+        if session.state.auth_since:
+            return "waits_for_login"
+        return must_not(session.state.status, alert)
+
+    async def _claim(self, key: Key, alert: str) -> Action:
+        try:
+            return await self._ingest.claim(key, alert, judge(self.remedy, unix_now()))
+        except LogError as error:
+            logger.error("restart not noted, so not done", source=key[0], error=describe(error))
+            raise LogUnavailable from None
+
+    async def _restart(self, key: Key, alert: str, action: Action) -> None:
+        async with self._room:
+            result = await self._try(key, alert)
+        self._count(key, result)
+        self._say(key, alert, result)
+        with contextlib.suppress(LogError):
+            await self._ingest.conclude(action.id, result)
+
+    async def _try(self, key: Key, alert: str) -> str:
+        """Asks the gateway what is true now, then restarts; the result."""
+        gateway = self._gateways().get(key[0])
+        if gateway is None:
+            return "no_api"
+        try:
+            status = await gateway.status(key[1])
+            reason = "unknown" if status is None else must_not(normal(status), alert)
+            if reason:
+                return reason
+            await gateway.restart(key[1])
+        except GatewayError as error:
+            logger.error("restart failed", source=key[0], session=key[1], error=str(error))
+            return "failed"
+        return "restarted"
+
+    def _count(self, key: Key, result: str) -> None:
+        if key[0] in self._ingest.fleet.rules.config.sources:
+            self._telemetry.restarts.labels(key[0], result).inc()
+
+    def _say(self, key: Key, alert: str, result: str) -> None:
+        if result == "given_up":
+            logger.error("restarts given up, a human is needed", source=key[0], session=key[1], alert=alert)
+        else:
+            logger.info("restart asked for", source=key[0], session=key[1], alert=alert, result=result)

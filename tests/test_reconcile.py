@@ -1,0 +1,333 @@
+"""The gateway's own word, over real HTTP: what webhooks did not tell, false readings, and a gateway in trouble."""
+
+import asyncio
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import parts
+from tests.gateway import KEY, Gateway, Running
+from wawp_exporter.config import GatewayApi
+from wawp_exporter.errors import GatewayError
+from wawp_exporter.gateway import make_gateway
+
+W, F, X, S, Q = "WORKING", "FAILED", "STOPPED", "STARTING", "SCAN_QR_CODE"
+SOURCE = 'source="default"'
+Start = Callable[..., parts.Exporter]
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """A gateway that runs."""
+    with Running() as running:
+        yield running
+
+
+@pytest.fixture
+def start(running: Running, exporter: Start, tmp_path: Path) -> Start:
+    """Starts an exporter that asks the gateway, whose webhooks go to it."""
+    (tmp_path / "key").write_text(f"{KEY}\n")
+
+    def begin(api: dict[str, Any] | None = None, **config: Any) -> parts.Exporter:
+        given = {"url": running.url, "key_file": str(tmp_path / "key"), "poll_interval": "500ms", **(api or {})}
+        made = exporter({"sources": {"default": {"api": given}}, **config}, directory=tmp_path / "exporter")
+        running.gateway.webhook = f"{made.url}/webhook"
+        return made
+
+    (tmp_path / "exporter").mkdir()
+    return begin
+
+
+def status_of(exporter: parts.Exporter, session: str = "s") -> str | None:
+    """The status by the API, None for an unknown session."""
+    return exporter.get(f"/api/v1/sessions/default/{session}").json().get("status")  # type: ignore[no-any-return]
+
+
+def sample(exporter: parts.Exporter, series: str) -> float | None:
+    """The value of a series as it is spelt, None where there is none."""
+    lines = [line for line in exporter.metrics().split("\n") if line.startswith(f"{series} ")]
+    return float(lines[0].rpartition(" ")[2]) if lines else None
+
+
+def corrections(exporter: parts.Exporter) -> float | None:
+    """How many statuses were corrected."""
+    return sample(exporter, f"wawp_exporter_reconcile_corrections_total{{{SOURCE}}}")
+
+
+def up(exporter: parts.Exporter) -> float | None:
+    """Whether the gateway answers."""
+    return sample(exporter, f"wawp_exporter_api_up{{{SOURCE}}}")
+
+
+# -- what webhooks did not tell
+
+
+def test_sessions_that_no_webhook_told_of_are_found(running: Running, start: Start) -> None:
+    """They are no corrections."""
+    running.gateway.sessions = {"a": W, "b/ü?": F, "c": X}
+    exporter = start()
+
+    parts.wait_until(lambda: status_of(exporter, "a") == W)
+
+    assert [status_of(exporter, name) for name in ("b%2F%C3%BC%3F", "c")] == [F, X]
+    assert corrections(exporter) == 0
+    assert up(exporter) == 1
+    assert (sample(exporter, f"wawp_exporter_reconcile_last_success_timestamp_seconds{{{SOURCE}}}") or 0) > 0
+
+
+def test_a_missed_webhook_is_corrected_counted_and_marked(running: Running, start: Start) -> None:
+    """The status, its time (that of the first reading), and where it came from stand in the log."""
+    exporter = start()
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: status_of(exporter) == W)
+    before = time.time()
+
+    running.gateway.set("s", F, tell=False)
+    parts.wait_until(lambda: status_of(exporter) == F)
+
+    assert corrections(exporter) == 1
+    since = sample(exporter, f'wawp_session_status_since_timestamp_seconds{{{SOURCE},session="s"}}')
+    assert before - 0.01 <= (since or 0) <= before + 2
+    (told, _) = exporter.get("/api/v1/transitions").json()["transitions"]
+    assert told["origin"] == "reconcile"
+
+
+def test_a_killed_gateway_that_boots_is_noticed(running: Running, start: Start) -> None:
+    """It sends nothing at all; its sessions are STOPPED after a while, and its start time is told."""
+    exporter = start()
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: status_of(exporter) == W)
+
+    running.gateway.restart()
+
+    parts.wait_until(lambda: status_of(exporter) == X, 30)
+    started = sample(exporter, f"wawp_exporter_gateway_start_timestamp_seconds{{{SOURCE}}}")
+    assert started == pytest.approx(running.gateway.started_at / 1000, abs=1)
+
+
+# -- readings that are not true
+
+
+@pytest.mark.parametrize("shown", [S, X])
+def test_a_healthy_session_that_is_shown_otherwise_for_a_moment_stays_healthy(
+    running: Running, start: Start, shown: str
+) -> None:
+    """NOWEB does that; ten seconds of it are believed."""
+    exporter = start()
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: status_of(exporter) == W)
+
+    running.gateway.shown["s"] = shown
+    asked = len(running.gateway.asked("/api/sessions"))
+    parts.wait_until(lambda: len(running.gateway.asked("/api/sessions")) > asked + 3)
+    running.gateway.shown.clear()
+    asked = len(running.gateway.asked("/api/sessions"))
+    parts.wait_until(lambda: len(running.gateway.asked("/api/sessions")) > asked + 2)
+
+    assert status_of(exporter) == W
+    assert corrections(exporter) == 0
+    running.gateway.shown["s"] = shown
+    parts.wait_until(lambda: status_of(exporter) == shown, 30)
+    assert corrections(exporter) == 1
+
+
+def test_a_reading_is_dropped_when_an_event_came_since(running: Running, start: Start) -> None:
+    """A slow answer tells of the past."""
+    exporter = start()
+    running.gateway.set("s", F)
+    parts.wait_until(lambda: status_of(exporter) == F)
+    running.gateway.delay = 1.0
+
+    for number in range(6):
+        running.gateway.set("s", (W, F)[number % 2])
+        time.sleep(0.7)  # faster than the answers
+
+    assert corrections(exporter) == 0
+
+
+def test_a_session_is_forgotten_when_it_was_absent_twice(running: Running, start: Start) -> None:
+    """Never because a call failed; its series are gone."""
+    exporter = start()
+    running.gateway.set("s", W)
+    running.gateway.set("t", W)
+    parts.wait_until(lambda: status_of(exporter) == status_of(exporter, "t") == W)
+    running.gateway.trouble = 500
+    asked = len(running.gateway.calls)
+    parts.wait_until(lambda: len(running.gateway.calls) > asked + 4)
+    assert status_of(exporter) == W
+
+    del running.gateway.sessions["s"]
+    running.gateway.trouble = None
+
+    parts.wait_until(lambda: status_of(exporter) is None)
+    assert status_of(exporter, "t") == W
+    assert 'session="s"' not in exporter.metrics()
+
+
+def test_a_deleted_session_that_the_gateway_stopped_stays_deleted(running: Running, start: Start) -> None:
+    """Else `forget_stopped_after` would forget for a minute only."""
+    exporter = start()
+    running.gateway.set("s", X)
+    parts.wait_until(lambda: status_of(exporter) == X)
+    exporter.client.delete(f"{exporter.url}/api/v1/sessions/default/s").raise_for_status()
+    asked = len(running.gateway.calls)
+    parts.wait_until(lambda: len(running.gateway.calls) > asked + 4)
+
+    assert status_of(exporter) is None
+
+
+# -- a gateway in trouble
+
+
+@pytest.mark.parametrize("trouble", [401, 403, 422, 500, 302, "hang", "cut"])
+def test_a_gateway_in_trouble_is_told_and_harms_nothing_else(
+    running: Running, start: Start, trouble: int | str
+) -> None:
+    """`/metrics`, webhooks and readiness go on; the log says what is wrong, without the key."""
+    running.gateway.trouble = trouble
+    exporter = start()
+    if trouble != "hang":
+        parts.wait_until(lambda: up(exporter) == 0)
+
+    running.gateway.set("s", W)
+
+    parts.wait_until(lambda: status_of(exporter) == W, 5)
+    assert exporter.get("/-/ready").status_code == 200
+    if trouble != "hang":
+        assert "gateway not reached" in exporter.stderr
+    assert KEY not in exporter.stderr + exporter.metrics()
+    assert running.url not in exporter.stderr
+
+
+def test_a_gateway_that_comes_back_is_asked_again(running: Running, start: Start) -> None:
+    """`api_up` follows."""
+    running.gateway.trouble = 500
+    exporter = start()
+    parts.wait_until(lambda: up(exporter) == 0)
+
+    running.gateway.trouble = None
+
+    parts.wait_until(lambda: up(exporter) == 1)
+
+
+def test_an_odd_answer_is_no_reading(running: Running, start: Start) -> None:
+    """Sessions without a usable name or status are left out; what is no list is trouble."""
+    running.gateway.sessions = {"s": W, "": F}
+    exporter = start()
+
+    parts.wait_until(lambda: status_of(exporter) == W)
+
+    assert exporter.get("/api/v1/sessions").json()["total"] == 1
+
+
+# -- after an outage
+
+
+def test_statuses_are_unconfirmed_after_an_outage_until_the_gateway_has_answered(
+    running: Running, start: Start
+) -> None:
+    """The pre-flight check says so; a source without an API keeps the last known status."""
+    exporter = start()
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: status_of(exporter) == W)
+    exporter.stop()
+    with sqlite3.connect(exporter.directory / "wawp.db") as log:
+        log.execute("UPDATE run SET started_at = started_at - 100000, seen_at = seen_at - 100000")
+    running.gateway.trouble = 500
+    exporter.start()
+
+    told = exporter.get("/api/v1/sessions/default/s").json()
+    ready = exporter.get("/api/v1/sessions/default/s/ready")
+
+    assert (told["status"], told["confirmed"], told["ready"]) == (W, False, False)
+    assert (ready.status_code, "not confirmed" in ready.json()["error"]) == (503, True)
+    assert "Not confirmed" in exporter.get("/sessions/default/s").text
+    running.gateway.trouble = None
+    parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 200)
+
+
+def test_a_short_restart_leaves_statuses_confirmed(running: Running, start: Start) -> None:
+    """The gateway tries again for half a minute: nothing was missed."""
+    exporter = start()
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: status_of(exporter) == W)
+    running.gateway.trouble = 500
+    exporter.stop()
+    exporter.start()
+
+    assert exporter.get("/api/v1/sessions/default/s/ready").status_code == 200
+
+
+def test_a_reload_takes_another_gateway(running: Running, start: Start) -> None:
+    """And lets the old one go."""
+    exporter = start()
+    parts.wait_until(lambda: up(exporter) == 1)
+
+    exporter.write({})
+    assert exporter.process
+    exporter.process.send_signal(signal.SIGHUP)
+
+    parts.wait_until(lambda: up(exporter) is None)
+
+
+# -- Wawp
+
+
+def test_wawp_is_asked_by_instance(running: Running, start: Start) -> None:
+    """With a bearer token; a session is known by the name that its webhooks use."""
+    running.gateway.sessions = {"inst1": W, "inst2": F}
+    exporter = start({"kind": "wawp", "instances": ["inst1", "inst2", "gone"]})
+
+    parts.wait_until(lambda: status_of(exporter, "wawp-inst1") == W)
+
+    assert status_of(exporter, "wawp-inst2") == F
+    assert all(KEY not in str(call.query) for call in running.gateway.calls)
+
+
+# -- the client alone
+
+
+@pytest.mark.parametrize("trouble", ["cut", 401, 500, 301])
+def test_an_error_of_the_gateway_tells_neither_key_nor_address(running: Running, trouble: int | str) -> None:
+    """What an operator reads in the log."""
+    running.gateway.trouble = trouble
+    gateway = make_gateway(GatewayApi(url=running.url), KEY)
+
+    async def ask() -> None:
+        try:
+            await gateway.sessions()
+        finally:
+            await gateway.close()
+
+    with pytest.raises(GatewayError) as caught:
+        asyncio.run(ask())
+
+    assert KEY not in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+    assert KEY not in repr(gateway)
+
+
+def test_names_are_quoted(running: Running) -> None:
+    """A name may be anything, also a path."""
+    running.gateway.sessions = {"../server/status": W, "a/b?c#d%": F}
+    gateway = make_gateway(GatewayApi(url=running.url), KEY)
+
+    async def ask() -> list[str | None]:
+        try:
+            return [await gateway.status(name) for name in running.gateway.sessions]
+        finally:
+            await gateway.close()
+
+    assert asyncio.run(ask()) == [W, F]
+
+
+def test_the_gateway_of_these_tests_answers_as_the_captured_one() -> None:
+    """Its shapes are those of a real WAHA."""
+    listed = Gateway(sessions={"default": W})._listed("default")
+
+    assert set(listed) == {"name", "status", "config", "me", "presence", "timestamps"}

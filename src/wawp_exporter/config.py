@@ -510,7 +510,6 @@ def cross_check(config: Config, bad: set[object]) -> Iterator[str]:
         yield from check_shard(config)
     if not bad & {"sources", "remedy"}:
         yield from check_apis(config)
-    yield from check_later(config)
 
 
 def check_shard(config: Config) -> Iterator[str]:
@@ -581,13 +580,6 @@ def check_globs(config: Config, section: str) -> Iterator[str]:
 def named(config: Config) -> str:
     """The configured sources, for a message."""
     return ", ".join(config.sources)
-
-
-def check_later(config: Config) -> Iterator[str]:
-    """Keys of the contract that this version does not carry out yet are refused, not ignored."""
-    for name, source in config.sources.items():
-        if source.dialect != "waha":
-            yield f"sources.{name}.dialect: {source.dialect} is not supported by this version, expected waha"
 
 
 def glob(pattern: str) -> re.Pattern[str]:

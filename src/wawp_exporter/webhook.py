@@ -14,6 +14,7 @@ import msgspec
 
 from wawp_exporter.access import Access, Headers
 from wawp_exporter.config import Secrets, Settings, Source
+from wawp_exporter.dialects import DIALECTS, WITH_SUFFIX
 from wawp_exporter.errors import (
     MethodNotAllowed,
     NotFound,
@@ -23,7 +24,7 @@ from wawp_exporter.errors import (
     Unauthenticated,
     UnsupportedEncoding,
 )
-from wawp_exporter.events import OtherEvent, parse
+from wawp_exporter.events import OtherEvent
 from wawp_exporter.fleet import Fleet, Outcome
 from wawp_exporter.ingest import Ingest, unix_now
 from wawp_exporter.signature import hmac_matches, presented_token, token_matches
@@ -60,6 +61,8 @@ class Gate:
     def __init__(self, name: str, source: Source, secrets: Secrets, telemetry: SourceTelemetry) -> None:
         self.name = name
         self.telemetry = telemetry
+        self.parse = DIALECTS[source.dialect]
+        self.takes_suffix = source.dialect in WITH_SUFFIX
         self.algorithm = source.hmac_algorithm
         self.header = source.hmac_header.lower().encode("latin-1", "replace")
         self.allow_unsigned = source.allow_unsigned
@@ -139,6 +142,9 @@ class Webhook:
         """The source by the path; raises NotFound, MethodNotAllowed."""
         _, _, name = path.removeprefix("/").partition("/")
         gate = self.gates.get(DEFAULT_SOURCE if path == "/webhook" else name)
+        if gate is None and "/" in name:
+            gate = self.gates.get(name.partition("/")[0])
+            gate = gate if gate and gate.takes_suffix else None
         if gate is None:
             raise NotFound("no such source is configured")
         if method != "POST":
@@ -151,7 +157,7 @@ class Webhook:
         """Verifies the bytes before anything looks into them. A future comes true when the event is durable."""
         gate.check(scope, headers, body, self.access)
         request_id = headers.get(b"x-webhook-request-id")
-        event = parse(gate.name, body, received_at, request_id.decode("latin-1") if request_id else None)
+        event = gate.parse(gate.name, body, received_at, request_id.decode("latin-1") if request_id else None)
         if not isinstance(event, OtherEvent):
             return self.ingest.submit(event)
         if event.session is not None:

@@ -12,7 +12,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # The words share one virtual environment; `make -j` must not fill it twice at once.
 .NOTPARALLEL:
-.PHONY: help run demo test lint format bench lock tools dev clean
+.PHONY: help run demo test lint format bench chart lock tools dev clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: dev ## let ruff mend and format
 
 bench: dev tools ## the figures of the README, as ratios of one run
 	@$(BIN)/python -m bench $(ARGS)
+
+chart: dev ## what the chart holds of rules, dashboards, routing and values
+	@$(BIN)/python scripts/chart.py
 
 lock: $(UV) ## resolve the dependencies anew, with hashes and without naming an index
 	@$(LOCK) --extra postgresql --group build --output-file requirements.lock $(ARGS)

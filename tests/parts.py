@@ -36,6 +36,7 @@ NAMES = {
     "amtool": ("amtool",),
     "pg_ctl": ("pg_ctl",),
     "chromium": ("chromium",),
+    "systemd-analyze": ("systemd-analyze",),
     "wrk": ("wrk",),
 }
 # Leaves a key out of an envelope, where None stands for JSON's null.

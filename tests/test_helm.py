@@ -1,0 +1,323 @@
+"""The chart, with the real Helm: linted, rendered in each shape, held to Kubernetes' schemas, and started."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import kubernetes_validate
+import pytest
+import yaml
+from cloudcoil.models.prometheus_operator import v1, v1alpha1
+
+from scripts import chart as generator
+from tests import parts
+
+CHART = parts.ROOT / "helm" / "wawp-exporter"
+SHAPES = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
+KUBERNETES = ("1.27", "1.31", "1.34")
+KEYS = {"secrets": {"files": {"hmac.keys": "a-key"}}}
+MODELS = {
+    "ServiceMonitor": v1.ServiceMonitor,
+    "PodMonitor": v1.PodMonitor,
+    "PrometheusRule": v1.PrometheusRule,
+    "AlertmanagerConfig": v1alpha1.AlertmanagerConfig,
+}
+
+
+def values_of(shape: str) -> dict[str, Any]:
+    """The values of a file of ci/."""
+    values: dict[str, Any] = yaml.safe_load((CHART / "ci" / f"{shape}-values.yaml").read_text())
+    return values
+
+
+def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The manifests that Helm makes of the values."""
+    with helm.Chart.load(str(CHART)) as chart:
+        chart.validate_schema(values)
+        files = chart.render(values, name="rel", namespace="ns")
+    texts = [text for name, text in files.items() if name.endswith(".yaml")]
+    return [document for text in texts for document in yaml.safe_load_all(text) if document]
+
+
+@cache
+def manifests(shape: str) -> list[dict[str, Any]]:
+    """Those of a shape."""
+    return rendered(values_of(shape))
+
+
+def of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The manifests of a kind."""
+    return [document for document in documents if document["kind"] == kind]
+
+
+def only(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The one manifest of a kind."""
+    (found,) = of_kind(documents, kind)
+    return found
+
+
+# -- its form
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lint_has_nothing_to_say(shape: str) -> None:
+    """Neither errors nor warnings."""
+    report = helm.lint(str(CHART), values_of(shape), kube_version="v1.31.0")
+
+    assert [message for message in report["messages"] if message["severity"] >= 2] == []
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kubernetes_takes_every_manifest(shape: str, version: str) -> None:
+    """By the strict schemas of three versions; custom resources by their own definitions."""
+    unknown = set()
+    for document in manifests(shape):
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.SchemaNotFoundError:
+            unknown.add(document["kind"])
+
+    assert unknown <= {*MODELS, "HTTPRoute"}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_operator_takes_its_resources(shape: str) -> None:
+    """By the models of its custom resource definitions."""
+    for document in manifests(shape):
+        if document["kind"] in MODELS:
+            MODELS[document["kind"]].model_validate(document)
+
+
+def test_the_webhook_path_is_all_that_faces_the_world() -> None:
+    """Ingress and HTTPRoute lead to the listener that answers nothing else."""
+    documents = manifests("public")
+    (rule,) = only(documents, "Ingress")["spec"]["rules"]
+    (route,) = only(documents, "HTTPRoute")["spec"]["rules"]
+
+    assert [(path["path"], path["backend"]["service"]["port"]["name"]) for path in rule["http"]["paths"]] == [
+        ("/webhook", "webhooks")
+    ]
+    assert route["matches"] == [{"path": {"type": "PathPrefix", "value": "/webhook"}}]
+    assert route["backendRefs"] == [{"name": "rel-wawp-exporter-webhooks", "port": 10012}]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_pods_are_confined(shape: str) -> None:
+    """Non-root, a root file system that cannot be written, no capability, no token."""
+    pod = only(manifests(shape), "StatefulSet")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["livenessProbe"]["httpGet"]["path"] == "/-/healthy"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/-/ready"
+
+
+def test_a_changed_configuration_makes_new_pods() -> None:
+    """Its checksum stands in the template."""
+    pods = [only(rendered({**KEYS, "config": {"timezone": zone}}), "StatefulSet") for zone in ("UTC", "Asia/Tokyo")]
+
+    checksums = [pod["spec"]["template"]["metadata"]["annotations"]["checksum/config"] for pod in pods]
+    assert checksums[0] != checksums[1]
+
+
+def test_replicas_and_shards_are_pods() -> None:
+    """Three shards of two; each finds its shard by its ordinal, and the URL comes from a Secret."""
+    stateful = only(manifests("postgresql"), "StatefulSet")
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    config = yaml.safe_load(only(manifests("postgresql"), "ConfigMap")["data"]["wawp-exporter.yml"])
+
+    assert stateful["spec"]["replicas"] == 6
+    assert config["shard"] == {"index": "auto", "total": 3}
+    assert container["env"][0]["valueFrom"]["secretKeyRef"] == {"name": "wawp-database", "key": "url"}
+    assert "volumeClaimTemplates" not in stateful["spec"]
+
+
+# -- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({**KEYS, "replicas": 2}, "SQLite takes one replica of one shard: set database.kind to postgresql"),
+        ({**KEYS, "shards": 2}, "SQLite takes one replica of one shard"),
+        ({**KEYS, "database": {"kind": "postgresql"}}, "set database.existingSecret"),
+        ({}, "webhooks must be signed: set secrets.existingSecret or secrets.files"),
+        ({**KEYS, "ingress": {"enabled": True}}, "ingress.hosts is empty"),
+        ({**KEYS, "httpRoute": {"enabled": True}}, "httpRoute.parentRefs is empty"),
+        ({**KEYS, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "scrape everything twice"),
+        (
+            {**KEYS, "alertmanagerConfig": {"enabled": True, "receivers": {"nobody": {}}}},
+            "alertmanagerConfig.receivers.nobody: no route goes there, expected one of",
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_made(values: dict[str, Any], said: str) -> None:
+    """In words that tell what to set."""
+    with pytest.raises(helm.HelmError, match=said):
+        rendered(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replicas": 0}, "/replicas"),
+        ({"replica": 1}, "replica"),
+        ({"database": {"kind": "mysql"}}, "/database/kind"),
+        ({"image": {"digest": "latest"}}, "/image/digest"),
+        ({"service": {"metrics": {"port": "http"}}}, "/service/metrics/port"),
+        ({"serviceMonitor": {"interval": "15"}}, "/serviceMonitor/interval"),
+        ({"config": []}, "/config"),
+    ],
+)
+def test_a_wrong_value_is_named(values: dict[str, Any], said: str) -> None:
+    """By the schema, with its path."""
+    with pytest.raises(helm.HelmError, match=said):
+        rendered(values)
+
+
+# -- what it carries
+
+
+def test_the_copies_are_those_of_the_sources(tmp_path: Path) -> None:
+    """`make chart` renews rules, dashboards, routing and README."""
+    (tmp_path / "files").mkdir()
+    generator.make(tmp_path)
+
+    made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+
+    kept = {path.relative_to(CHART): path.read_text() for path in (CHART / "files").rglob("*") if path.is_file()}
+    kept[Path("README.md")] = (CHART / "README.md").read_text()
+    assert made == kept
+
+
+def test_every_value_is_described_and_in_the_schema() -> None:
+    """Nothing can be set that the README does not tell."""
+
+    def leaves(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+        for name, inner in schema["properties"].items():
+            if "properties" in inner:
+                yield from leaves(inner, (*path, name))
+            else:
+                yield ".".join((*path, name))
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    told = [key for key, _, _ in generator.described((CHART / "values.yaml").read_text())]
+
+    assert sorted(told) == sorted(key for key in leaves(schema) if key != "global")
+
+
+def test_the_rules_are_the_shipped_ones(promtool: Path, tmp_path: Path) -> None:
+    """But for the alerts that are switched off and the labels that are added; Prometheus takes them."""
+    rule = only(manifests("operator"), "PrometheusRule")
+    shipped = [
+        each
+        for path in sorted((parts.ROOT / "alerts").glob("*.rules.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for each in group["rules"]
+    ]
+    off = {"WawpWatchdog", "WawpSlowStarts"}
+    made = [each for group in rule["spec"]["groups"] for each in group["rules"]]
+
+    assert made == [
+        {**each, "labels": {**each["labels"], "team": "messaging"}} if "alert" in each else each
+        for each in shipped
+        if each.get("alert") not in off
+    ]
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump(rule["spec"]))
+    subprocess.run([promtool, "check", "rules", path], check=True, capture_output=True)
+
+
+def test_the_dashboards_are_the_shipped_ones() -> None:
+    """Each a ConfigMap that Grafana's sidecar finds."""
+    found = of_kind(manifests("operator"), "ConfigMap")
+
+    labelled = [each for each in found if each["metadata"]["labels"].get("grafana_dashboard") == "1"]
+    texts = {name: text for each in labelled for name, text in each["data"].items()}
+
+    assert texts == {
+        f"wawp-{path.name}": path.read_text() for path in (parts.ROOT / "grafana" / "dashboards").glob("*.json")
+    }
+
+
+def test_every_route_leads_to_a_receiver() -> None:
+    """And what a receiver does is what the values say."""
+    spec = only(manifests("operator"), "AlertmanagerConfig")["spec"]
+    names = {receiver["name"] for receiver in spec["receivers"]}
+
+    routed = {route["receiver"] for route in [spec["route"], *spec["route"]["routes"]]}
+
+    assert routed <= names
+    (oncall,) = [receiver for receiver in spec["receivers"] if receiver["name"] == "it-oncall"]
+    assert oncall["pagerdutyConfigs"]
+
+
+# -- it runs
+
+
+def located(shape: str, folder: Path) -> tuple[str, dict[str, str]]:
+    """The rendered configuration with its paths and ports moved to this machine, and the container's environment."""
+    documents = manifests(shape)
+    config = of_kind(documents, "ConfigMap")[0]["data"]["wawp-exporter.yml"]
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    given = values_of(shape).get("secrets", {}).get("files") or {"hmac.keys": "a-key"}
+    for name, content in given.items():
+        (secrets / name).write_text(content)
+    for old, new in {
+        "/etc/wawp-exporter/secrets": str(secrets),
+        "/data/": f"{folder}/",
+        "0.0.0.0:10011": f"127.0.0.1:{parts.free_port()}",
+        "0.0.0.0:10012": f"127.0.0.1:{parts.free_port()}",
+    }.items():
+        config = config.replace(old, new)
+    env = {"WAWP_EXPORTER_SHARD__INDEX": "0"} if "auto" in config else {}
+    if values_of(shape).get("database", {}).get("kind") == "postgresql":
+        env["WAWP_EXPORTER_DATABASE__URL"] = "postgresql://wawp:secret@127.0.0.1/wawp"
+    return config, env
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_rendered_configuration_is_good(shape: str, tmp_path: Path) -> None:
+    """By the service's own check."""
+    config, env = located(shape, tmp_path)
+    (tmp_path / "wawp-exporter.yml").write_text(config)
+    command = [sys.executable, "-m", "wawp_exporter", "check-config", str(tmp_path / "wawp-exporter.yml")]
+
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shape", ["sqlite", "postgresql"])
+def test_the_containers_command_starts_the_service(
+    shape: str, tmp_path: Path, exporter: Any, postgres: parts.Postgres
+) -> None:
+    """As the pod would: arguments, configuration, environment; it is ready and takes a signed webhook."""
+    config, env = located(shape, tmp_path)
+    if "WAWP_EXPORTER_DATABASE__URL" in env:
+        env["WAWP_EXPORTER_DATABASE__URL"] = postgres.create_database("helm")
+    (container,) = only(manifests(shape), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["serve", "--config", "/etc/wawp-exporter/wawp-exporter.yml"]
+    given = yaml.safe_load(config)
+    if "WAWP_EXPORTER_DATABASE__URL" in env:
+        given["database"] = {"url": env["WAWP_EXPORTER_DATABASE__URL"]}
+
+    running = exporter(given, env=env)
+
+    key = next(iter((values_of(shape).get("secrets", {}).get("files") or {"hmac.keys": "a-key"}).values()))
+    assert running.post(parts.envelope(), key=key).status_code == 200
+    assert running.get("/-/ready").status_code == 200

@@ -1,0 +1,130 @@
+"""Every command of README and docs is run; those that cannot be here are listed with the reason."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import parts, storm
+
+ROOT = parts.ROOT
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ADDRESS = "http://127.0.0.1:10011"
+NOT_RUN = {
+    "make run": "sets up and serves until it is stopped; test_service and test_deploy start the same command",
+    "make demo": "test_demo runs it",
+    "kubectl": "needs a cluster",
+    "helm": "needs a cluster; test_helm renders and lints the chart",
+    "open": "a person's browser; test_browser looks at the page",
+    "WHATSAPP_HOOK_": "settings of WAHA, no command",
+    ".venv/bin/pytest": "would run the tests within the tests",
+    "sqlite3": "the program need not be there; the backup is made below with the library's same function",
+}
+# A month of history, or an hour in real time, is made as fast as it is taken.
+QUICK = ["--pace", "0"]
+
+
+def commands(document: Path) -> list[str]:
+    """The commands of a document's shell blocks, continued lines joined, comments left out."""
+    blocks = re.findall(r"```sh\n(.*?)```", document.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [text for line in lines if (text := re.sub(r"(^|\s+)#.*$", "", line).strip())]
+
+
+ALL = [(document.name, command) for document in DOCUMENTS for command in commands(document)]
+RUN = [(name, command) for name, command in ALL if not command.startswith(tuple(NOT_RUN))]
+
+
+@dataclass
+class Place:
+    """Where a reader of the docs would be: a folder with what they name, and a service."""
+
+    folder: Path
+    plain: parts.Exporter
+    signed: parts.Exporter
+    database: str
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command as it stands, but for the address of the service."""
+        service = self.signed if "--hmac-key-file" in command or "--token-file" in command else self.plain
+        given = command.replace(ADDRESS, service.url)
+        given = given.replace("postgresql://wawp:secret@db.example/wawp", self.database)
+        if " simulate " in given and "--list" not in given:
+            given = " ".join([given, *QUICK, "--url", f"{service.url}/webhook"])
+            given = given.replace("--duration 60", "--duration 2").replace("--duration 2592000", "--duration 604800")
+        path = f"{self.folder}/.venv/bin:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {given}"],
+            cwd=self.folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, postgres: parts.Postgres) -> Iterator[Place]:
+    """Everything that the commands name."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in (".venv", "grafana", "src", "alerts"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "key").write_text("a-key\n")
+    (folder / "token").write_text("a-token\n")
+    (folder / "data").mkdir()
+    sources = {
+        "default": {"hmac_keys_file": str(folder / "key")},
+        "wawp": {"token_file": str(folder / "token")},
+    }
+    with parts.Exporter() as plain, parts.Exporter({"sources": sources}) as signed:
+        plain.post(parts.envelope(session="sales-uk"))
+        for name in ("wawp.yml", "wawp-exporter.yml"):
+            shutil.copy(plain.config_file, folder / name)
+        with (
+            closing(sqlite3.connect(plain.directory / "wawp.db")) as log,
+            closing(sqlite3.connect(folder / "data" / "wawp.db")) as copy,
+        ):
+            log.backup(copy)
+        yield Place(folder, plain, signed, postgres.create_database("docs"))
+
+
+@pytest.mark.parametrize(("document", "command"), RUN, ids=lambda value: value[:60])
+def test_a_command_does_what_it_says(place: Place, document: str, command: str) -> None:
+    """It ends well and tells something."""
+    done = place.run(command)
+
+    # 503 is an answer, and curl shows it.
+    assert done.returncode == 0, f"{document}: {command}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    assert done.stdout
+
+
+def test_what_is_not_run_is_still_there() -> None:
+    """A reason for a command that is gone is no reason."""
+    assert [reason for reason in NOT_RUN if not any(command.startswith(reason) for _, command in ALL)] == []
+
+
+def test_a_backup_that_was_made_while_the_service_runs_can_be_restored(
+    exporter: Callable[..., parts.Exporter], tmp_path: Path
+) -> None:
+    """As docs/operations.md has it: what `.backup` of sqlite3 does."""
+    running = exporter()
+    for number in range(50):
+        running.post(parts.envelope(session=f"s{number}", status=("WORKING", "FAILED")[number % 2]))
+    with (
+        closing(sqlite3.connect(running.directory / "wawp.db")) as log,
+        closing(sqlite3.connect(tmp_path / "wawp.db")) as copy,
+    ):
+        log.backup(copy)
+
+    restored = exporter({"database": {"url": f"sqlite:///{tmp_path}/wawp.db"}})
+
+    assert storm.states(restored) == storm.states(running) != {}

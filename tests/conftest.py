@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import parts
+from tests import gateway, parts
 
 NUMBERS = count()
 
@@ -34,6 +34,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
         return tmp_path / "data" / "wawp.db"
     server: parts.Postgres = request.getfixturevalue("postgres")
     return server.create_database(f"log_{next(NUMBERS)}")
+
+
+@pytest.fixture
+def running() -> Iterator[gateway.Running]:
+    """A gateway that runs."""
+    with gateway.Running() as running:
+        yield running
 
 
 @pytest.fixture

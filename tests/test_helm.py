@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,6 +126,47 @@ def test_the_pods_are_confined(shape: str) -> None:
     assert container["readinessProbe"]["httpGet"]["path"] == "/-/ready"
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_services_lead_to_exporters_only(shape: str) -> None:
+    """To every pod of the StatefulSet, and not to the one of `helm test`."""
+    documents = manifests(shape)
+    pods = [only(documents, "StatefulSet")["spec"]["template"], only(documents, "Pod")]
+
+    for service in of_kind(documents, "Service"):
+        selector = service["spec"]["selector"].items()
+        assert [selector <= pod["metadata"]["labels"].items() for pod in pods] == [True, False]
+
+
+def test_a_closed_metrics_port_lets_the_charts_own_test_in() -> None:
+    """Beside those whom the values name."""
+    documents = manifests("public")
+    labels = only(documents, "Pod")["metadata"]["labels"]
+
+    (_, metrics) = only(documents, "NetworkPolicy")["spec"]["ingress"]
+
+    assert [peer["podSelector"]["matchLabels"] for peer in metrics["from"] if "podSelector" in peer] == [labels]
+
+
+def test_more_of_the_endpoint_does_not_lose_the_jobs_name() -> None:
+    """The rules go by it."""
+    more = {"scheme": "https", "relabelings": [{"targetLabel": "cluster", "replacement": "a"}]}
+    documents = rendered({**KEYS, "serviceMonitor": {"enabled": True, "endpoint": more}})
+
+    (endpoint,) = only(documents, "ServiceMonitor")["spec"]["endpoints"]
+
+    assert (endpoint["scheme"], endpoint["port"]) == ("https", "metrics")
+    assert [each["targetLabel"] for each in endpoint["relabelings"]] == ["cluster", "job"]
+
+
+def test_the_example_of_the_docs_renders() -> None:
+    """As it stands in docs/kubernetes.md."""
+    (example,) = re.findall(r"```yaml\n(.*?)```", (parts.ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
+
+    kinds = {document["kind"] for document in rendered(yaml.safe_load(example))}
+
+    assert {"StatefulSet", "Ingress", "ServiceMonitor", "PrometheusRule", "NetworkPolicy"} <= kinds
+
+
 def test_a_changed_configuration_makes_new_pods() -> None:
     """Its checksum stands in the template."""
     pods = [only(rendered({**KEYS, "config": {"timezone": zone}}), "StatefulSet") for zone in ("UTC", "Asia/Tokyo")]
@@ -232,7 +274,7 @@ def test_the_rules_are_the_shipped_ones(promtool: Path, tmp_path: Path) -> None:
     made = [each for group in rule["spec"]["groups"] for each in group["rules"]]
 
     assert made == [
-        {**each, "labels": {**each["labels"], "team": "messaging"}} if "alert" in each else each
+        {**each, "labels": {**each["labels"], "team": "messaging", "namespace": "ns"}} if "alert" in each else each
         for each in shipped
         if each.get("alert") not in off
     ]
@@ -321,3 +363,6 @@ def test_the_containers_command_starts_the_service(
     key = next(iter((values_of(shape).get("secrets", {}).get("files") or {"hmac.keys": "a-key"}).values()))
     assert running.post(parts.envelope(), key=key).status_code == 200
     assert running.get("/-/ready").status_code == 200
+    (test,) = only(manifests(shape), "Pod")["spec"]["containers"]
+    program = test["args"][0].replace("http://rel-wawp-exporter:10011", running.url)
+    subprocess.run([sys.executable, *test["command"][1:], program], check=True)

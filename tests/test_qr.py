@@ -21,13 +21,6 @@ Start = Callable[..., parts.Exporter]
 
 
 @pytest.fixture
-def running() -> Iterator[Running]:
-    """A gateway that runs."""
-    with Running() as running:
-        yield running
-
-
-@pytest.fixture
 def start(running: Running, exporter: Start, tmp_path: Path) -> Start:
     """Starts an exporter that may ask the gateway."""
     (tmp_path / "key").write_text(KEY)

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,6 @@ from wawp_exporter.gateway import make_gateway
 W, F, X, S, Q = "WORKING", "FAILED", "STOPPED", "STARTING", "SCAN_QR_CODE"
 SOURCE = 'source="default"'
 Start = Callable[..., parts.Exporter]
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    """A gateway that runs."""
-    with Running() as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import structlog
 
-from wawp_exporter.errors import LogError
 from wawp_exporter.ingest import Ingest, describe, unix_now
 from wawp_exporter.log import Restored
 
@@ -66,7 +65,7 @@ class Follower:
                 if not deaf:
                     await self._read(self._log.listen, POLL_S)
                 pause, deaf = BACKOFF_S[0], False
-            except LogError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, what is told here must not stand still for ever
                 logger.error("log not followed", error=describe(error), lag=round(self.lag, 1))
                 # Looks on, even where nothing can be listened to.
                 deaf = True

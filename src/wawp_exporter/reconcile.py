@@ -24,6 +24,7 @@ AGAIN_S = 2.5  # until a difference is looked at again: a webhook that is under 
 DOUBTFUL_S = 10.5  # until a healthy session's false readings are over
 DOUBTFUL = frozenset({Status.STARTING, Status.STOPPED})
 JITTER = 0.1
+SLICE = 500
 RESTARTED_MS = 5000  # what a gateway's start time may move without a restart
 
 logger = structlog.get_logger()
@@ -98,9 +99,11 @@ class Reconciler:
         readings = await self.gateway.sessions()
         await self._notice_restart()
         named = {self._name(reading): reading for reading in readings}
-        for name, reading in named.items():
+        for number, (name, reading) in enumerate(named.items()):
             if self._ingest.log.holds((self.source, name)):
                 await self._compare(name, reading, asked, mono)
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)  # webhooks get their turn
         await self._forget_absent(named, asked)
         self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in named}
         self._telemetry.up.set(1)
@@ -109,7 +112,8 @@ class Reconciler:
 
     def _name(self, reading: Reading) -> str:
         """By which of its names webhooks have called it; the last one where none came yet."""
-        known = (name for name in reading.names if (self.source, name) in self._ingest.fleet.sessions)
+        now, mono = unix_now(), time.monotonic()
+        known = (name for name in reading.names if self._ingest.fleet.find((self.source, name), now, mono))
         return next(known, reading.names[-1])
 
     async def _compare(self, name: str, reading: Reading, asked: int, mono: float) -> None:

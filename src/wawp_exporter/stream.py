@@ -82,7 +82,8 @@ class Hub:
         yield RETRY
         if after is not None:
             missed = await self.reader.light(read_missed, self.place, after)
-            yield RESET if missed is None else b"".join(self._retold(item) for item in missed)
+            # Of several shards each tells of its own, live and in retrospect.
+            yield RESET if missed is None else b"".join(self._retold(item) for item in missed if self._mine(item))
             told = missed[-1].seq if missed else 0
         while not self.closed and self.count - place <= len(self._ring):
             if place == self.count:
@@ -103,6 +104,9 @@ class Hub:
                 return await self._changed.wait()
         except TimeoutError:
             return False
+
+    def _mine(self, told: Told) -> bool:
+        return self.fleet.rules.holds((told.source, told.session))
 
     def _retold(self, told: Told) -> bytes:
         key = (told.source, told.session)

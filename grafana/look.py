@@ -62,7 +62,7 @@ def value_mapping(colours: dict[str, str], codes: dict[str, int] | None = None) 
 STATUS_NUMBERS = value_mapping(STATUS_COLOURS, STATUS_CODES)
 STATUS_WORDS = value_mapping(STATUS_COLOURS)
 SEVERITY_WORDS = value_mapping(SEVERITY_COLOURS)
-FIRING = value_mapping({"firing": BAD}, {"firing": 1})
+FIRING = value_mapping(SEVERITY_COLOURS, {"info": 1, "warning": 2, "critical": 3})
 
 
 def fixed(colour: str) -> models.DynamicConfigValue:

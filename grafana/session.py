@@ -106,9 +106,12 @@ STORY = Row(
         ),
         timeline(
             "Which alerts fired meanwhile?",
-            f"max by (alertname) (ALERTS{{{FIRING}{ALERTS}}})",
+            " or ".join(
+                f'{code} * max by (alertname) (ALERTS{{{FIRING}{ALERTS},severity="{severity}"}})'
+                for code, severity in ((3, "critical"), (2, "warning"), (1, "info"))
+            ),
             "{{alertname}}",
-            description="One row an alert, drawn while it fired.",
+            description="One row an alert, drawn while it fired, in the colour of its severity.",
             alerts=True,
         ),
         bars(

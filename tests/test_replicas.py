@@ -325,7 +325,7 @@ def test_shards_are_disjoint_and_complete(replicas: Replicas) -> None:
     names = [f"s{number}" for number in range(30)]
     for number, name in enumerate(names):
         assert post((a, b, c)[number % 3], name, W, 60) == "transition"
-    assert post(a, names[0], W, 90) == post(b, names[0], W, 120) == "late"
+    assert post(a, names[0], W, 900) == post(b, names[0], W, 1200) == "late"
 
     def info(replica: parts.Exporter) -> set[str]:
         return {line.split('session="')[1].split('"')[0] for line in series(replica, "wawp_session_info{")}

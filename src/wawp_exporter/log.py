@@ -193,12 +193,12 @@ class Log:
         """
         with self._writing() as writer:
             known = self._sessions([(e.source, e.session) for e in events])
-            before = self._newest({key: owner for key, owner in known.items() if not self.holds(key)})
+            before = self._newest({key: known[key] for key in known if not self.holds(key)}) if self.total > 1 else {}
             repeated = self._repeated([e for e in events if e.timeless_key], before)
             rows = [row for e in events if id(e) not in repeated for row in rows_for(e, known[e.source, e.session])]
             stored = self._store(writer, rows)
         self._remember(known)
-        new = {(row.session_id, row.key_at, row.status): row.seq for row in stored if not row.revision}
+        new = {(owner, key_at, status): seq for seq, owner, key_at, status, revision in stored if not revision}
         self._seq = max([self._seq, *new.values()])
         told_rows = [self._rows(e, known[e.source, e.session], new, id(e) in repeated) for e in events]
         return Appended(told_rows, self._seq, before)
@@ -213,7 +213,7 @@ class Log:
             rows = merged(rows)
         stored = writer.execute(self._statements.insert_events, {"rows": msgspec.json.encode(rows).decode()}).all()
         # A row that was there before keeps its number in SQLite; what it says now, no saved state covers.
-        told_more = [row.seq for row in stored if row.revision]
+        told_more = [seq for seq, *_, revision in stored if revision]
         if told_more and not self.shared:
             uncovered = sa.update(watermark).where(watermark.c.seq >= min(told_more))
             writer.execute(uncovered.values(seq=min(told_more) - 1))
@@ -235,18 +235,19 @@ class Log:
     def _sessions(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of sessions, new ones inserted; remembered by the caller once the transaction holds."""
         found = self._known(keys)
-        missing = set(keys) - found.keys()
-        if missing:
-            rows = msgspec.json.encode([(*key, slot_of(key)) for key in sorted(missing)]).decode()
-            for owner, source, name in self._writer.execute(self._statements.insert_sessions, {"rows": rows}):
-                found[source, name] = owner
+        missing = {key for key in keys if key not in found}
+        if not missing:
+            return found
+        rows = msgspec.json.encode([(*key, slot_of(key)) for key in sorted(missing)]).decode()
+        for owner, source, name in self._writer.execute(self._statements.insert_sessions, {"rows": rows}):
+            found[source, name] = owner
         # What is missing still, another replica was faster with.
         return found | self._known([key for key in missing if key not in found])
 
     def _known(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of those sessions that the log knows."""
         found = {key: self._ids[key] for key in keys if key in self._ids}
-        missing = set(keys) - found.keys()
+        missing = {key for key in keys if key not in found}
         return found | self._stored_ids(missing) if missing else found
 
     def _stored_ids(self, keys: set[Key]) -> dict[Key, int]:

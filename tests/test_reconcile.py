@@ -65,11 +65,11 @@ def test_sessions_that_no_webhook_told_of_are_found(running: Running, start: Sta
     running.gateway.sessions = {"a": W, "b/ü?": F, "c": X}
     exporter = start()
 
-    parts.wait_until(lambda: status_of(exporter, "a") == W)
+    names = ("a", "b%2F%C3%BC%3F", "c")
+    parts.wait_until(lambda: [status_of(exporter, name) for name in names] == [W, F, X])
 
-    assert [status_of(exporter, name) for name in ("b%2F%C3%BC%3F", "c")] == [F, X]
+    parts.wait_until(lambda: up(exporter) == 1)
     assert corrections(exporter) == 0
-    assert up(exporter) == 1
     assert (sample(exporter, f"wawp_exporter_reconcile_last_success_timestamp_seconds{{{SOURCE}}}") or 0) > 0
 
 

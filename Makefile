@@ -12,7 +12,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # The words share one virtual environment; `make -j` must not fill it twice at once.
 .NOTPARALLEL:
-.PHONY: help run demo test lint format bench chart lock tools dev clean
+.PHONY: help run demo test lint format bench chart docs lock tools dev clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: dev tools ## the figures of the README, as ratios of one run
 
 chart: dev ## what the chart holds of rules, dashboards, routing and values
 	@$(BIN)/python scripts/chart.py
+
+docs: dev ## what docs/configuration.md has of the code
+	@$(BIN)/python -m scripts.reference
 
 lock: $(UV) ## resolve the dependencies anew, with hashes and without naming an index
 	@$(LOCK) --extra postgresql --group build --output-file requirements.lock $(ARGS)

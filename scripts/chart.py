@@ -1,8 +1,9 @@
-"""Makes what the chart holds of other files: rules, dashboards, routing, and the README of its values.
+"""Makes what the chart holds of other files: rules, dashboards, routing, the configuration's schema, and its README.
 
-`python scripts/chart.py [FOLDER]`; the sources are `alerts/`, `grafana/dashboards/` and `values.yaml`.
+`python scripts/chart.py [FOLDER]`; the sources are `alerts/`, `grafana/dashboards/`, `config.py` and `values.yaml`.
 """
 
+import json
 import re
 import shutil
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from wawp_exporter.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "helm" / "wawp-exporter"
@@ -36,6 +39,24 @@ def make(chart: Path) -> None:
     head = "# Made by scripts/chart.py from alerts/alertmanager.yml.\n"
     (chart / "files" / "alertmanager.yml").write_text(head + yaml.safe_dump(routing(shipped), sort_keys=False))
     (chart / "README.md").write_text(readme((CHART / "values.yaml").read_text()))
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    (chart / "values.schema.json").write_text(json.dumps(schema | configuration(), indent=2) + "\n")
+
+
+def configuration() -> dict[str, Any]:
+    """What the code says of its configuration, for the value `config` to refer to."""
+    schema = plain(Config.model_json_schema())
+    return {"$defs": {**schema.pop("$defs"), "Config": schema}}
+
+
+def plain(schema: Any) -> Any:
+    """A schema without what checks nothing; a key may well be called `format`."""
+    if isinstance(schema, list):
+        return [plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    idle = {key for key in ("title", "description", "format") if isinstance(schema.get(key), str)} | {"default"}
+    return {key: plain(value) for key, value in schema.items() if key not in idle}
 
 
 def routing(shipped: dict[str, Any]) -> dict[str, Any]:

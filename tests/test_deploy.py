@@ -2,6 +2,7 @@
 
 import configparser
 import email
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ from wawp_exporter import __version__
 ROOT = parts.ROOT
 UNIT = ROOT / "deploy" / "systemd" / "wawp-exporter.service"
 COMPOSE = ROOT / "deploy" / "compose"
+# Programs that Python packages bring.
+TOOLS = Path(sys.executable).parent
 EPOCH = {"SOURCE_DATE_EPOCH": "1795000000"}
 
 
@@ -130,6 +133,11 @@ def test_the_dockerfile_is_as_it_should_be() -> None:
     assert "apt-get" not in str(found)
 
 
+def test_hadolint_finds_nothing() -> None:
+    """The linter of Dockerfiles, with all of its rules."""
+    run(TOOLS / "hadolint", "--failure-threshold", "style", ROOT / "Dockerfile")
+
+
 def test_only_what_the_image_needs_is_sent_to_its_build() -> None:
     """Whatever is not named stays out: keys, logs, the repository."""
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
@@ -145,9 +153,14 @@ def python_for_all() -> Path:
     """An interpreter of this version that any user may run: root's own may lie where nobody else can look."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for path in (Path(sys.base_prefix) / "bin" / version, Path("/usr/bin") / version):
-        if path.exists() and all(each.stat().st_mode & 0o001 for each in path.resolve().parents):
+        if path.exists() and for_all(path):
             return path
     return Path(sys.executable)
+
+
+def for_all(path: Path) -> bool:
+    """Whether any user may reach it."""
+    return all(each.stat().st_mode & 0o001 for each in path.resolve().parents)
 
 
 @pytest.fixture(scope="module")
@@ -165,28 +178,50 @@ def installed(built: list[Path]) -> Iterator[Path]:
         yield venv
 
 
-def test_the_images_steps_give_a_service_that_runs_confined(installed: Path, tmp_path: Path) -> None:
-    """As another user, with nothing writable but its data: it takes a webhook and is scraped."""
+def health_check(port: int) -> list[str]:
+    """The arguments of the image's health check, for this port."""
+    (check,) = [rest for word, rest in instructions() if word == "HEALTHCHECK"]
+    arguments: list[str] = json.loads(check.partition("CMD ")[2].replace("10011", str(port)))
+    return arguments[1:]
+
+
+def confined(data: str, interpreter: Path) -> list[str]:
+    """A wrapper as a container's runtime is: user 10011, nothing writable but `data`, no capability.
+
+    Only who may mount can have it, and only with an interpreter that others may run: else it is empty.
+    """
+    mounts = subprocess.run("unshare --mount true", shell=True, stderr=subprocess.DEVNULL, check=False)
+    if mounts.returncode != 0 or not for_all(interpreter):
+        return []
+    os.chown(data, 10011, 10011)
+    read_only = f'mount --bind {data} {data} && mount -o remount,bind,ro / && exec "$@"'
+    user = ["setpriv", "--reuid=10011", "--regid=10011", "--clear-groups", "--bounding-set=-all", "--no-new-privs"]
+    return ["unshare", "--mount", "sh", "-c", read_only, "sh", *user]
+
+
+def test_the_images_steps_give_a_service_that_runs_confined(installed: Path) -> None:
+    """As another user, on a read-only root file system: it takes a webhook, is scraped and audited."""
     port = parts.free_port()
     with tempfile.TemporaryDirectory(prefix="wawp-data-") as data:
-        owner: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            os.chown(data, 10011, 10011)
-            interpreter = Path(f"{installed}/bin/python").resolve()
-            if all(each.stat().st_mode & 0o001 for each in interpreter.parents):
-                owner = {"user": 10011, "group": 10011, "extra_groups": []}
         env = {
-            "PATH": f"{installed}/bin",
+            "PATH": f"{installed}/bin:/usr/bin:/bin",
             "PYTHONDONTWRITEBYTECODE": "1",
             "WAWP_EXPORTER_DATABASE__URL": f"sqlite:///{data}/wawp.db",
             "WAWP_EXPORTER_WEB__LISTEN": f"127.0.0.1:{port}",
         }
-        process = subprocess.Popen([f"{installed}/bin/wawp-exporter", "serve"], env=env, cwd="/", **owner)
+        wrapper = confined(data, installed / "bin" / "python")
+        program = f"{installed}/bin/wawp-exporter"
+        if wrapper:
+            touched = subprocess.run([*wrapper, "touch", "/tmp/x"], stderr=subprocess.PIPE, check=False)
+            assert b"Read-only" in touched.stderr
+        process = subprocess.Popen([*wrapper, program, "serve"], env=env, cwd="/")
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 parts.wait_until(lambda: client.get("/-/ready").status_code == 200)
                 assert client.post("/webhook", content=parts.encode(parts.envelope())).status_code == 200
                 assert "wawp_session_status{" in client.get("/metrics").text
+                assert client.get("/api/v1/audit").status_code == 200
+            run(installed / "bin" / "python", *health_check(port))
         finally:
             process.terminate()
             assert process.wait(15) == 0
@@ -239,6 +274,11 @@ def compose() -> dict[str, Any]:
     """The compose file."""
     loaded: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yml").read_text())
     return loaded
+
+
+def test_compose_takes_its_file() -> None:
+    """The real Docker Compose reads it, strictly; nothing is built or started."""
+    run(TOOLS / "docker-compose", "--file", COMPOSE / "compose.yml", "config", "--quiet")
 
 
 def test_every_file_that_compose_mounts_is_there() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scripts import reference
 from wawp_exporter.config import Config, check
 from wawp_exporter.exposition import FLEET_FAMILIES, LAST_EVENT_FAMILY, RESTRICTED_FAMILY, SESSION_FAMILIES
 from wawp_exporter.telemetry import Telemetry
@@ -62,6 +63,28 @@ def test_the_configuration_page_shows_every_key_with_its_default() -> None:
 
     assert check(shown).config == Config()
     assert keys(shown) == keys(Config().model_dump(by_alias=True))
+
+
+def test_the_configuration_page_tells_what_the_code_tells() -> None:
+    """`make docs` writes it from the docstrings of the keys."""
+    assert (ROOT / "docs/configuration.md").read_text() == reference.page()
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    """And none that is gone."""
+    named = re.findall(
+        r"`(\w+)`", "".join(re.findall(r"^\|.*", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE))
+    )
+    modules = {path.stem for path in (ROOT / "src/wawp_exporter").glob("*.py") if not path.stem.startswith("__")}
+
+    assert sorted(named) == sorted(modules)
+
+
+def test_the_security_page_names_tests_that_are_there() -> None:
+    """A promise is worth its test."""
+    named = set(re.findall(r"\btest_\w+", (ROOT / "docs/security.md").read_text()))
+
+    assert {name for name in named if not (ROOT / "tests" / f"{name}.py").exists()} == set()
 
 
 def keys(value: object) -> object:

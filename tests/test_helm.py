@@ -15,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from cloudcoil.models.prometheus_operator import v1, v1alpha1
+from pydantic import BaseModel
 
 from scripts import chart as generator
 from tests import parts
@@ -90,10 +91,21 @@ def test_kubernetes_takes_every_manifest(shape: str, version: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_operator_takes_its_resources(shape: str) -> None:
-    """By the models of its custom resource definitions."""
+    """By the models of its custom resource definitions, which drop what they do not know."""
     for document in manifests(shape):
         if document["kind"] in MODELS:
-            MODELS[document["kind"]].model_validate(document)
+            assert understood(MODELS[document["kind"]], document) == document
+
+
+def understood(model: type[BaseModel], document: dict[str, Any]) -> dict[str, Any]:
+    """What is left of a document that a model has read."""
+    return model.model_validate(document).model_dump(by_alias=True, exclude_unset=True, mode="json")
+
+
+def test_the_operator_takes_routes_below_routes() -> None:
+    """Which its definition leaves open."""
+    for route in only(manifests("operator"), "AlertmanagerConfig")["spec"]["route"]["routes"]:
+        assert understood(v1alpha1.Route, route) == route
 
 
 def test_the_webhook_path_is_all_that_faces_the_world() -> None:
@@ -222,6 +234,10 @@ def test_what_cannot_work_is_said_before_anything_is_made(values: dict[str, Any]
         ({"service": {"metrics": {"port": "http"}}}, "/service/metrics/port"),
         ({"serviceMonitor": {"interval": "15"}}, "/serviceMonitor/interval"),
         ({"config": []}, "/config"),
+        ({"config": {"thresholds": {"startin": "3m"}}}, "/config/thresholds.*startin"),
+        ({"config": {"thresholds": {"starting": "3 minutes"}}}, "/config/thresholds/starting"),
+        ({"config": {"sources": {"a": {"dialect": "telegram"}}}}, "/config/sources/a/dialect"),
+        ({"config": {"maintenance": [{"from": "2026-12-01T02:00:00Z"}]}}, "/config/maintenance/0.*to"),
     ],
 )
 def test_a_wrong_value_is_named(values: dict[str, Any], said: str) -> None:
@@ -234,14 +250,14 @@ def test_a_wrong_value_is_named(values: dict[str, Any], said: str) -> None:
 
 
 def test_the_copies_are_those_of_the_sources(tmp_path: Path) -> None:
-    """`make chart` renews rules, dashboards, routing and README."""
+    """`make chart` renews rules, dashboards, routing, README and what the schema has of the configuration."""
     (tmp_path / "files").mkdir()
     generator.make(tmp_path)
 
     made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
 
     kept = {path.relative_to(CHART): path.read_text() for path in (CHART / "files").rglob("*") if path.is_file()}
-    kept[Path("README.md")] = (CHART / "README.md").read_text()
+    kept |= {Path(name): (CHART / name).read_text() for name in ("README.md", "values.schema.json")}
     assert made == kept
 
 

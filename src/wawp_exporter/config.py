@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 
 from wawp_exporter.errors import ConfigError
@@ -142,8 +143,11 @@ def check_sources(sources: dict[str, "Source"]) -> dict[str, "Source"]:
     return sources
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-PositiveDuration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(check_positive)]
+WRITTEN = WithJsonSchema(
+    {"type": ["string", "integer"], "pattern": f"^({DURATION.pattern})+$", "minimum": 0, "maximum": 0}
+)
+Duration = Annotated[float, BeforeValidator(parse_duration), WRITTEN]
+PositiveDuration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(check_positive), WRITTEN]
 Listen = Annotated[str, AfterValidator(check_listen)]
 SecretFile = Annotated[str, AfterValidator(check_file)]
 Moment = Annotated[datetime, BeforeValidator(check_zoned)]
@@ -159,40 +163,54 @@ class Tls(Section):
     """Certificate and key, both or none; SIGHUP reads them again."""
 
     cert_file: SecretFile | None = None
+    """Certificate chain (PEM), of both listeners; SIGHUP reads a renewed one."""
     key_file: SecretFile | None = None
+    """Its key."""
 
 
 class Web(Section):
     """Where the service listens and what it asks of callers."""
 
     listen: Listen = "127.0.0.1:10011"
+    """/metrics, pages, API, and /webhook unless ingress_listen is set."""
     ingress_listen: Listen | None = None
+    """When set, /webhook answers here and nowhere else, and nothing else answers here."""
     tls: Tls = Tls()
     metrics_token_file: SecretFile | None = None
+    """Bearer token (or Basic password) for /metrics."""
     api_token_file: SecretFile | None = None
+    """Bearer token (or Basic password) for /api, the pages and all that changes something."""
     enable_lifecycle: bool = False
+    """POST /-/reload (SIGHUP always reloads)."""
     external_url: str | None = None
+    """What links in notifications begin with."""
 
 
 class LogFormat(Section):
     """Level and form of the service's own log lines, which go to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """debug | info | warning | error."""
     format: Literal["logfmt", "json"] = "logfmt"
+    """logfmt | json."""
 
 
 class Database(Section):
     """Where the event log is and how long its events are kept."""
 
     url: Annotated[str, AfterValidator(check_database)] = Field(default="sqlite:///data/wawp.db", repr=False)
+    """Three slashes: relative, four: absolute; or postgresql://user:password@host/name."""
     retention: PositiveDuration = Field(default="400d")  # type: ignore[assignment]  # parsed by the validator
+    """How long events are kept; what a live status rests on is kept longer."""
 
 
 class Shard(Section):
     """Which part of the fleet this replica exports."""
 
     index: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
+    """With PostgreSQL: which part of the fleet; auto: the number at the end of the host's name, modulo total."""
     total: Annotated[int, Field(ge=1)] = 1
+    """How many parts."""
 
     @property
     def ordinal(self) -> int:
@@ -207,10 +225,15 @@ class GatewayApi(Section):
     """The gateway's own HTTP API."""
 
     kind: Literal["waha", "wawp"] = "waha"
+    """waha | wawp; see gateway.md."""
     url: Annotated[str, AfterValidator(check_url)] | None = None
+    """Where the gateway answers; Wawp's own address if null."""
     key_file: SecretFile | None = None
+    """Its API key."""
     poll_interval: PositiveDuration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
+    """How often every session is asked for."""
     instances: list[str] = []
+    """wawp: the ids of the instances to ask for."""
 
     @property
     def configured(self) -> bool:
@@ -222,11 +245,17 @@ class Source(Section):
     """One Wawp account or one WAHA server that sends webhooks, and how its webhooks are believed."""
 
     hmac_keys_file: SecretFile | None = None
+    """One key a line; any of them is accepted (rotation)."""
     hmac_algorithm: Literal["sha512", "sha256"] = "sha512"
+    """sha512 (WAHA) | sha256."""
     hmac_header: str = "X-Webhook-Hmac"
+    """Where the signature is."""
     token_file: SecretFile | None = None
+    """Or a shared token: Authorization: Bearer …, ?token=… or ?secret=…."""
     allow_unsigned: bool = False
+    """Takes unsigned webhooks from anywhere."""
     dialect: Literal["waha", "evolution", "wppconnect"] = "waha"
+    """waha (Wawp too) | evolution | wppconnect; see gateways.md."""
     api: GatewayApi = GatewayApi()
 
     @property
@@ -239,12 +268,19 @@ class Thresholds(Section):
     """Default limits in seconds, exported as `wawp_threshold_default_seconds{kind}`."""
 
     starting: Duration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
+    """STARTING for longer is stuck."""
     failed: Duration = Field(default="10s")  # type: ignore[assignment]  # parsed by the validator
+    """FAILED for longer is told."""
     qr_escalate: Duration = Field(default="5m")  # type: ignore[assignment]  # parsed by the validator
+    """A login that waits for longer goes to IT."""
     qr_unattended: Duration = Field(default="1h")  # type: ignore[assignment]  # parsed by the validator
+    """And for longer than this to the lead."""
     down: Duration = Field(default="15m")  # type: ignore[assignment]  # parsed by the validator
+    """Not WORKING for longer, whatever it went through."""
     silent: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
+    """WORKING without any event for longer; 0s: off."""
     feed_silence: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
+    """Nothing at all from a source for longer; 0s: off, a healthy fleet can be silent for days."""
 
 
 class Overrides(Section):
@@ -285,30 +321,41 @@ class Metrics(Section):
     """Which sessions have series of their own."""
 
     sessions: Literal["all", "troubled"] = "all"
+    """all | troubled: those not WORKING/STOPPED, in an episode, restricted or silent, and 1 h after."""
     session_histograms: bool = True
+    """About 100 series a session: false is advised above 500 sessions."""
     max_sessions: Annotated[int, Field(ge=0)] = 5000
+    """Beyond it counted only; STOPPED drop first, then WORKING, never one in an episode."""
     forget_stopped_after: PositiveDuration = Field(default="30d")  # type: ignore[assignment]  # parsed by the validator
+    """Series vanish, the log stays."""
 
 
 class Remedy(Section):
     """Restarts of stuck sessions on Alertmanager's word."""
 
     alerts: list[str] = []
+    """For which alerts a session is restarted; see gateway.md."""
     max_per_hour: Annotated[int, Field(ge=0)] = 3
+    """Restarts of one session."""
     max_concurrent: Annotated[int, Field(ge=1)] = 5
+    """Restarts under way at once."""
     backoff: Duration = Field(default="1m")  # type: ignore[assignment]  # parsed by the validator
+    """From one attempt to the next, doubled each time."""
     dry_run: bool = False
+    """Only say what would be done."""
     token_file: SecretFile | None = None
+    """Bearer token for POST /alertmanager."""
 
 
 class Slo(Section):
     """The objective: the share of counted seconds in which sessions are WORKING."""
 
     objective: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """The share of counted seconds in which sessions are to be WORKING."""
 
 
 class Config(Section):
-    """The whole configuration; each key is described in the contract and in docs/configuration.md."""
+    """The whole configuration; `make docs` writes the reference in docs/configuration.md from these docstrings."""
 
     web: Web = Web()
     log: LogFormat = LogFormat()
@@ -317,12 +364,16 @@ class Config(Section):
     sources: Annotated[dict[str, Source], AfterValidator(check_sources)] = {"default": Source()}
     thresholds: Thresholds = Thresholds()
     sessions: list[SessionRule] = []
+    """Metadata and limits by glob, first match wins; see below."""
     maintenance: list[Window] = []
+    """Windows in which sessions are excused; see below."""
     groups: dict[str, list[str]] = {}
+    """name: [source/session, …] in failover order; a session is in at most one."""
     metrics: Metrics = Metrics()
     remedy: Remedy = Remedy()
     slo: Slo = Slo()
     timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
+    """Of audits and recurring patterns."""
 
     @property
     def webhook_listen(self) -> str:

@@ -24,6 +24,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- define "wawp-exporter.testLabels" -}}
+app.kubernetes.io/name: {{ include "wawp-exporter.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "wawp-exporter.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "wawp-exporter.fullname" .) .Values.serviceAccount.name -}}

@@ -2,11 +2,13 @@
 
 An exporter is filled with a fleet, some of it in trouble; Prometheus scrapes it and evaluates the rules at the
 recommended 5 s. Most ranges are 15 minutes or less, and a range costs what it holds: hence the default of 16 minutes.
-`--quick` measures a small fleet for a minute, which shows that the benchmark works and nothing more.
+Beside the times stands their ratio to a yardstick of the same run, one metric of all sessions read once: it holds on
+a machine that others use too. `--quick` measures a small fleet for a minute, which shows that the benchmark works.
 """
 
 import argparse
 import asyncio
+import math
 import re
 import statistics
 import sys
@@ -34,6 +36,16 @@ class Group:
     missed: float = 0.0
     latest: float = 0.0
 
+    @property
+    def worst(self) -> float:
+        """Infinite where no evaluation has ended: the limit is missed."""
+        return max(self.durations, default=math.inf)
+
+    @property
+    def median(self) -> float:
+        """The same without any."""
+        return statistics.median(self.durations or [math.inf])
+
 
 def main() -> int:
     options = parser().parse_args()
@@ -42,9 +54,9 @@ def main() -> int:
     with parts.Exporter(CONFIG) as exporter:
         fill(exporter, sessions)
         with stack.running([exporter], stack.RULE_FILES, routing, INTERVAL) as servers:
-            groups = watch(servers.prometheus, minutes * 60)
-            report(servers.prometheus, groups, sessions, minutes)
-    return 0 if all(max(group.durations) < SHARE * group.interval for group in groups.values()) else 1
+            groups, yardstick = watch(servers.prometheus, minutes * 60)
+            report(servers.prometheus, groups, yardstick, sessions, minutes)
+    return 0 if all(group.worst < SHARE * group.interval for group in groups.values()) else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,9 +90,10 @@ def send(exporter: parts.Exporter, plan: scenarios.Plan) -> None:
         raise RuntimeError(f"{plan.name}: {answer.delivered} of {answer.sent} events were accepted")
 
 
-def watch(prometheus: parts.Prometheus, length: float) -> dict[str, Group]:
-    """Every group's evaluations, each once."""
+def watch(prometheus: parts.Prometheus, length: float) -> tuple[dict[str, Group], float]:
+    """Every group's evaluations, each once, and the median of the yardstick in seconds."""
     groups: dict[str, Group] = {}
+    reads = []
     end = time.monotonic() + length
     while time.monotonic() < end:
         for name, told in read(prometheus).items():
@@ -89,8 +102,11 @@ def watch(prometheus: parts.Prometheus, length: float) -> dict[str, Group]:
             if told["last_duration_seconds"] and told["last_evaluation_timestamp_seconds"] > group.latest:
                 group.latest = told["last_evaluation_timestamp_seconds"]
                 group.durations.append(told["last_duration_seconds"])
+        began = time.perf_counter()
+        prometheus.query("count(wawp_session_info)")
+        reads.append(time.perf_counter() - began)
         time.sleep(1)
-    return groups
+    return groups, statistics.median(reads)
 
 
 def read(prometheus: parts.Prometheus) -> dict[str, dict[str, float]]:
@@ -101,18 +117,21 @@ def read(prometheus: parts.Prometheus) -> dict[str, dict[str, float]]:
     return groups
 
 
-def report(prometheus: parts.Prometheus, groups: dict[str, Group], sessions: int, minutes: float) -> None:
+def report(
+    prometheus: parts.Prometheus, groups: dict[str, Group], yardstick: float, sessions: int, minutes: float
+) -> None:
     series = prometheus.value('scrape_samples_scraped{job="wawp-exporter"}')
     scrape = prometheus.value('scrape_duration_seconds{job="wawp-exporter"}')
     print(f"{sessions} sessions, {series:.0f} series, a scrape in {scrape:.2f} s; {minutes:g} minutes of history")
-    print("| rule group | interval | evaluations | missed | median | worst | limit |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"One metric of all sessions is read in {yardstick * 1000:.1f} ms.")
+    print("| rule group | interval | evaluations | missed | median | worst | limit | median in reads |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, group in sorted(groups.items()):
-        took = " | ".join(
-            f"{seconds * 1000:.1f} ms" for seconds in (statistics.median(group.durations), max(group.durations))
-        )
+        took = " | ".join(f"{seconds * 1000:.1f} ms" for seconds in (group.median, group.worst))
         limit = f"{group.interval * SHARE * 1000:.0f} ms"
-        print(f"| `{name}` | {group.interval:g} s | {len(group.durations)} | {group.missed:.0f} | {took} | {limit} |")
+        reads = f"{group.median / yardstick:.1f}"
+        counts = f"{len(group.durations)} | {group.missed:.0f}"
+        print(f"| `{name}` | {group.interval:g} s | {counts} | {took} | {limit} | {reads} |")
 
 
 if __name__ == "__main__":

@@ -29,8 +29,14 @@ from tests import parts
 
 HOUR = 60.0  # minutes that the scenario lasts
 LIMITS = {"starting": 60, "failed": 10, "qr_escalate": 300, "qr_unattended": 3600, "down": 900}
-SETTLE = 30.0  # seconds for the last "resolved"; a demo ends even if something goes on
+SETTLE = 30.0  # seconds until all is over; a demo ends even if something goes on
+GROUP_INTERVAL = 300.0  # the longest until the last "resolved" is told
 LASTING = {"watchdog", "slo"}
+ABOUT = """
+An hour of ten sessions in {minutes:g} minutes: one second is {pace:g} s of theirs, in limits and ages too. A message
+lists what fires, then what is over. For 15 minutes, which nobody can shorten, Prometheus repeats what is over, and the
+next message of its group says so again. Of the dead-man's switch only the first message is shown. "Page" leads to the
+exporter while this runs; "Look" would lead to your Grafana."""
 MISSING = """make demo needs a real Prometheus and a real Alertmanager; not found: {names}.
 Install Debian's packages prometheus and prometheus-alertmanager, or run `make tools`."""
 
@@ -192,18 +198,27 @@ def demonstrate(pace: float, version: str) -> int:
         started.enter_context(phones.answering())
         exporter = started.enter_context(parts.Exporter(settings(pace)))
         routing = stack.routing(dict.fromkeys(stack.ROUTE_TIMES, shorter), phones.connect)
+        routing["templates"] = [str(template(exporter))]
         interval = min(1.0, 30 / pace)
         print("Starting exporter, Prometheus and Alertmanager (a few seconds) …", flush=True)
         servers = started.enter_context(stack.running([exporter], rules, routing, interval, version))
         print(f"Fleet page    {exporter.url}/")
         print(f"Prometheus    {servers.prometheus.url}/alerts")
         print(f"Alertmanager  {servers.alertmanager.url}/#/alerts")
-        print(f"One hour of ten sessions in {HOUR / pace:g} minutes; one second is {pace:g} s of theirs.", flush=True)
+        print(ABOUT.format(minutes=HOUR / pace, pace=pace), flush=True)
         status = play(exporter, pace)
-        settle(servers.alertmanager)
+        settle(servers.alertmanager, GROUP_INTERVAL / pace)
     told = ", ".join(f"{name} {count}" for name, count in sorted(phones.told.items()))
     print(f"\nThe day is over. Messages: {told}. Nothing is left running.")
     return status
+
+
+def template(exporter: parts.Exporter) -> Path:
+    """The shipped messages with the address of the exporter's pages filled in."""
+    path = exporter.directory / "wawp.tmpl"
+    shipped = (stack.ALERTS / "templates/wawp.tmpl").read_text()
+    path.write_text(shipped.replace("https://wawp-exporter.placeholder.invalid", exporter.url))
+    return path
 
 
 def settings(pace: float) -> dict[str, Any]:
@@ -238,13 +253,14 @@ def play(exporter: parts.Exporter, pace: float) -> int:
     return status
 
 
-def settle(alertmanager: parts.Alertmanager) -> None:
-    """Until Alertmanager holds no alert but those that go on for ever, or long enough."""
+def settle(alertmanager: parts.Alertmanager, last: float) -> None:
+    """Until Alertmanager holds no alert but those that go on for ever, or long enough, and has told of the end."""
     deadline = time.monotonic() + SETTLE
     while time.monotonic() < deadline:
         if all(alert["labels"].get("category") in LASTING for alert in alertmanager.alerts()):
-            return
+            break
         time.sleep(0.5)
+    time.sleep(last)
 
 
 if __name__ == "__main__":

@@ -240,6 +240,43 @@ def a_webjs_crash_that_mends_itself_pages_nobody() -> Group:
     return sessions(10, 200, [one], [c for a in SINGLES for c in silent(a, 30, 50, 100, 200)], healthy=2)
 
 
+@case("session", "WawpSessionFailed", "WawpSessionStuckStarting")
+def a_stay_is_as_long_as_the_last_scrape_saw_it() -> Group:
+    """Scraped each 15 s, evaluated each 5 s: FAILED for 2 s and STARTING for 59 s are told by nobody, longer stays are.
+
+    A second target is scraped at other times, and so is another job.
+    """
+    times = range(0, 111, 5)
+    members = [
+        uk((1, "WORKING"), (29, "FAILED"), (31, "STARTING"), (44, "WORKING"), engine="WEBJS"),
+        s.Session("short", [(1, "WORKING"), (29, "FAILED"), (31, "WORKING")], thresholds={"failed": 5}),
+        s.Session("starts", [(1, "WORKING"), (16, "STARTING"), (75.5, "WORKING")]),
+        s.Session("fails", [(1, "WORKING"), (31, "FAILED")]),
+    ]
+    rows = [scraped(row, times, 0) for m in members for row in s.session_series(m, times)]
+    ups = {("wawp-exporter", "a:1"): (0, 15), ("wawp-exporter", "b:1"): (5, 15), ("other", "c:1"): (0, 5)}
+    rows += [
+        scraped(s.one("up", [1] * len(times), job=job, instance=instance), times, *when)
+        for (job, instance), when in ups.items()
+    ]
+    early = range(30, 50, 5)
+    return group(
+        5,
+        [*rows, *s.default_series(times)],
+        [
+            *silent("WawpSessionFailed", *early),
+            *firing("WawpSessionFailed", *range(50, 111, 5), session="fails"),
+            *silent("WawpSessionStuckStarting", *times),
+        ],
+    )
+
+
+def scraped(row: s.Series, times: range, first: int, every: int = 15) -> s.Series:
+    """The row with the samples of a target that is scraped each `every` seconds from `first` on."""
+    samples = zip(times, expand(row["values"]), strict=True)
+    return row | {"values": s.values([v if t % every == first else "_" for t, v in samples])}
+
+
 @case("session", "WawpSessionStuckStarting")
 def a_session_is_stuck_after_its_starting_limit() -> Group:
     one = uk((1, "WORKING"), (30, "STARTING"), (110, "WORKING"), **FULL)
@@ -340,6 +377,44 @@ def whoever_stops_a_flapping_session_is_told_no_more() -> Group:
         [uk((1, "WORKING"), *up_down, (330, "STOPPED"))],
         [*firing("WawpSessionFlapping", 300, 420), *silent("WawpSessionFlapping", 450, 540)],
     )
+
+
+def told_by_mass(mass: str, *statuses: str) -> Group:
+    """Five loop through these statuses for four minutes, one of them again later; others flap and are in no mass."""
+    loop = [(60 + 10 * i, statuses[i % len(statuses)]) for i in range(24)]
+    again = [(1300 + 10 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 4)]
+    flaps = [(60 + 30 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 8)]
+    members = many(5, (1, "WORKING"), *loop, (300, "WORKING"), engine="WEBJS")
+    members[0] = replace(members[0], history=[*members[0].history, *again])
+    others = [
+        s.Session("alone", [(1, "WORKING"), *flaps], engine="WEBJS"),
+        s.Session("s1", [(1, "WORKING"), *flaps], "two"),
+    ]
+    both = {(("source", "default"), ("session", "alone")): 1.0, (("source", "two"), ("session", "s1")): 1.0}
+    return sessions(
+        10,
+        1400,
+        [*members, *others],
+        [
+            *firing(mass, 80, 290, source="default"),
+            *silent("WawpSessionFlapping", 140),
+            *counted("WawpSessionFlapping", both, 300, 600, 800, 1000, 1140, by="source, session"),
+            *firing("WawpSessionFlapping", 1400, session="s0"),
+        ],
+        healthy=3,
+    )
+
+
+@case("session", "WawpSessionFlapping")
+def who_was_lost_in_a_mass_is_not_told_of_as_flapping_when_it_is_over() -> Group:
+    """WEBJS in an outage fails and starts again every few seconds."""
+    return told_by_mass("WawpMassDisconnect", "FAILED", "STARTING")
+
+
+@case("session", "WawpSessionFlapping")
+def who_was_logged_out_with_many_is_not_told_of_as_flapping_either() -> Group:
+    """WEBJS that nobody pairs shows QR codes, fails and starts again."""
+    return told_by_mass("WawpMassReauth", "STARTING", "SCAN_QR_CODE")
 
 
 @case("session", "WawpSessionRestricted")
@@ -585,10 +660,12 @@ def one_missing_series_silences_only_what_it_is_needed_for() -> Group:
     down = ("wawp_session_down_since_timestamp_seconds", "wawp_session_auth_required_since_timestamp_seconds")
     members = [s.Session(k, [(1, "WORKING"), (30, k)], without=down) for k in ("DISCONNECTED", "FAILED", "STARTING")]
     qr = s.Session("qr", [(1, "WORKING"), (30, "SCAN_QR_CODE")], without=down[:1])
+    since = ("wawp_session_status_since_timestamp_seconds",)
+    undated = s.Session("undated", [(1, "WORKING"), (30, "FAILED")], without=(*down, *since))
     return sessions(
         10,
         120,
-        [*members, qr],
+        [*members, qr, undated],
         [
             *firing("WawpSessionDisconnected", 120, session="DISCONNECTED"),
             *firing("WawpSessionFailed", 120, session="FAILED"),
@@ -1157,6 +1234,22 @@ def a_mass_survives_an_exporter_that_begins_empty() -> Group:
     ]
     return sessions(
         10, 600, members, [*firing("WawpMassDisconnect", 390, 420, 440, 600)], targets=[target], extra=empty
+    )
+
+
+@case("session", "WawpMassDisconnect")
+def who_was_lost_while_the_exporter_was_down_is_known_to_have_worked_if_any_target_says_so() -> Group:
+    """Two replicas were down when it happened, and count from 0 again; a third has only just begun."""
+    members = many(3, (1, "WORKING"), (95, "STARTING"))
+    down = {"gaps": [(90, 110)], "restarts": [100]}
+    late = [row for m in members for row in s.session_series(m, range(0, 201, 10), [s.Target("new:1", up=(110, 999))])]
+    return sessions(
+        10,
+        200,
+        members,
+        [*silent("WawpMassDisconnect", 150), *firing("WawpMassDisconnect", 160, 200)],
+        targets=[s.Target("a:1", **down), s.Target("b:1", **down)],
+        extra=late,
     )
 
 

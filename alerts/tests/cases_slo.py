@@ -12,7 +12,7 @@ MINUTE = 60
 
 
 def seconds(
-    rates: list[tuple[int, float]],
+    rates: list[tuple[int, float | None]],
     *,
     source: str = "default",
     objective: float = 0.99,
@@ -20,12 +20,15 @@ def seconds(
     step: int = 1,
     **labels: str,
 ) -> list[s.Series]:
-    """Seconds of a fleet of ten sampled each `step` minutes, as spans of `(samples, share of bad seconds)`."""
+    """Seconds of a fleet of ten sampled each `step` minutes, as spans of `(samples, share of bad seconds or None)`."""
     who = {"source": source, "engine": "GOWS", "instance": "a:1", **labels}
 
     def counter(share: Any) -> str:
         out, total = ["0"], 0.0
         for minutes, bad in rates:
+            if bad is None:
+                out.append(f"_x{minutes}")
+                continue
             more = share(bad) * sessions * MINUTE * step
             out.append(f"{total + more:.6f}+{more:.6f}x{minutes - 1}")
             total += more * minutes
@@ -53,23 +56,21 @@ def burning(at: int, *windows: str, source: str = "default") -> list[Any]:
 
 
 @case("slo", "WawpErrorBudgetBurn")
-def a_total_outage_burns_in_every_window_and_the_short_ones_end_soon_after() -> Group:
-    """Ten minutes of nothing but bad seconds: the page ends when the short window is clean, not an hour later."""
-    rows = seconds([(60, 0), (10, 1.0), (80, 0)])
-    return group(
-        60,
-        rows,
-        [
-            *burning(60),
-            *burning(70, "1h", "6h", "1d", "3d"),
-            *burning(76, "6h", "1d", "3d"),
-        ],
-    )
+def a_total_outage_burns_and_ends_soon_after_its_end() -> Group:
+    """Fifteen minutes of nothing but bad seconds: the page ends when the short window is clean, not an hour later."""
+    rows = seconds([(200, 0), (15, 1.0), (40, 0)])
+    return group(60, rows, [*burning(200), *burning(215, "1h", "6h"), *burning(221, "6h")])
 
 
 @case("slo", "WawpErrorBudgetBurn")
-def a_fifth_of_bad_seconds_burns_in_every_window() -> Group:
-    return group(60, seconds([(70, 0.2)]), reads("burn-outage", 70 * MINUTE))
+def a_fifth_of_bad_seconds_burns_within_an_hour() -> Group:
+    return group(60, seconds([(70, 0.2)]), reads("burn-hour", 70 * MINUTE))
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def a_fifth_of_bad_seconds_burns_in_every_longer_window() -> Group:
+    """Seen each ten minutes, which is too seldom for the shortest."""
+    return group(600, seconds([(230, 0.2)], step=10), reads("burn-days", 2300 * MINUTE))
 
 
 @case("slo", "WawpErrorBudgetBurn")
@@ -85,22 +86,18 @@ def the_fast_burn_pages_above_14_4_times_and_not_below() -> Group:
 
 @case("slo", "WawpErrorBudgetBurn")
 def the_slow_burns_page_above_their_factor_and_not_below() -> Group:
-    """With little history all windows see the same share."""
-    rows = [
-        *seconds([(40, 0.0605)], source="six"),
-        *seconds([(40, 0.0595)], source="near-six"),
-        *seconds([(40, 0.0305)], source="three"),
-        *seconds([(40, 0.0295)], source="near-three"),
-        *seconds([(40, 0.0105)], source="one"),
-        *seconds([(40, 0.0095)], source="near-one"),
-    ]
+    """All windows see the same share."""
+    shares = {
+        "six": 0.0605, "near-six": 0.0595, "three": 0.0305, "near-three": 0.0295, "one": 0.0105, "near-one": 0.0095,
+    }  # fmt: skip
+    rows = [row for name, share in shares.items() for row in seconds([(230, share)], source=name, step=10)]
     return group(
-        60,
+        600,
         rows,
         [
-            *_window("6h", 40, {(("source", "six"),): 1.0}),
-            *_window("1d", 40, {(("source", n),): 1.0 for n in ("near-six", "six", "three")}),
-            *_window("3d", 40, {(("source", n),): 1.0 for n in ("near-six", "six", "three", "near-three", "one")}),
+            *_window("6h", 2300, {(("source", "six"),): 1.0}),
+            *_window("1d", 2300, {(("source", n),): 1.0 for n in ("near-six", "six", "three")}),
+            *_window("3d", 2300, {(("source", n),): 1.0 for n in ("near-six", "six", "three", "near-three", "one")}),
         ],
     )
 
@@ -115,6 +112,49 @@ def _window(window: str, at: int, want: dict[Any, float]) -> list[Any]:
 def a_burst_too_short_for_the_long_window_pages_nobody() -> Group:
     """Two minutes of nothing but bad seconds an hour: 1 of 30 in the long window."""
     return group(60, seconds([(60, 0), (2, 1.0)]), _window("1h", 62, {}))
+
+
+def half_seen(window: str, unit: int) -> Group:
+    """Nothing but bad seconds; `unit` is a sixtieth of the window, in minutes, and the time between two samples.
+
+    One source begins, one begins again after a window's length, one was away for a while; one is well all the time.
+    """
+    rows = [
+        *seconds([(110, 1.0)], source="fresh", step=unit),
+        *seconds([(10, 1.0), (60, None), (40, 1.0)], source="again", step=unit),
+        *seconds([(30, 1.0), (33, None), (47, 1.0)], source="seen", step=unit),
+        *seconds([(110, 0.0)], source="well", step=unit),
+    ]
+
+    def told(at: int, *names: str) -> list[Any]:
+        return _window(window, at * unit, {(("source", name),): 1.0 for name in names})
+
+    return group(
+        unit * MINUTE,
+        rows,
+        [*told(5), *told(30), *told(31, "fresh", "seen"), *told(85, "fresh", "seen"), *told(95, "fresh", "seen"),
+         *told(108, "fresh", "seen", "again")],
+    )  # fmt: skip
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def an_hour_must_have_been_seen_by_half_before_it_burns() -> Group:
+    return half_seen("1h", 1)
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def six_hours_must_have_been_seen_by_half_before_they_burn() -> Group:
+    return half_seen("6h", 6)
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def a_day_must_have_been_seen_by_half_before_it_burns() -> Group:
+    return half_seen("1d", 24)
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def three_days_must_have_been_seen_by_half_before_they_burn() -> Group:
+    return half_seen("3d", 72)
 
 
 ALL = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
@@ -205,18 +245,18 @@ def an_outage_counts_by_its_share_of_the_window() -> Group:
 def both_windows_must_burn_each_above_its_factor() -> Group:
     """Above in one window and a little below in the other, for each pair; beside it a source that is above in both."""
     rows = [
-        *seconds([(80, 0.20), (10, 0.135)], source="14-long"),
-        *seconds([(80, 0.13), (10, 0.20)], source="14-short"),
-        *seconds([(55, 0.08), (35, 0.055)], source="6-long"),
-        *seconds([(55, 0.05), (35, 0.065)], source="6-short"),
-        *seconds([(90, 0.9)], source="both"),
+        *seconds([(180, 0.20), (10, 0.135)], source="14-long"),
+        *seconds([(180, 0.13), (10, 0.20)], source="14-short"),
+        *seconds([(155, 0.08), (35, 0.055)], source="6-long"),
+        *seconds([(155, 0.05), (35, 0.065)], source="6-short"),
+        *seconds([(190, 0.9)], source="both"),
     ]
     return group(
         60,
-        [*rows, *lenient(90, "14-long", "14-short", "6-long", "6-short", "both")],
+        [*rows, *lenient(190, "14-long", "14-short", "6-long", "6-short", "both")],
         [
-            *_window("1h", 90, {(("source", "both"),): 1.0}),
-            *_window("6h", 90, {(("source", n),): 1.0 for n in ("14-long", "14-short", "both")}),
+            *_window("1h", 190, {(("source", "both"),): 1.0}),
+            *_window("6h", 190, {(("source", n),): 1.0 for n in ("14-long", "14-short", "both")}),
         ],
     )
 
@@ -225,16 +265,16 @@ def both_windows_must_burn_each_above_its_factor() -> Group:
 def both_long_windows_must_burn_each_above_its_factor() -> Group:
     step = 10
     rows = [
-        *seconds([(20, 0.05), (13, 0.025)], source="3-long", step=step),
-        *seconds([(20, 0.02), (13, 0.035)], source="3-short", step=step),
-        *seconds([(25, 0.02), (37, 0.0095)], source="1-long", step=step),
-        *seconds([(25, 0.005), (37, 0.0112)], source="1-short", step=step),
-        *seconds([(62, 0.3)], source="both", step=step),
+        *seconds([(70, 0.05), (13, 0.025)], source="3-long", step=step),
+        *seconds([(70, 0.02), (13, 0.035)], source="3-short", step=step),
+        *seconds([(190, 0.02), (37, 0.0095)], source="1-long", step=step),
+        *seconds([(190, 0.005), (37, 0.0112)], source="1-short", step=step),
+        *seconds([(227, 0.3)], source="both", step=step),
     ]
     return group(
         600,
-        [*rows, *lenient(62, "3-long", "3-short", "1-long", "1-short", "both")],
-        [*_window("1d", 330, {(("source", "both"),): 1.0}), *_window("3d", 620, {(("source", "both"),): 1.0})],
+        [*rows, *lenient(227, "3-long", "3-short", "1-long", "1-short", "both")],
+        [*_window("1d", 830, {(("source", "both"),): 1.0}), *_window("3d", 2270, {(("source", "both"),): 1.0})],
     )
 
 

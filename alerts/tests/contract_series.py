@@ -49,6 +49,7 @@ SERIES: dict[str, set[str]] = {
     "wawp_exporter_config_last_reload_successful": set(),
     "wawp_exporter_time_seconds": set(),
     "up": set(),
+    "ALERTS": {"alertname", "alertstate", "source"},
     "process_start_time_seconds": set(),
 }
 
@@ -66,5 +67,7 @@ VALUES: dict[str, set[str]] = {
         "bad_signature", "missing_signature", "bad_token", "malformed", "too_large", "invalid_event", "log_unavailable",
     },
     "job": {"wawp-exporter"},
+    "alertname": {"WawpWebhookFeedRejected"},
+    "alertstate": {"firing"},
     "shard": {""},
 }  # fmt: skip

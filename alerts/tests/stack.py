@@ -69,15 +69,18 @@ def shortened_rules(shorten: Shorten, expressions: Callable[[str], str] = str) -
 
 
 def ranges_divided_by(factor: float) -> Callable[[str], str]:
-    """Shortens each range `[15m]` of an expression, and each time to which an age is compared in seconds."""
+    """Shortens each range `[15m]` and `offset 1m` of an expression, and each time to which an age is compared."""
 
     def change(expression: str) -> str:
         shorter = divided_by(factor, 1.0)
-        ranges = re.sub(r"\[(\w+)\]", lambda found: f"[{duration(shorter(seconds(found[1])))}]", expression)
+        ranges = re.sub(
+            r"(\[|offset )(\d+[smhd])", lambda found: found[1] + duration(shorter(seconds(found[2]))), expression
+        )
         return re.sub(
-            r"(time\(\) - |timestamp_seconds\) (?:>|<=) )(\d+)",
+            r"(time\(\) - |timestamp_seconds\) (?:>|<) |^\) > )(\d+)",
             lambda found: f"{found[1]}{int(found[2]) / factor}",
             ranges,
+            flags=re.MULTILINE,
         )
 
     return change

@@ -99,6 +99,7 @@ def test_a_dead_exporter_mutes_what_it_cannot_hear(running: Alertmanager) -> Non
         fired("WawpExporterDown"),
     )
 
+    assert running.wait_for(alertname="WawpWebhookForged", source="unheard") == "security"
     assert running.muted("unheard") == {"WawpWebhookFeedSilent", "WawpWebhookMissed"}
 
 

@@ -16,7 +16,7 @@ import yaml
 from cases import HERE, Case
 from mutate import Mutant, cases_for, mutants, needed, rule_file
 from promtool import dump, find, run
-from rulefiles import RULES
+from rulefiles import RULES, document
 
 BATCH = 6
 
@@ -74,7 +74,9 @@ class Hunt:
         for step in sorted({t.step for t in tests}):
             groups = ",".join(t.text for t in tests if t.step == step)
             path = folder / f"{step}.yml"
-            path.write_text(f'{{"rule_files":["rules.yml"],"evaluation_interval":"{step}","tests":[{groups}]}}')
+            order = dump([group["name"] for group in document(mutant.rule.topic)["groups"]])
+            head = f'"rule_files":["rules.yml"],"evaluation_interval":"{step}","group_eval_order":{order}'
+            path.write_text(f'{{{head},"tests":[{groups}]}}')
             files.append(str(path))
         return run(self.promtool, "test", "rules", *files).returncode == 0
 

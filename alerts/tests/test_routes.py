@@ -164,7 +164,7 @@ MESSAGE = {
     "alerts": [
         {
             "status": "firing",
-            "labels": {"severity": "warning"},
+            "labels": {"severity": "warning", "source": "default", "session": "sales/uk 1+2"},
             "annotations": {
                 "summary": "sales-uk has failed",
                 "description": "Long.",
@@ -195,7 +195,7 @@ def rendered(release: str, name: str, tmp_path: Any, message: dict[str, Any]) ->
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_message_says_what_how_bad_since_when_what_to_do_and_where(release: str, tmp_path: Any) -> None:
-    """Five lines, the first of which is all that a locked phone shows."""
+    """Six lines, the first of which is all that a locked phone shows."""
     assert rendered(release, "wawp.title", tmp_path, MESSAGE) == "WARNING: sales-uk has failed"
     assert rendered(release, "wawp.text", tmp_path, MESSAGE).splitlines() == [
         "sales-uk has failed",
@@ -203,7 +203,16 @@ def test_a_message_says_what_how_bad_since_when_what_to_do_and_where(release: st
         "Long.",
         "What to do: R",
         "Look: https://grafana.placeholder.invalid/d/x",
+        "Page: https://wawp-exporter.placeholder.invalid/sessions/default/sales%2Fuk%201%2B2",
     ]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_message_about_no_session_leads_to_the_page_of_the_fleet(release: str, tmp_path: Any) -> None:
+    """As do mass alerts, and the exporter's own."""
+    mass = {**MESSAGE, "alerts": [{**MESSAGE["alerts"][0], "labels": {"source": "default", "engine": "GOWS"}}]}
+
+    assert rendered(release, "wawp.text", tmp_path, mass).endswith("\nPage: https://wawp-exporter.placeholder.invalid/")
 
 
 @pytest.mark.parametrize("release", RELEASES)

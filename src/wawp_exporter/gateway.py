@@ -4,6 +4,7 @@ Keys travel in headers only, names are quoted, no redirect is followed, and no U
 goes wrong is a GatewayError whose message holds no key, no URL and nothing of an answer.
 """
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ WAWP_URL = "https://api.wawp.net"
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What the gateway says of a session: the status verbatim; `names` are those by which webhooks may call it."""
+    """A session as its gateway tells it: the status verbatim, "" if unusable; `names` are those of its webhooks."""
 
     names: tuple[str, ...]
     status: str
@@ -90,13 +91,17 @@ class Gateway:
         """The whole answer, if its status is among `accepted`."""
         try:
             limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT_S)
-            async with self._client.stream(method, path, timeout=limits, **request) as answer:
+            # The whole of it: httpx starts anew with each piece that drips in.
+            async with (
+                asyncio.timeout(seconds),
+                self._client.stream(method, path, timeout=limits, **request) as answer,
+            ):
                 body = bytearray()
                 async for piece in answer.aiter_bytes():
                     body += piece
                     if len(body) > limit:
                         raise GatewayError(f"its answer is over {limit} bytes")
-        except httpx.TimeoutException:
+        except (httpx.TimeoutException, TimeoutError):
             raise GatewayError(f"no answer within {seconds:g} s") from None
         except httpx.HTTPError as error:
             raise GatewayError(f"no answer ({type(error).__name__})") from None
@@ -125,8 +130,7 @@ class Waha(Gateway):
     async def status(self, session: str) -> str | None:
         """`GET /api/sessions/{session}`."""
         answer = await self._ask("GET", self._path(session), accepted=(200, 404))
-        reading = reading_of(decoded(answer)) if answer.status_code == 200 else None
-        return reading.status if reading else None
+        return only_reading(answer).status if answer.status_code == 200 else None
 
     async def restart(self, session: str) -> None:
         """`POST /api/sessions/{session}/restart`."""
@@ -217,9 +221,9 @@ class Wawp(Gateway):
             headers=told(instance),
             accepted=(200, 404),
         )
-        reading = reading_of(decoded(answer)) if answer.status_code == 200 else None
-        if reading is None:
+        if answer.status_code == 404:
             return None
+        reading = only_reading(answer)
         return Reading((instance, *reading.names), reading.status, reading.engine)
 
     def _id(self, session: str) -> str:
@@ -257,13 +261,21 @@ def decoded(answer: httpx.Response) -> Any:
 
 
 def reading_of(item: object) -> Reading | None:
-    """A session as the API tells it; None for what has no usable name or status."""
+    """A session as the API tells it; None for what has no usable name."""
     if not isinstance(item, dict):
         return None
-    name, status = usable(item.get("name")), usable(item.get("status"))
+    name, status = usable(item.get("name")), usable(item.get("status")) or ""
     engine = item.get("engine")
     engine = engine.get("engine") if isinstance(engine, dict) else engine
-    return Reading((name,), status, engine if engine in ENGINES else None) if name and status else None
+    return Reading((name,), status, engine if engine in ENGINES else None) if name else None
+
+
+def only_reading(answer: httpx.Response) -> Reading:
+    """The session of an answer about one. Raises GatewayError: an odd answer does not say that it is gone."""
+    reading = reading_of(decoded(answer))
+    if reading is None:
+        raise GatewayError("its answer is not a session")
+    return reading
 
 
 def image_in(answer: httpx.Response) -> bytes:

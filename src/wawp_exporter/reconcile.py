@@ -100,7 +100,7 @@ class Reconciler:
         await self._notice_restart()
         named = {self._name(reading): reading for reading in readings}
         for number, (name, reading) in enumerate(named.items()):
-            if self._ingest.log.holds((self.source, name)):
+            if reading.status and self._ingest.log.holds((self.source, name)):
                 await self._compare(name, reading, asked, mono)
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)  # webhooks get their turn

@@ -21,6 +21,7 @@ from wawp_exporter.telemetry import Telemetry
 HOUR_MS = 3_600_000
 STALE_MS = 120_000  # after which a restart that never ended was cut off with its process
 SILENT = "WawpSessionSilent"  # the one alert about a session that is WORKING
+HELPED = frozenset({Status.STARTING, Status.FAILED, Status.DISCONNECTED})
 TRIED = frozenset({"running", "restarted", "failed"})
 
 logger = structlog.get_logger()
@@ -83,14 +84,12 @@ def judge(remedy: Remedy, now: int) -> Callable[[Sequence[Action]], str]:
 
 
 def must_not(status: Status, alert: str) -> str:
-    """Why a session in this status is left alone; "" if it is not."""
-    if status is Status.STOPPED:
-        return "stopped"
+    """Why a session in this status is left alone; "" if a restart may help it."""
+    if status in HELPED or (status is Status.WORKING and alert == SILENT):
+        return ""
     if status in LOGIN:
         return "waits_for_login"
-    if status is Status.WORKING and alert != SILENT:
-        return "recovered"
-    return ""
+    return {Status.STOPPED: "stopped", Status.WORKING: "recovered"}.get(status, "unknown")
 
 
 class Remedies:
@@ -152,7 +151,12 @@ class Remedies:
 
     async def _restart(self, key: Key, alert: str, action: Action) -> None:
         async with self._room:
-            result = await self._try(key, alert)
+            # It may have waited for its turn: what was true then need not be now.
+            try:
+                result = await self._refusal(key, alert) or await self._try(key, alert)
+            except LogError as error:
+                logger.error("session not looked up, so not restarted", source=key[0], error=describe(error))
+                result = "failed"
         self._count(key, result)
         self._say(key, alert, result)
         with contextlib.suppress(LogError):

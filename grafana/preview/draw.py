@@ -24,9 +24,9 @@ table { border-collapse: collapse; font-size: 12px; margin: 0 8px; } td, th { pa
 """
 
 
-def page(name: str, prometheus: parts.Prometheus, at: float) -> str:
-    """A dashboard at an instant (Unix seconds)."""
-    values = boards.values_of(name, prometheus, at)
+def page(name: str, prometheus: parts.Prometheus, at: float, **chosen: str) -> str:
+    """A dashboard at an instant (Unix seconds), with the values of variables that are `chosen`."""
+    values = boards.values_of(name, prometheus, at, **chosen)  # type: ignore[arg-type]  # names of variables
     panels = boards.board(name)["panels"]
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) * CELL_H
     drawn = "\n".join(placed(panel, drawing(name, panel, values, prometheus, at)) for panel in panels)

@@ -197,7 +197,7 @@ def test_a_key_is_of_its_source(log: Log) -> None:
 
 def test_a_body_that_came_back_after_another_status_is_news(log: Log) -> None:
     """Old gateways send the same bytes each time a status comes back."""
-    log.append([timeless(0)])
+    log.append([timeless(0), event(X, 30)])
 
     assert log.append([timeless(60, renews=True)]).fresh == [(True,)]
 

@@ -6,7 +6,7 @@ batch is being committed forms the next one.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -141,24 +141,27 @@ class Ingest:
 
     def _answer(self, batch: list[Waiting], appended: Appended) -> None:
         """Says what is about to become of events that every replica, this one too, folds as it follows the log."""
+        newest = dict(appended.before)
         for (event, future), rows in zip(batch, appended.rows, strict=True):
-            outcome = self._foresee(event, rows, appended.before)
+            key = (event.source, event.session)
+            outcome = self._foresee(event, rows, newest.get(key))
+            if outcome in {Outcome.TRANSITION, Outcome.REPEAT}:
+                newest[key] = event.own
             self._count(event, outcome)
             if not future.done():
                 future.set_result(outcome)
 
-    def _foresee(self, event: StatusEvent, rows: Sequence[int], before: Mapping[Key, Point]) -> Outcome:
-        key = (event.source, event.session)
-        session = self.fleet.find(key, event.received_at, time.monotonic())
-        newest = before.get(key)
-        status, place = (session.state.status, (session.state.at, session.state.tie)) if session else (None, (0, 0))
-        if newest and not session:
-            status, place = normal(newest.status), (newest.at, newest.tie)
+    def _foresee(self, event: StatusEvent, rows: Sequence[int], newest: Point | None) -> Outcome:
+        """By what the log held before: the live state may lag behind it, or hold this very event already."""
         if not rows[-1]:
             return Outcome.DUPLICATE
-        if (event.own.at, event.own.tie) < place or event.own.at <= self.fleet.tombstones.get(key, 0):
+        at, tie = (newest.at, newest.tie) if newest else (0, 0)
+        if (event.own.at, event.own.tie) < (at, tie) or event.own.at <= self._tombstone(event):
             return Outcome.LATE
-        return Outcome.REPEAT if normal(event.own.status) is status else Outcome.TRANSITION
+        return Outcome.REPEAT if newest and normal(newest.status) is normal(event.own.status) else Outcome.TRANSITION
+
+    def _tombstone(self, event: StatusEvent) -> int:
+        return self.fleet.tombstones.get((event.source, event.session), 0)
 
     def fold(self, followed: Iterable[Followed], seq: int) -> None:
         """Folds rows of a shared log, in its order; `seq` is the number of the last that was read."""

@@ -67,7 +67,7 @@ REMEMBERED = (
 class Appended:
     """What a batch left in the log: for each event the row of each point, 0 if it was known; and the newest `seq`.
 
-    `before` has the newest point that the log held of each session of another shard.
+    `before` has the newest point that a shared log held of each session.
     """
 
     rows: list[tuple[int, ...]]
@@ -193,7 +193,7 @@ class Log:
         """
         with self._writing() as writer:
             known = self._sessions([(e.source, e.session) for e in events])
-            before = self._newest({key: known[key] for key in known if not self.holds(key)}) if self.total > 1 else {}
+            before = self._newest(known) if self.shared else {}
             repeated = self._repeated([e for e in events if e.timeless_key], before)
             rows = [row for e in events if id(e) not in repeated for row in rows_for(e, known[e.source, e.session])]
             stored = self._store(writer, rows)
@@ -266,19 +266,20 @@ class Log:
         self._ids.update(known)
 
     def _newest(self, owners: dict[Key, int]) -> dict[Key, Point]:
-        """The newest points of sessions that are not folded here."""
+        """The newest point of each session since its deletion, if it was deleted."""
         if not owners:
             return {}
         each, (owner,) = self._statements.rows_of([session.c.id])
         newest = (
             sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at)
-            .where(event.c.session_id == owner)
+            .where(event.c.session_id == owner, event.c.at > session.c.tombstone)
             .order_by(event.c.key_at.desc())
             .limit(8)
             .lateral()
         )
         rows = msgspec.json.encode([(owner,) for owner in owners.values()]).decode()
-        query = sa.select(owner.label("owner"), newest).select_from(each).join(newest, sa.true())
+        known = each.join(session, session.c.id == owner)
+        query = sa.select(owner.label("owner"), newest).select_from(known).join(newest, sa.true())
         names = {owner: key for key, owner in owners.items()}
         found: dict[Key, Point] = {}
         for row in self._writer.execute(query, {"rows": rows}):
@@ -296,8 +297,9 @@ class Log:
             fresh = self._statements.insert(timeless).values(row).on_conflict_do_nothing().returning(timeless.c.key)
             stored = self._writer.execute(fresh).all()
             newest = before.get((item.source, item.session))
-            renews = item.renews or (item.key_is_body and newest and normal(newest.status) != normal(item.own.status))
-            if not stored and not renews:
+            # What a replica has folded may be older than what the log holds, and a retry come to another replica.
+            changed = item.key_is_body and newest and normal(newest.status) != normal(item.own.status)
+            if not stored and not (changed if self.shared else item.renews):
                 repeated.add(id(item))
         return repeated
 

@@ -199,7 +199,7 @@ def test_a_body_that_came_back_after_another_status_is_news(log: Log) -> None:
     """Old gateways send the same bytes each time a status comes back."""
     log.append([timeless(0), event(X, 30)])
 
-    assert log.append([timeless(60, renews=True)]).fresh == [(True,)]
+    assert log.append([timeless(60, key_is_body=True, renews=True)]).fresh == [(True,)]
 
 
 # -- the view

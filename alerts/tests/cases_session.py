@@ -380,15 +380,19 @@ def whoever_stops_a_flapping_session_is_told_no_more() -> Group:
 
 
 def told_by_mass(mass: str, *statuses: str) -> Group:
-    """Five loop through these statuses for four minutes, one of them again later; others flap and are in no mass."""
+    """Five loop through these statuses for four minutes, one of them again later; others flap by themselves.
+
+    One of the same engine is taken for a part of it, whatever it was seen in.
+    """
     loop = [(60 + 10 * i, statuses[i % len(statuses)]) for i in range(24)]
     again = [(1300 + 10 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 4)]
     flaps = [(60 + 30 * i, st) for i, st in enumerate(["STARTING", "WORKING"] * 8)]
     members = many(5, (1, "WORKING"), *loop, (300, "WORKING"), engine="WEBJS")
     members[0] = replace(members[0], history=[*members[0].history, *again])
     others = [
-        s.Session("alone", [(1, "WORKING"), *flaps], engine="WEBJS"),
-        s.Session("s1", [(1, "WORKING"), *flaps], "two"),
+        s.Session("part", [(1, "WORKING"), *flaps], engine="WEBJS"),
+        s.Session("alone", [(1, "WORKING"), *flaps], engine="GOWS"),
+        s.Session("s1", [(1, "WORKING"), *flaps], "two", engine="WEBJS"),
     ]
     both = {(("source", "default"), ("session", "alone")): 1.0, (("source", "two"), ("session", "s1")): 1.0}
     return sessions(
@@ -696,7 +700,8 @@ def household(source: str, **more: Any) -> list[s.Session]:
         s.Session("W", [(1, "WORKING")], source, **more),
         s.Session("R", [(1, "WORKING")], source, restricted={"message_capping": [(30, 999)]}, **more),
         s.Session("P", [(1, "WORKING")], source, recurring=[("Monday", "3", 3)], **more),
-        s.Session("X", [(1, "WORKING"), *loop], source, **more),
+        # Of another engine: the others together are a mass loss, which excuses who flaps.
+        s.Session("X", [(1, "WORKING"), *loop], source, engine="GOWS", **more),
     ]
 
 

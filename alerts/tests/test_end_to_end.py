@@ -50,8 +50,8 @@ PLAYS = {
     "single": Play("single-disconnect", sessions=5, pace=5, made={"duration": 75}),
     "mass-gows": Play("mass-disconnect", "GOWS", 20, 10, {"duration": 200, "heartbeat": 0}),
     "mass-noweb": Play("mass-disconnect", "NOWEB", 20, 10, {"duration": 200, "heartbeat": 0}),
-    # Slower than the others: at their pace it has failed four times before anybody can have looked twice.
-    "mass-webjs": Play("mass-disconnect", "WEBJS", 20, 5, {"duration": 100, "heartbeat": 0}),
+    # Many, so that three are lost at nearly the same time: each fails four times in its first second.
+    "mass-webjs": Play("mass-disconnect", "WEBJS", 40, 10, {"duration": 200, "heartbeat": 0}),
     "stopped": Play("gateway-shutdown", sessions=5, pace=10),
     "maintained": Play("mass-disconnect", sessions=5, pace=10, made={"duration": 300}),
     "loop": Play("restart-loop", sessions=2, pace=20, made={"duration": 600}),
@@ -249,7 +249,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     }
     sources: dict[str, Any] = {name: {} for name in (*PLAYS, *SENTINELS)} | secret
     faster = {
-        "group_wait": stack.divided_by(10),
+        "group_wait": stack.divided_by(5),
         "group_interval": stack.divided_by(30),
         "repeat_interval": stack.divided_by(20),
     }

@@ -471,7 +471,8 @@ def silence_is_nobodys_business_while_off_not_working_or_never_heard() -> Group:
             s.Session("own-off", [(1, "WORKING")], source="on", thresholds={"silent": 0}),
             s.Session("never", [(1, "WORKING")], source="on", events=[]),
             s.Session("paused", [(1, "STOPPED")], source="on"),
-            s.Session("own", [(1, "WORKING")], source="off", thresholds={"silent": 500, "down": 60}),
+            s.Session("own", [(1, "WORKING")], source="off", thresholds={"silent": 479, "down": 60}),
+            s.Session("never-own", [(1, "WORKING")], source="off", events=[], thresholds={"silent": 100}),
         ],
         [*silent("WawpSessionSilent", 480), *firing("WawpSessionSilent", 540, session="own")],
         extra=[
@@ -490,6 +491,7 @@ def silence_of_a_name_on_one_source_says_nothing_of_another() -> Group:
         s.Session("x", [(1, "WORKING")], "two"),
         s.Session("y", [(1, "WORKING")], "one"),
         s.Session("y", [(1, "FAILED")], "two"),
+        s.Session("z", [(1, "WORKING")], "one"),
         s.Session("z", [(1, "WORKING")], "two", thresholds={"silent": 1}),
     ]
     both = [s.Target("a:1"), s.Target("b:1")]
@@ -499,7 +501,7 @@ def silence_of_a_name_on_one_source_says_nothing_of_another() -> Group:
         members,
         [
             *counted("WawpSessionSilent", pairs(two="z"), 60, by="source, session"),
-            *counted("WawpSessionSilent", pairs(one="y", two="xz"), 150, by="source, session"),
+            *counted("WawpSessionSilent", pairs(one="yz", two="xz"), 150, by="source, session"),
         ],
         limits={"silent": 100},
         targets=both,
@@ -1392,14 +1394,16 @@ def stopped_and_maintained_sessions_are_not_in_the_denominator() -> Group:
         *many(4, (1, "STOPPED"), prefix="off"),
         *many(3, (1, "WORKING"), maintenance=[(0, 999)], prefix="work"),
         *many(2, (1, "STOPPED"), maintenance=[(0, 999)], prefix="both"),
+        s.Session("s0", [(1, "WORKING")], "two", maintenance=[(0, 999)]),
     ]
+    two = ('wawp:sessions:expected{source="two", engine="NOWEB"}', 0)
     return sessions(
         10,
         80,
         members,
         [
             *firing("WawpMassDisconnect", 60),
-            *value("wawp:sessions:expected", 80, ('wawp:sessions:expected{source="default", engine="NOWEB"}', 15)),
+            *value("wawp:sessions:expected", 80, ('wawp:sessions:expected{source="default", engine="NOWEB"}', 15), two),
         ],
         healthy=12,
         targets=[s.Target("a:1"), s.Target("b:1")],

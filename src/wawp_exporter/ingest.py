@@ -69,7 +69,7 @@ class Ingest:
         """
         if len(self._queue) >= MAX_QUEUE:
             raise LogUnavailable("too many events are waiting for the log; nothing was applied, try again")
-        if event.key_is_body:
+        if event.key_is_body and not self.log.shared:  # a shared log decides by itself
             session = self.fleet.find((event.source, event.session), event.received_at, time.monotonic())
             # Old gateways send the same bytes each time a status comes back: a retry only while nothing else came.
             if session and session.state.status is not normal(event.own.status):
@@ -155,13 +155,11 @@ class Ingest:
         """By what the log held before: the live state may lag behind it, or hold this very event already."""
         if not rows[-1]:
             return Outcome.DUPLICATE
-        at, tie = (newest.at, newest.tie) if newest else (0, 0)
-        if (event.own.at, event.own.tie) < (at, tie) or event.own.at <= self._tombstone(event):
+        place = (newest.at, newest.tie) if newest else (0, 0)
+        tombstone = self.fleet.tombstones.get((event.source, event.session), 0)
+        if (event.own.at, event.own.tie) < place or event.own.at <= tombstone:
             return Outcome.LATE
         return Outcome.REPEAT if newest and normal(newest.status) is normal(event.own.status) else Outcome.TRANSITION
-
-    def _tombstone(self, event: StatusEvent) -> int:
-        return self.fleet.tombstones.get((event.source, event.session), 0)
 
     def fold(self, followed: Iterable[Followed], seq: int) -> None:
         """Folds rows of a shared log, in its order; `seq` is the number of the last that was read."""

@@ -23,7 +23,7 @@ INTERVAL = 5.0
 SHARE = 0.1  # of an interval, for one evaluation of one group
 PATTERN = re.compile(r'^prometheus_rule_group_(\w+)\{rule_group="[^"]*;([^"]+)"\} (\S+)$', re.MULTILINE)
 CONFIG = {"metrics": {"session_histograms": False, "max_sessions": 20_000}, "log": {"level": "warning"}}
-# Sessions in trouble, in percent of the fleet, and how.
+# What those in trouble are in, by weight.
 TROUBLES = {"stuck-start": 3, "unscanned-qr": 3, "phone-unlinked": 3, "restart-loop": 1}
 
 
@@ -52,9 +52,10 @@ def main() -> int:
     sessions, minutes = (1000, 1.0) if options.quick else (options.sessions, options.minutes)
     routing = stack.routing({}, lambda receiver: {"name": receiver["name"]})
     with parts.Exporter(CONFIG) as exporter:
-        fill(exporter, sessions)
+        fill(exporter, sessions, options.troubled / 100)
         with stack.running([exporter], stack.RULE_FILES, routing, INTERVAL) as servers:
             groups, yardstick = watch(servers.prometheus, minutes * 60)
+            print(f"{options.troubled:g} % of the sessions are in trouble.")
             report(servers.prometheus, groups, yardstick, sessions, minutes)
     return 0 if all(group.worst < SHARE * group.interval for group in groups.values()) else 1
 
@@ -63,15 +64,16 @@ def parser() -> argparse.ArgumentParser:
     given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     given.add_argument("--sessions", type=int, default=10_000)
     given.add_argument("--minutes", type=float, default=16.0)
+    given.add_argument("--troubled", type=float, default=1.0, help="percent of the sessions that are in trouble")
     given.add_argument("--quick", action="store_true", help="1,000 sessions, one minute")
     return given
 
 
-def fill(exporter: parts.Exporter, sessions: int) -> None:
+def fill(exporter: parts.Exporter, sessions: int, share: float) -> None:
     """The whole fleet boots; then each trouble is played over sessions of its own, as fast as it goes."""
     quiet = sessions
-    for name, percent in TROUBLES.items():
-        count = max(1, sessions * percent // 100)
+    for name, weight in TROUBLES.items():
+        count = max(1, round(sessions * share * weight / sum(TROUBLES.values())))
         quiet -= count
         send(exporter, scenarios.scenario(name, sessions=count, share=1, prefix=f"{name}-", engines=mixture()))
     send(exporter, scenarios.scenario("steady", sessions=quiet, heartbeat=0, engines=mixture()))

@@ -996,7 +996,7 @@ def an_outage_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -
                 "WawpMassDisconnect", {(("source", n),): 1 for n in ("short", "long", "failed")}, 240, by="source"
             ),
             *silent("WawpMassDisconnect", 2940),
-            *firing("WawpMassDisconnect", 3000, 4920, source="short"),
+            *firing("WawpMassDisconnect", 3060, 4920, source="short"),
             *value("count by (source) (wawp:session_worked:bool)", 4860, ('{source="short"}', 3)),
         ],
     )

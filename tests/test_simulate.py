@@ -113,14 +113,19 @@ async def receiving(answer: Callable[[Request, int], int]) -> AsyncIterator[Rece
 
 
 def send(
-    answer: Callable[[Request, int], int] = lambda *_: 200, name: str = "restart", sessions: int = 1, **options: Any
+    answer: Callable[[Request, int], int] = lambda *_: 200,
+    name: str = "restart",
+    sessions: int = 1,
+    scenario_options: dict[str, Any] | None = None,
+    **options: Any,
 ) -> tuple[Report, list[Request]]:
     """Plays a scenario without any wait against a receiver that answers like this."""
 
     async def play() -> tuple[Report, list[Request]]:
         async with receiving(answer) as receiver:
             wanted = Options(url=receiver.url, **{"pace": 0, "retry_delay": 0, "concurrency": 8, **options})
-            return await Simulation(scenario(name, 1, sessions=sessions), wanted).play(), receiver.requests
+            plan = scenario(name, 1, sessions=sessions, **scenario_options or {})
+            return await Simulation(plan, wanted).play(), receiver.requests
 
     return asyncio.run(play())
 
@@ -252,6 +257,7 @@ def test_a_gows_drop_is_told_once() -> None:
     ("name", "engine", "expected"),
     [
         ("stuck-start", "NOWEB", [START]),
+        ("passkey-pairing", "GOWS", [START, QR, "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED", OK]),
         ("single-disconnect", "GOWS", [START, OK, "DISCONNECTED", START, OK]),
         ("restart", "NOWEB", [START, OK, STOP, START, OK]),
         ("logout", "GOWS", [START, OK, STOP, START, *[QR] * 6, FAIL]),
@@ -300,6 +306,44 @@ def test_a_restriction_comes_and_goes_while_working() -> None:
     assert data[3]["reachoutTimelock"]["isActive"] is False
     assert data[2]["reachoutTimelock"]["timeEnforcementEnds"] == (NOW + 360_000) // 1000
     assert data[5]["messageCapping"]["cappingStatus"] == "CAPPED"
+
+
+def test_a_passkey_comes_with_a_challenge_and_then_with_a_code() -> None:
+    """What must never be logged is really there."""
+    data = [body["payload"]["data"] for body in bodies("passkey-pairing", version="2026.8.2")]
+
+    assert data[:2] == [None, None]
+    assert data[2].keys() == {"rpId", "challenge", "timeout"}
+    assert re.fullmatch(r"\d{4}", data[3]["code"])
+
+
+def test_an_old_gateway_says_stopped_before_each_start() -> None:
+    """WAHA up to 2026.1.1: 9 ms before, by the new engine object, which tells both in its first history."""
+    emissions = played("restart", "NOWEB", spurious_stops=True)
+
+    assert [each.status for each in emissions] == [STOP, START, OK, STOP, STOP, START, OK]
+    assert gaps(emissions)[0] == gaps(emissions)[4] == 0.009
+    assert [[point.status for point in each.statuses] for each in emissions[4:6]] == [[STOP], [STOP, START]]
+
+
+def test_an_old_gateway_bears_its_version() -> None:
+    """`environment.worker` came later."""
+    _, requests = send(scenario_options={"spurious_stops": True})
+
+    assert {each.headers["user-agent"] for each in requests} == {"waha/2026.1.1"}
+    assert all("worker" not in each.json["environment"] for each in requests)
+
+
+@pytest.mark.parametrize(("dialect", "expected"), [(Dialect.WAHA, 2), (Dialect.WAWP, 2), (Dialect.WAWP_V1, 0)])
+def test_a_message_follows_what_is_working(dialect: Dialect, expected: int) -> None:
+    """An event of another kind, with an id of its own, in the same envelope."""
+    report, requests = send(dialect=dialect, messages=1.0)
+    messages = [each.json for each in requests if each.json.get("event") == "message"]
+
+    assert report.ok
+    assert len(messages) == expected
+    assert all(message["session"] == "session-001" and message["payload"]["body"] for message in messages)
+    assert len({each.json.get("id", index) for index, each in enumerate(requests)}) == len(requests)
 
 
 def test_a_load_is_distinct_transitions_only() -> None:

@@ -128,6 +128,9 @@ class Protocol(HttpToolsProtocol):
     # When the request that is coming in began (loop time), and when the last webhook was answered; 0 when not.
     began = 0.0
     idle = 0.0
+    # The headers of every answer as bytes, and uvicorn's list that they were made of: it makes another each second.
+    common = b""
+    common_of: list[tuple[bytes, bytes]] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Starts the clock: a connection is made to send something."""
@@ -175,8 +178,11 @@ class Protocol(HttpToolsProtocol):
 
     def reply(self, line: bytes, rest: bytes, keep_alive: bool) -> None:
         """Writes an answer of the fast way and gets ready for the next request."""
-        common = b"".join([name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers])
-        self.transport.write(b"".join((line, common, rest)))
+        headers = self.server_state.default_headers
+        if headers is not self.common_of:
+            self.common = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+            self.common_of = headers
+        self.transport.write(line + self.common + rest)
         if not keep_alive:
             self.transport.close()
         if self.pipeline:

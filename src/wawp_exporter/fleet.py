@@ -423,7 +423,7 @@ class Fleet:
         if event.engine and event.engine != session.engine and news:
             self._rebucket(session, event.engine, mono)
         at = event.own.at
-        if at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
+        if event.limits and at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
             self._refresh(session, now, mono)
 
     def touch(self, key: Key, now: int, mono: float) -> bool:

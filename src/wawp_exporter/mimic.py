@@ -11,11 +11,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from wawp_exporter.scenarios import BROWSERS, SCAN, Emission, Limit, Plan, dice
+from wawp_exporter.scenarios import BROWSERS, SCAN, Data, Emission, Plan, dice
 
 BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-VERSION, VERSION_WITH_DATA = "2026.2.1", "2026.8.2"  # `payload.data` came with 2026.7
+VERSION = "2026.2.1"
+VERSION_WITH_STOPS = "2026.1.1"  # the last that says STOPPED before each start; `environment.worker` came after it
+VERSION_WITH_DATA = "2026.8.2"  # `payload.data` came with 2026.7
 RETRY_DELAY = 2.0
 FORGER = b"not the key"
 QR_IMAGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQ=="
@@ -42,7 +44,8 @@ class Options:
     """How a plan is sent. `pace` is virtual seconds a real second, 0 without any wait; delays are real seconds.
 
     `start_at` (Unix s) back-dates: events bear `start_at` + virtual time. `duplicates`, `reorder` and `forged` are
-    fractions of the events: sent twice at once, sent after the session's next one, accompanied by a forgery.
+    fractions of the events: sent twice at once, sent after the session's next one, accompanied by a forgery. `messages`
+    is the fraction of the WORKING ones that a `message` follows.
     """
 
     url: str = "http://127.0.0.1:10011/webhook"
@@ -59,6 +62,7 @@ class Options:
     duplicates: float = 0.0
     reorder: float = 0.0
     forged: float = 0.0
+    messages: float = 0.0
     concurrency: int = 64
     timeout: float = 60.0
 
@@ -67,6 +71,11 @@ class Options:
         """Where this source's webhooks go."""
         name = "" if self.source == "default" else "/" + quote(self.source, safe="")
         return self.url.rstrip("/") + name
+
+    @property
+    def chatter(self) -> float:
+        """The fraction of WORKING events that a message follows; of Wawp's v1 no form of messages is known."""
+        return 0.0 if self.dialect == Dialect.WAWP_V1 else self.messages
 
     @property
     def wait(self) -> float:
@@ -120,6 +129,13 @@ class Clock:
     def convert(self, virtual_ms: float) -> int:
         """Any virtual time as Unix ms."""
         return self.now() if self.scale is None else round(self.origin_ms + virtual_ms * self.scale)
+
+
+def version_for(plan: Plan) -> str:
+    """The version of WAHA that would send such a plan."""
+    if plan.spurious_stops:
+        return VERSION_WITH_STOPS
+    return VERSION_WITH_DATA if any(each.data for each in plan.emissions) else VERSION
 
 
 def clock_for(plan: Plan, options: Options, now: Callable[[], int]) -> Clock:
@@ -198,6 +214,15 @@ class Gateway:
         headers = self.headers(body, stamped.at_ms, FORGER)
         return Delivery(stamped.emission.session, body, headers, forged=True)
 
+    def message(self, stamped: Stamped) -> Delivery:
+        """Somebody writes to the session: an event that is a sign of life and nothing else."""
+        number, text = f"447700900{self.ids.rng.randrange(1000):03d}@c.us", "Hello"
+        payload = {"id": f"false_{number}_{self.ids.rng.getrandbits(64):016X}", "timestamp": stamped.at_ms // 1000}
+        payload |= {"from": number, "fromMe": False, "source": "app", "body": text, "to": None, "participant": None}
+        data = self.wawp(stamped) if self.options.dialect == Dialect.WAWP else self.waha(stamped)
+        body = msgspec.json.encode(data | {"event": "message", "payload": payload})
+        return Delivery(stamped.emission.session, body, self.headers(body, stamped.at_ms))
+
     def lag(self, emission: Emission) -> int:
         """Milliseconds from the last point to the envelope; without points nobody could tell them apart."""
         return emission.lag_ms if self.options.dialect == Dialect.WAHA else 0
@@ -222,7 +247,7 @@ class Gateway:
             "tier": "PLUS",
             "browser": "/usr/bin/chromium" if emission.engine in BROWSERS else None,
             "platform": "linux/x64",
-            "worker": {"id": None},
+            **({} if self.version == VERSION_WITH_STOPS else {"worker": {"id": None}}),
         }
         return body
 
@@ -232,17 +257,17 @@ class Gateway:
         points = zip(emission.statuses, stamped.points_ms, strict=True)
         payload: dict[str, Any] = {"name": emission.session, "status": emission.status}
         payload["statuses"] = [{"status": point.status, "timestamp": at_ms} for point, at_ms in points]
-        if self.version != VERSION:
+        if self.version == VERSION_WITH_DATA:
             payload["data"] = self.data(emission.data) if emission.data else None
         return payload
 
-    def data(self, limit: Limit) -> dict[str, Any]:
-        """The restriction, its instants in Unix seconds."""
+    def data(self, data: Data) -> dict[str, Any]:
+        """A restriction, its instants in Unix seconds, or what a passkey's status comes with."""
         fields = {
-            name: self.clock.convert(float(value) * 1000) // 1000 if name in limit.instants else value
-            for name, value in limit.fields
+            name: self.clock.convert(float(value) * 1000) // 1000 if name in data.instants else value
+            for name, value in data.fields
         }
-        return {limit.key: fields}
+        return {data.key: fields} if data.key else fields
 
     def wawp(self, stamped: Stamped) -> dict[str, Any]:
         """The v2 envelope of Wawp's documentation."""

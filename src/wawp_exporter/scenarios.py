@@ -13,6 +13,7 @@ from wawp_exporter.errors import WawpExporterError
 
 STARTING, SCAN, WORKING, FAILED = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED"
 STOPPED, DISCONNECTED = "STOPPED", "DISCONNECTED"
+PASSKEY, CONFIRMATION = "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"
 
 # Seconds from STARTING to WORKING with stored auth, and from STARTING to the first QR image.
 BOOT = {"GOWS": (1.0, 3.0), "NOWEB": (2.0, 4.3), "WEBJS": (5.0, 15.0), "WPP": (5.0, 15.0)}
@@ -23,6 +24,7 @@ QR_SHOWN = (0, 60, 80, 100, 120, 140)  # seconds after the first image; the last
 QR_END = 160.0
 NOWEB_RETRY = 2.006
 NOWEB_ATTEMPTS = 60
+SPURIOUS_STOP = 0.009  # seconds from the STOPPED that WAHA up to 2026.1.1 sends before each start
 
 
 class UnknownScenario(WawpExporterError):
@@ -40,12 +42,12 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """A restriction of a WORKING account, `payload.data`; the fields in `instants` are virtual seconds."""
+class Data:
+    """`payload.data`, under `key` if it has one; the fields in `instants` are virtual seconds."""
 
     key: str
     fields: tuple[tuple[str, str | bool | float], ...]
-    instants: frozenset[str]
+    instants: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Step:
 
     after: float
     status: str
-    data: Limit | None = None
+    data: Data | None = None
     boot: bool = False
 
 
@@ -69,7 +71,7 @@ class Emission:
     engine: str
     status: str
     statuses: tuple[Point, ...]
-    data: Limit | None
+    data: Data | None
     paired: bool
     lag_ms: int
 
@@ -92,6 +94,7 @@ class Plan:
     seed: int
     engines: Mapping[str, str]
     emissions: tuple[Emission, ...]
+    spurious_stops: bool = False
 
     @property
     def length(self) -> float:
@@ -228,17 +231,17 @@ def disconnected(role: Role, after: float, lasting: float) -> Iterator[Step]:
     yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
 
 
-def timelock(active: bool, ends: float) -> Limit:
+def timelock(active: bool, ends: float) -> Data:
     """WhatsApp forbids new chats until `ends` (virtual seconds)."""
     fields = (
         ("enforcementType", "RESTRICT_ALL_COMPANIONS"),
         ("isActive", active),
         ("timeEnforcementEnds", ends),
     )
-    return Limit("reachoutTimelock", fields, frozenset({"timeEnforcementEnds"}))
+    return Data("reachoutTimelock", fields, frozenset({"timeEnforcementEnds"}))
 
 
-def capping(status: str, used: int) -> Limit:
+def capping(status: str, used: int) -> Data:
     """The monthly quota of messages to new chats."""
     fields: tuple[tuple[str, str | float], ...] = (
         ("cappingStatus", status),
@@ -249,7 +252,25 @@ def capping(status: str, used: int) -> Limit:
         ("mvStatus", "NOT_ELIGIBLE"),
         ("oteStatus", "NOT_ELIGIBLE"),
     )
-    return Limit("messageCapping", fields, frozenset({"cycleStart", "cycleEnd"}))
+    return Data("messageCapping", fields, frozenset({"cycleStart", "cycleEnd"}))
+
+
+def passkey(role: Role) -> Iterator[Step]:
+    """WhatsApp wants a passkey, and a code compared, before it takes the pairing."""
+    challenge = (("rpId", "web.whatsapp.com"), ("challenge", f"{role.rng.getrandbits(128):032x}"), ("timeout", 60000))
+    yield Step(role.rng.uniform(5, 30), PASSKEY, Data("", challenge))
+    yield Step(role.rng.uniform(5, 30), CONFIRMATION, Data("", (("code", f"{role.rng.randrange(10_000):04d}"),)))
+    yield Step(role.rng.uniform(2, 30), WORKING)
+
+
+def with_spurious_stops(steps: Iterable[Step]) -> Iterator[Step]:
+    """The same as WAHA up to 2026.1.1 tells it: a new engine object says STOPPED just before it starts."""
+    for step in steps:
+        if step.boot:
+            yield replace(step, status=STOPPED)
+            yield Step(SPURIOUS_STOP, step.status)
+        else:
+            yield step
 
 
 def scheduled(cues: Iterable[tuple[float, Iterable[Step]]]) -> Iterator[Step]:
@@ -278,6 +299,13 @@ def first_pairing(role: Role) -> Iterator[Step]:
     """A new session, scanned within two minutes."""
     yield Step(role.rng.uniform(0, 5), STARTING, boot=True)
     yield from answered(role, role.rng.uniform(5, 120))
+
+
+def passkey_pairing(role: Role) -> Iterator[Step]:
+    """A new session that shows one QR image; whoever scans it must have a passkey too."""
+    yield Step(role.rng.uniform(0, 5), STARTING, boot=True)
+    yield Step(FIRST_QR[role.engine], SCAN)
+    yield from passkey(role)
 
 
 def unscanned_qr(role: Role) -> Iterator[Step]:
@@ -448,6 +476,7 @@ TROUBLES: tuple[tuple[float, Story], ...] = (
 CATALOGUE = (
     Scenario("steady", "the fleet boots, then only heartbeats", steady, duration=600),
     Scenario("first-pairing", "new sessions, QR scanned within two minutes", first_pairing),
+    Scenario("passkey-pairing", "QR scanned, then a passkey and a code to compare", passkey_pairing, "GOWS"),
     Scenario("unscanned-qr", "new sessions, six QR images nobody scans, FAILED", unscanned_qr),
     Scenario("qr-answered", "a login is lost; the QR is scanned in time", qr_answered, duration=90),
     Scenario("logout", "logged out by API; the new QR is left alone", logout),
@@ -492,24 +521,26 @@ def scenario(
     duration: float | None = None,
     heartbeat: float = 60.0,
     prefix: str = "session-",
+    spurious_stops: bool = False,
 ) -> Plan:
     """The plan of a named scenario; equal arguments give an equal plan.
 
     `engines` are weights, `share` is the part of each engine's sessions that is in trouble (at least one in all),
     `duration` how long that lasts and `heartbeat` the time between heartbeats (0: none), in virtual seconds.
-    Raises UnknownScenario.
+    `spurious_stops`: as WAHA up to 2026.1.1, which says STOPPED before each start. Raises UnknownScenario.
     """
     play = find(name)
     fleet = cast(sessions, {play.engine: 1.0} if play.engine else engines or {"GOWS": 1.0}, prefix)
     troubled = in_trouble(fleet, play.share if share is None else share)
     lasting = play.duration if duration is None else duration
+    told = with_spurious_stops if spurious_stops else iter
     emissions: list[Emission] = []
     for index, (session, engine) in enumerate(fleet.items()):
         role = Role(session, index, engine, dice(seed, name, session), lasting, heartbeat)
         story = play.story if session in troubled else steady
-        emissions.extend(weave(role, story(role)))
+        emissions.extend(weave(role, told(story(role))))
     emissions.sort(key=lambda emission: (emission.at_ms, emission.session))
-    return Plan(name, seed, fleet, tuple(emissions))
+    return Plan(name, seed, fleet, tuple(emissions), spurious_stops)
 
 
 def dice(*parts: object) -> Random:
@@ -554,6 +585,8 @@ def weave(role: Role, steps: Iterable[Step]) -> Iterator[Emission]:
 
 def knows_account(engine: str, step: Step, before: str, paired: bool) -> bool:
     """Whether `me` is filled: lost with the engine object, a browser's STARTING and a QR wait; else kept."""
+    if step.boot:
+        return False
     if step.status == STARTING:
-        return not step.boot and engine not in BROWSERS and (paired or before == SCAN)
+        return engine not in BROWSERS and (paired or before == SCAN)
     return step.status == WORKING or (paired and step.status != SCAN)

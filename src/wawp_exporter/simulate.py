@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from wawp_exporter.errors import WawpExporterError
-from wawp_exporter.mimic import VERSION, VERSION_WITH_DATA, Delivery, Gateway, Ids, Options, Stamped, clock_for, unix_ms
-from wawp_exporter.scenarios import Plan, dice
+from wawp_exporter.mimic import Delivery, Gateway, Ids, Options, Stamped, clock_for, unix_ms, version_for
+from wawp_exporter.scenarios import WORKING, Plan, dice
 from wawp_exporter.truth import Report, Tally, quantile, truth_of
 
 
@@ -41,6 +41,7 @@ class Simulation:
         self.tally = Tally()
         self.points: dict[str, list[tuple[str, int]]] = {}
         self.chance = dice(plan.seed, "chance")
+        self.chatter = dice(plan.seed, "messages")
         self.lanes: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
         self.answered: dict[str, asyncio.Event] = {}
         self.held: dict[str, Delivery] = {}
@@ -49,8 +50,7 @@ class Simulation:
     async def play(self) -> Report:
         """Sends the whole plan and waits for the last answer or the last retry."""
         clock = clock_for(self.plan, self.options, self.now)
-        version = VERSION_WITH_DATA if any(each.data for each in self.plan.emissions) else VERSION
-        gateway = Gateway(self.plan, self.options, clock, Ids(dice(self.plan.seed, "ids")), version)
+        gateway = Gateway(self.plan, self.options, clock, Ids(dice(self.plan.seed, "ids")), version_for(self.plan))
         self.began = time.perf_counter()
         async with clients(self.options, self.lanes), asyncio.TaskGroup() as self.tasks:
             for emission in self.plan.emissions:
@@ -103,6 +103,8 @@ class Simulation:
             await self.send(held)
         if self.chance.random() < self.options.forged:
             await self.spawn(gateway.forgery(stamped), None, asyncio.Event())
+        if emission.status == WORKING and self.chatter.random() < self.options.chatter:
+            await self.send(gateway.message(stamped))
 
     async def send(self, *deliveries: Delivery | None) -> None:
         """Sends all at once, after the first answer to what this session sent before."""

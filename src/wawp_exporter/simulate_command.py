@@ -118,6 +118,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--duplicates", type=FRACTION, default=0, help="Fraction of events sent twice at once.")
 @click.option("--reorder", type=FRACTION, default=0, help="Fraction of events sent after the next of its session.")
 @click.option("--forged", type=FRACTION, default=0, help="Fraction of events that a forger imitates without the key.")
+@click.option("--messages", type=FRACTION, default=0, help="Fraction of WORKING events that a message follows.")
+@click.option("--spurious-stops", is_flag=True, help="As WAHA up to 2026.1.1: STOPPED before each start.")
 @click.option("--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Open requests.")
 @click.option("--progress/--no-progress", default=None, help="[default: on a terminal]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report and the truth as JSON.")
@@ -141,13 +143,13 @@ def command(name: str, **given: Any) -> None:
 
 def plan_of(name: str, given: Mapping[str, Any]) -> Plan:
     """The plan that the command line asks for."""
-    wanted = ("seed", "sessions", "engines", "share", "duration", "heartbeat", "prefix")
+    wanted = ("seed", "sessions", "engines", "share", "duration", "heartbeat", "prefix", "spurious_stops")
     return scenario(name, **{key: given[key] for key in wanted})
 
 
 def options_of(name: str, given: Mapping[str, Any]) -> Options:
     """How the command line wants it sent. Raises SimulationError for a file without key or token."""
-    same = "url source hmac_algorithm start_at attempts retry_delay duplicates reorder forged concurrency"
+    same = "url source hmac_algorithm start_at attempts retry_delay duplicates reorder forged messages concurrency"
     key = first_line(given["hmac_key_file"])
     return Options(
         dialect=Dialect(given["dialect"]),

@@ -55,7 +55,8 @@ class Hub:
         after = transition.after
         key = session.key
         self.newest = max(self.newest, seq)
-        self._publish(seq, frame(key, before, after.status, after.since, session.meta.group, session.engine, seq))
+        if self.readers:  # whoever comes later begins with what comes then, or with the log
+            self._publish(seq, frame(key, before, after.status, after.since, session.meta.group, session.engine, seq))
 
     def deleted(self, key: Key) -> None:
         """Tells all readers that a session is gone. It has no row in the log, hence no id."""

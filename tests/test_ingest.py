@@ -1,0 +1,80 @@
+"""The one write path: who shares a commit with whom."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.builders import event, make_fleet
+from wawp_exporter.fleet import Outcome
+from wawp_exporter.ingest import Ingest
+from wawp_exporter.log import Log
+from wawp_exporter.telemetry import Telemetry
+
+SENDERS = 8
+
+
+@asynccontextmanager
+async def ingesting(folder: Path) -> AsyncIterator[Ingest]:
+    """The write path of a fresh log."""
+    ingest = Ingest(make_fleet(), log := Log(folder / "wawp.db"), Telemetry())
+    yield ingest
+    await ingest.close()
+    log.close()
+
+
+def commits(ingest: Ingest) -> float:
+    """How many batches were written."""
+    value = ingest.telemetry.registry.get_sample_value("wawp_exporter_log_append_duration_seconds_count")
+    return value or 0
+
+
+async def together(ingest: Ingest, status: str, at: float) -> list[Outcome]:
+    """An event of each sender, all in the same turn of the loop."""
+    return await asyncio.gather(*(ingest.submit(event(status, at + n, key=("s", f"{n}"))) for n in range(SENDERS)))
+
+
+async def one_by_one(ingest: Ingest, status: str, at: float) -> list[Outcome]:
+    """An event of each sender, each in a turn of the loop of its own."""
+    waiting = []
+    for n in range(SENDERS):
+        waiting.append(ingest.submit(event(status, at + n, key=("s", f"{n}"))))
+        await asyncio.sleep(0)
+    return await asyncio.gather(*waiting)
+
+
+def test_events_of_one_turn_share_a_commit(tmp_path: Path) -> None:
+    """A commit costs the same for one event as for eight."""
+
+    async def play() -> tuple[list[Outcome], float]:
+        async with ingesting(tmp_path) as ingest:
+            return await together(ingest, "STARTING", 0), commits(ingest)
+
+    assert asyncio.run(play()) == ([Outcome.TRANSITION] * SENDERS, 1)
+
+
+def test_senders_that_were_just_answered_share_their_next_commit(tmp_path: Path) -> None:
+    """Their events come one after another, and are written as soon as the last of them is there."""
+
+    async def play() -> tuple[list[Outcome], float]:
+        async with ingesting(tmp_path) as ingest:
+            await together(ingest, "STARTING", 0)
+            return await one_by_one(ingest, "WORKING", 100), commits(ingest)
+
+    assert asyncio.run(play()) == ([Outcome.TRANSITION] * SENDERS, 2)
+
+
+def test_who_does_not_come_back_is_not_waited_for(tmp_path: Path) -> None:
+    """One of the eight sends again: it is answered after a moment, and from then on it is a lone sender."""
+
+    async def play() -> list[tuple[Outcome, bool]]:
+        async with ingesting(tmp_path) as ingest:
+            await together(ingest, "STARTING", 0)
+            answers = []
+            for at, status in ((100, "WORKING"), (200, "FAILED")):
+                answer = ingest.submit(event(status, at, key=("s", "0")))
+                held_up = ingest._gathering is not None
+                answers.append((await answer, held_up))
+            return answers
+
+    assert asyncio.run(play()) == [(Outcome.TRANSITION, True), (Outcome.TRANSITION, False)]

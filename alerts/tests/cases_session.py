@@ -996,8 +996,14 @@ def an_outage_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -
                 "WawpMassDisconnect", {(("source", n),): 1 for n in ("short", "long", "failed")}, 240, by="source"
             ),
             *silent("WawpMassDisconnect", 2940),
-            *firing("WawpMassDisconnect", 3060, 4920, source="short"),
+            *firing("WawpMassDisconnect", 3000, 4920, source="short"),
             *value("count by (source) (wawp:session_worked:bool)", 4860, ('{source="short"}', 3)),
+            *value(
+                "count by (source) (wawp:session_lost:since_timestamp_seconds)",
+                4860,
+                ('{source="failed"}', 3),
+                ('{source="short"}', 3),
+            ),
         ],
     )
 
@@ -1408,6 +1414,20 @@ def stopped_and_maintained_sessions_are_not_in_the_denominator() -> Group:
         healthy=12,
         targets=[s.Target("a:1"), s.Target("b:1")],
     )
+
+
+@case("session", "WawpMassDisconnect", "WawpMassReauth")
+def a_session_is_in_the_denominator_again_the_moment_its_maintenance_ends() -> Group:
+    """A neighbour and a namesake elsewhere, whose windows go on, keep nobody else out of it."""
+    members = [
+        *many(3, (1, "WORKING"), maintenance=[(0, 60)], prefix="work"),
+        s.Session("long", [(1, "WORKING")], maintenance=[(0, 999)]),
+        s.Session("work0", [(1, "WORKING")], "two", maintenance=[(0, 999)]),
+    ]
+    record = s.selector("wawp:sessions:expected", source="default", engine="NOWEB")
+    two = (s.selector("wawp:sessions:expected", source="two", engine="NOWEB"), 0)
+    checks = [c for at, n in ((50, 12), (60, 15)) for c in value("wawp:sessions:expected", at, (record, n), two)]
+    return sessions(10, 60, members, checks, healthy=12)
 
 
 @case("session", "WawpMassDisconnect", "WawpMassReauth")

@@ -976,6 +976,20 @@ def having_been_working_is_remembered_for_a_quarter_of_an_hour_without_the_count
 
 
 @case("session", "WawpMassDisconnect")
+def one_target_that_saw_it_working_is_enough() -> Group:
+    """The other one has lost its log, and met the session when it was STOPPED already."""
+    times = range(0, 301, 10)
+    seen = s.Session("x", [(1, "WORKING"), (100, "STOPPED")])
+    rows = [
+        *s.session_series(seen, times, [s.Target("a:1", restarts=[110])]),
+        *s.session_series(s.Session("x", [(1, "STOPPED")]), times, [s.Target("b:1")]),
+        *s.default_series(times),
+    ]
+    record = "wawp:session_worked_lately:bool"
+    return group(10, rows, value(record, 300, (s.selector(record, source="default", session="x"), 1)))
+
+
+@case("session", "WawpMassDisconnect")
 def an_outage_is_remembered_through_a_gap_of_less_than_an_hour_and_no_longer() -> Group:
     """Nothing was scraped for 45 or 75 minutes, and the exporter was restarted meanwhile."""
     times = list(range(0, 4921, 60))

@@ -71,6 +71,7 @@ class Gateway:
     on_restart: Callable[[str], None] | None = None
     busy: int = 0
     busiest: int = 0  # calls at once, ever
+    told_ms: int = 0  # the latest time that a webhook bore
 
     # -- what happens to sessions ---------------------------------------------------------------------------------
 
@@ -78,9 +79,9 @@ class Gateway:
         """A session enters a status; the webhook is sent in the background, and again until it is answered 2xx."""
         self.sessions[session] = status
         if tell and self.webhook:
-            body = parts.encode(
-                parts.envelope(session=session, status=status, timestamp=at or parts.now_ms(), statuses=[])
-            )
+            # Never the same millisecond twice: with no history in them, only their arrival would order the two.
+            at = self.told_ms = at or max(parts.now_ms(), self.told_ms + 1)
+            body = parts.encode(parts.envelope(session=session, status=status, timestamp=at, statuses=[]))
             threading.Thread(target=self._send, args=(self.webhook, body), daemon=True).start()
 
     def _send(self, url: str, body: bytes) -> None:

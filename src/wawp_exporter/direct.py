@@ -11,6 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from wawp_exporter.access import Headers
 from wawp_exporter.errors import LogUnavailable, Refusal, TooLarge, TooSlow
 from wawp_exporter.fleet import Outcome
 from wawp_exporter.ingest import unix_now
@@ -33,6 +34,9 @@ class Unheard:
         """Wakes nobody."""
 
 
+UNHEARD = Unheard()
+
+
 def raw(start: dict[str, Any], body: dict[str, Any]) -> tuple[bytes, bytes]:
     """The two ASGI messages of an answer as bytes: the status line, and all that follows the common headers."""
     status = HTTPStatus(start["status"])
@@ -45,16 +49,18 @@ RAW = {outcome: raw(*messages) for outcome, messages in ACCEPTED.items()}
 
 
 class Direct:
-    """One webhook from its headers to its answer."""
+    """One webhook from its headers to its answer; in a batch it stands for itself, where others have a future."""
 
-    __slots__ = ("body", "disconnected", "gate", "headers", "keep_alive", "message_event", "protocol", "received_at",
-                 "response_complete", "size", "started", "webhook")  # fmt: skip
+    __slots__ = ("body", "disconnected", "gate", "headers", "keep_alive", "message_event", "protocol", "query",
+                 "received_at", "response_complete", "size", "started", "webhook")  # fmt: skip
 
-    def __init__(self, protocol: "Protocol", webhook: Webhook, keep_alive: bool) -> None:
+    def __init__(self, protocol: "Protocol", webhook: Webhook, headers: Headers, query: bytes) -> None:
         self.protocol = protocol
         self.webhook = webhook
-        self.keep_alive = keep_alive
-        self.message_event = Unheard()
+        self.headers = headers
+        self.query = query
+        self.keep_alive = protocol.parser.should_keep_alive()
+        self.message_event = UNHEARD
         self.disconnected = False
         self.response_complete = False
         self.started = time.perf_counter()
@@ -62,7 +68,6 @@ class Direct:
         self.body: list[bytes] = []
         self.size = 0
         self.gate: Gate | None = None
-        self.headers = dict(protocol.headers)
 
     def begin(self, path: str) -> None:
         """What the path and the headers decide."""
@@ -82,28 +87,27 @@ class Direct:
     def run(self) -> None:
         """The request is whole."""
         assert self.gate  # noqa: S101 - without one it was refused
-        protocol = self.protocol
-        scope: Any = protocol.scope
+        webhook = self.webhook
         try:
-            outcome = self.webhook.accept(self.gate, scope, self.headers, b"".join(self.body), self.received_at)
+            event = webhook.read(self.gate, self.query, self.headers, b"".join(self.body), self.received_at)
+            if event:
+                webhook.ingest.enqueue(event, self)
+                return
         except Refusal as refusal:
             self.refuse(refusal)
             return
-        if isinstance(outcome, Outcome):
-            self.settle(outcome)
-        else:
-            outcome.add_done_callback(self.done)
+        self.set_result(Outcome.IGNORED)
 
-    def done(self, future: "asyncio.Future[Outcome]") -> None:
-        """The event is durable, or the log has refused it."""
-        error = future.exception()
-        if error is None:
-            self.settle(future.result())
-        else:
-            self.refuse(error if isinstance(error, Refusal) else LogUnavailable())
+    def done(self) -> bool:
+        """Whether it was answered."""
+        return self.response_complete
 
-    def settle(self, outcome: Outcome) -> None:
-        """Answers 200."""
+    def set_exception(self, error: Exception) -> None:
+        """The log has refused the event."""
+        self.refuse(error if isinstance(error, Refusal) else LogUnavailable())
+
+    def set_result(self, outcome: Outcome) -> None:
+        """The event is durable: answers 200."""
         assert self.gate  # noqa: S101 - without one it was refused
         self.webhook.settle(self.gate, outcome, self.received_at, self.started)
         self.answer(*RAW[outcome])
@@ -138,26 +142,43 @@ class Protocol(HttpToolsProtocol):
         self.began = self.loop.time()
 
     def on_message_begin(self) -> None:
-        """Starts the clock for a later request."""
-        super().on_message_begin()
+        """Starts the clock for a later request. A scope is made for those that need one, not for webhooks."""
+        self.url = b""
+        self.headers = []
         self.began = self.began or self.loop.time()
         self.idle = 0.0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One of them."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Takes a webhook the short way, if nothing is in progress before it."""
         path, _, query = self.url.partition(b"?")
-        before: Any = self.cycle  # None before the first request, whatever its annotation says
-        busy = before is not None and not before.response_complete
+        headers = dict(self.headers)
         webhook = None
-        if not busy and not self.expect_100_continue and self.parser.get_method() == b"POST":
+        if not self.busy and b"expect" not in headers and self.parser.get_method() == b"POST":
             webhook = self.app.webhook_at(path)
         if webhook is None:
-            super().on_headers_complete()
+            self._go_the_long_way()
             return
-        self.scope["query_string"] = query
-        direct = Direct(self, webhook, self.parser.should_keep_alive())
-        self.cycle = direct  # type: ignore[assignment]  # it has what uvicorn looks at
+        self.cycle = direct = Direct(self, webhook, headers, query)  # type: ignore[assignment]  # it has what uvicorn looks at
         direct.begin(path.decode("latin-1"))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in progress."""
+        before: Any = self.cycle  # None before the first request, whatever its annotation says
+        return before is not None and not before.response_complete
+
+    def _go_the_long_way(self) -> None:
+        """As uvicorn does it, from the beginning."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        super().on_url(url)
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -195,8 +216,7 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """As uvicorn's, but an idle TLS client is not waited for to say goodbye."""
-        before: Any = self.cycle
-        if self.scheme == "https" and (before is None or before.response_complete):
+        if self.scheme == "https" and not self.busy:
             self.transport.abort()
         else:
             super().shutdown()
@@ -209,7 +229,7 @@ class Protocol(HttpToolsProtocol):
             return
         self.began = 0.0
         cycle: Any = self.cycle
-        if isinstance(cycle, Direct) and not cycle.response_complete:
-            cycle.refuse(TooSlow(TOO_SLOW))
-        elif cycle is None or cycle.response_complete:
+        if not self.busy:
             self.transport.close()
+        elif isinstance(cycle, Direct):
+            cycle.refuse(TooSlow(TOO_SLOW))

@@ -194,7 +194,7 @@ def build(
     points: list[Point] = []
     for text, key_at in sent:
         at = key_at if key_at <= latest else received_at
-        tie = sum(point.at == at for point in points)
+        tie = sum(point.at == at for point in points) if points else 0
         points.append(Point(text, at, tie, key_at))
     skewed = sent[-1][1] > latest
     return StatusEvent(source, session, tuple(points), received_at, skewed=skewed, **more)
@@ -205,7 +205,7 @@ def name_of(value: object, field: str) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidEvent(f"{field}: missing, empty or not a string, expected a name")
     try:
-        size = len(value.encode())
+        size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise InvalidEvent(f"{field}: not valid Unicode, expected UTF-8") from None
     if size > MAX_NAME_BYTES:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -23,7 +23,6 @@ from wawp_exporter.log import Action, Appended, Deleted, Followed, Log, Restored
 from wawp_exporter.telemetry import Telemetry
 
 T = TypeVar("T")
-Waiting = tuple[StatusEvent, "asyncio.Future[Outcome]"]
 
 MAX_BATCH = 1024
 GATHER_S = 0.01  # nobody minds it in an answer, and 64 busy senders are back within it
@@ -38,6 +37,22 @@ logger = structlog.get_logger()
 def unix_now() -> int:
     """The wall clock in Unix ms."""
     return time.time_ns() // 1_000_000
+
+
+class Waiter(Protocol):
+    """Who is told what became of an event: an asyncio.Future, or what has as much of one."""
+
+    def done(self) -> bool:
+        """Whether it has been told, or wants to know no more."""
+
+    def set_result(self, outcome: Outcome, /) -> None:
+        """The event is durable and applied."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """It is neither."""
+
+
+Waiting = tuple[StatusEvent, Waiter]
 
 
 class Ingest:
@@ -70,6 +85,12 @@ class Ingest:
 
         Raises LogUnavailable (here or in the future) when it is neither.
         """
+        future = asyncio.get_running_loop().create_future()
+        self.enqueue(event, future)
+        return future
+
+    def enqueue(self, event: StatusEvent, waiter: Waiter) -> None:
+        """As `submit`, for whoever waits."""
         if len(self._queue) >= MAX_QUEUE:
             raise LogUnavailable("too many events are waiting for the log; nothing was applied, try again")
         if event.key_is_body and not self.log.shared:  # a shared log decides by itself
@@ -77,15 +98,13 @@ class Ingest:
             # Old gateways send the same bytes each time a status comes back: a retry only while nothing else came.
             if session and session.state.status is not normal(event.own.status):
                 event = replace(event, renews=True)
-        future = asyncio.get_running_loop().create_future()
-        self._queue.append((event, future))
+        self._queue.append((event, waiter))
         if not self._busy:
             self._busy = True
             self._idle.clear()
             self._gather()
         elif self._gathering and len(self._queue) >= self._expected:
             self._write_next()
-        return future
 
     @property
     def depth(self) -> int:
@@ -137,9 +156,8 @@ class Ingest:
         self.healthy = False
         self.telemetry.append_errors.inc()
         logger.error("log append failed", events=len(batch), error=describe(error))
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(LogUnavailable())
+        for _, waiter in batch:
+            tell(waiter, LogUnavailable())
 
     def _apply(self, batch: list[Waiting], appended: Appended) -> None:
         """Folds the batch in log order."""
@@ -150,25 +168,24 @@ class Ingest:
             self._answer(batch, appended)
             return
         self._applied = appended.seq
-        for (event, future), rows in zip(batch, appended.rows, strict=True):
+        for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             outcome, late = self.fleet.apply(event, rows, now, mono)
             self._count(event, outcome)
             if late:
-                self._spawn(self._correct(event, outcome, future))
-            elif not future.done():
-                future.set_result(outcome)
+                self._spawn(self._correct(event, outcome, waiter))
+            else:
+                tell(waiter, outcome)
 
     def _answer(self, batch: list[Waiting], appended: Appended) -> None:
         """Says what is about to become of events that every replica, this one too, folds as it follows the log."""
         newest = dict(appended.before)
-        for (event, future), rows in zip(batch, appended.rows, strict=True):
+        for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             key = (event.source, event.session)
             outcome = self._foresee(event, rows, newest.get(key))
             if outcome in {Outcome.TRANSITION, Outcome.REPEAT}:
                 newest[key] = event.own
             self._count(event, outcome)
-            if not future.done():
-                future.set_result(outcome)
+            tell(waiter, outcome)
 
     def _foresee(self, event: StatusEvent, rows: Sequence[int], newest: Point | None) -> Outcome:
         """By what the log held before: the live state may lag behind it, or hold this very event already."""
@@ -187,7 +204,7 @@ class Ingest:
         for row in followed:
             _, late = self.fleet.apply(row.event, (row.seq,), now, mono)
             if late:
-                self._spawn(self._correct(row.event, Outcome.LATE, asyncio.get_running_loop().create_future()))
+                self._spawn(self._correct(row.event, Outcome.LATE))
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""
@@ -201,17 +218,16 @@ class Ingest:
             self.fleet.unsaved.add(deleted.key)
 
     def _count(self, event: StatusEvent, outcome: Outcome) -> None:
-        source = self.telemetry.source(event.source)
         if outcome is Outcome.DUPLICATE:
             return
         if event.own.status not in BY_NAME:
-            source.unknown_statuses.inc()
+            self.telemetry.source(event.source).unknown_statuses.inc()
         if event.skewed:
-            source.clock_skew.inc()
+            self.telemetry.source(event.source).clock_skew.inc()
         if not event.timeless_key:
             self.telemetry.webhook_delay.observe(max(0, event.received_at - event.own.key_at) / 1000)
 
-    async def _correct(self, event: StatusEvent, outcome: Outcome, future: "asyncio.Future[Outcome]") -> None:
+    async def _correct(self, event: StatusEvent, outcome: Outcome, waiter: Waiter | None = None) -> None:
         """Folds a session anew from the log, because one of its points came late; then answers."""
         key = (event.source, event.session)
         self._correcting += 1
@@ -221,8 +237,8 @@ class Ingest:
             logger.error("late event not folded", error=describe(error))
         finally:
             self._correcting -= 1
-            if not future.done():
-                future.set_result(outcome)
+            if waiter:
+                tell(waiter, outcome)
 
     async def _refold(self, key: Key, around: int) -> None:
         """Repeats while newer points come between the reading and its use."""
@@ -367,6 +383,19 @@ class Ingest:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def tell(waiter: Waiter, what: Outcome | LogUnavailable) -> None:
+    """Answers one sender; what goes wrong with that must not keep the others of its batch waiting."""
+    if waiter.done():
+        return
+    try:
+        if isinstance(what, LogUnavailable):
+            waiter.set_exception(what)
+        else:
+            waiter.set_result(what)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of one answer
+        logger.error("webhook not answered", error=describe(error))
 
 
 def describe(error: BaseException) -> str:

@@ -6,16 +6,29 @@ import hmac
 from collections.abc import Iterable
 
 
-def hmac_matches(keys: Iterable[bytes], algorithm: str, body: bytes, given: bytes) -> bool:
-    """Whether `given`, hex of either case and with or without an `algorithm=` prefix, is the HMAC under any key.
+class Signatures:
+    """The keys of a source, made ready once: to copy an HMAC costs half of making one for each body."""
 
-    Each comparison takes constant time; all keys are tried, so that timing does not tell which one matched.
-    """
-    given = given.strip().lower().removeprefix(algorithm.encode() + b"=")
-    matched = False
-    for key in keys:
-        matched |= hmac.compare_digest(hmac.digest(key, body, algorithm).hex().encode(), given)
-    return matched
+    def __init__(self, keys: Iterable[bytes], algorithm: str) -> None:
+        self._prefix = algorithm.encode() + b"="
+        self._keys = [hmac.new(key, digestmod=algorithm) for key in keys]
+
+    def __bool__(self) -> bool:
+        """Whether there is any key."""
+        return bool(self._keys)
+
+    def match(self, body: bytes, given: bytes) -> bool:
+        """Whether `given`, hex of either case and with or without an `algorithm=` prefix, is the HMAC under any key.
+
+        Each comparison takes constant time; all keys are tried, so that timing does not tell which one matched.
+        """
+        given = given.strip().lower().removeprefix(self._prefix)
+        matched = False
+        for key in self._keys:
+            signed = key.copy()
+            signed.update(body)
+            matched |= hmac.compare_digest(signed.hexdigest().encode(), given)
+        return matched
 
 
 def token_matches(tokens: Iterable[bytes], given: bytes | None) -> bool:

@@ -2,15 +2,19 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from wawp_exporter import __version__
-from wawp_exporter.fleet import Outcome
+from wawp_exporter.fleet import Histogram, Outcome
 
 REJECTED = "rejected"
 REASONS = (
@@ -80,27 +84,20 @@ class Telemetry:
             ["source"],
             registry=registry,
         )
-        self.webhook_duration = Histogram(
-            "wawp_exporter_webhook_duration_seconds",
-            "Time from a webhook's arrival to its answer.",
-            buckets=HANDLING_BOUNDS,
-            registry=registry,
+        self.webhook_duration = self._durations(
+            "wawp_exporter_webhook_duration_seconds", "Time from a webhook's arrival to its answer.", HANDLING_BOUNDS
         )
-        self.webhook_delay = Histogram(
+        self.webhook_delay = self._durations(
             "wawp_exporter_webhook_delay_seconds",
             "Time from an event, by the gateway's clock, to its receipt.",
-            buckets=DELAY_BOUNDS,
-            registry=registry,
+            DELAY_BOUNDS,
         )
         self.appends = Counter("wawp_exporter_log_appends", "Events appended to the log.", registry=registry)
         self.append_errors = Counter(
             "wawp_exporter_log_append_errors", "Batches that the log refused.", registry=registry
         )
-        self.append_duration = Histogram(
-            "wawp_exporter_log_append_duration_seconds",
-            "Time to append and commit one batch.",
-            buckets=HANDLING_BOUNDS,
-            registry=registry,
+        self.append_duration = self._durations(
+            "wawp_exporter_log_append_duration_seconds", "Time to append and commit one batch.", HANDLING_BOUNDS
         )
         self.api_up = Gauge(
             "wawp_exporter_api_up",
@@ -151,6 +148,12 @@ class Telemetry:
         build.labels(__version__, os.environ.get("WAWP_EXPORTER_REVISION", ""), platform.python_version()).set(1)
         self._sources: dict[str, SourceTelemetry] = {}
 
+    def _durations(self, name: str, help_text: str, bounds: tuple[float, ...]) -> Histogram:
+        """A histogram of seconds that is told at each scrape."""
+        histogram = Histogram(bounds)
+        self.registry.register(Durations(name, help_text, histogram))
+        return histogram
+
     def read(self, name: str, help_text: str, value: Callable[[], float]) -> None:
         """A gauge whose value is asked for at each scrape."""
         Gauge(name, help_text, registry=self.registry).set_function(value)
@@ -185,6 +188,21 @@ class Telemetry:
                 metric.remove_by_labels({"source": gone})
         for name in sorted(wanted):
             self.source(name)
+
+
+class Durations(Collector):
+    """The fleet's kind of histogram as a family: each webhook is observed twice, and prometheus-client's locks each."""
+
+    def __init__(self, name: str, help_text: str, histogram: Histogram) -> None:
+        self._name = name
+        self._help = help_text
+        self._histogram = histogram
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """The counts so far, cumulated."""
+        bounds = [*map(floatToGoString, self._histogram.bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._histogram.counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._help, buckets=buckets, sum_value=self._histogram.total)
 
 
 class SourceTelemetry:

@@ -1,6 +1,6 @@
 """`POST /webhook`: verifies, decodes and hands over one event.
 
-The rules are in `admit`, `accept` and `settle`, which know nothing of how the request came. Here they answer as an
+The rules are in `admit`, `read` and `settle`, which know nothing of how the request came. Here they answer as an
 ASGI application; `direct` answers with them without one, at half the cost.
 """
 
@@ -24,10 +24,10 @@ from wawp_exporter.errors import (
     Unauthenticated,
     UnsupportedEncoding,
 )
-from wawp_exporter.events import OtherEvent
+from wawp_exporter.events import OtherEvent, StatusEvent
 from wawp_exporter.fleet import Fleet, Outcome
 from wawp_exporter.ingest import Ingest, unix_now
-from wawp_exporter.signature import hmac_matches, presented_token, token_matches
+from wawp_exporter.signature import Signatures, presented_token, token_matches
 from wawp_exporter.telemetry import SourceTelemetry, Telemetry
 
 Scope = MutableMapping[str, Any]
@@ -63,21 +63,20 @@ class Gate:
         self.telemetry = telemetry
         self.parse = DIALECTS[source.dialect]
         self.takes_suffix = source.dialect in WITH_SUFFIX
-        self.algorithm = source.hmac_algorithm
         self.header = source.hmac_header.lower().encode("latin-1", "replace")
         self.allow_unsigned = source.allow_unsigned
-        self.keys = secrets.hmac_keys.get(name, ())
+        self.keys = Signatures(secrets.hmac_keys.get(name, ()), source.hmac_algorithm)
         self.tokens = secrets.tokens.get(name, ())
 
-    def check(self, scope: Scope, headers: Headers, body: bytes, access: Access) -> None:
+    def check(self, query: bytes, headers: Headers, body: bytes, access: Access) -> None:
         """Raises Unauthenticated unless the signature or the token matches, or neither is asked for."""
         signature = headers.get(self.header)
         if self.keys and signature is not None:
-            if not hmac_matches(self.keys, self.algorithm, body, signature):
+            if not self.keys.match(body, signature):
                 raise Unauthenticated("the signature does not match the body under any key", "bad_signature")
             return
         if self.tokens:
-            given = presented_tokens(scope, headers)
+            given = presented_tokens(query, headers)
             if given:
                 if not any(token_matches(self.tokens, token) for token in given):
                     raise Unauthenticated("the token is wrong", "bad_token")
@@ -95,11 +94,11 @@ class Gate:
             )
 
 
-def presented_tokens(scope: Scope, headers: Headers) -> list[bytes]:
+def presented_tokens(query: bytes, headers: Headers) -> list[bytes]:
     """Every token that a request carries: in Authorization, `?token=` or `?secret=`."""
     given = presented_token(headers.get(b"authorization"))
-    query = parse_qs(scope.get("query_string", b"")) if scope.get("query_string") else {}
-    asked = [*query.get(b"token", []), *query.get(b"secret", [])]
+    fields = parse_qs(query) if query else {}
+    asked = [*fields.get(b"token", []), *fields.get(b"secret", [])]
     # A plus in a URL means a space, but whoever pastes a base64 token means a plus.
     return [*([given] if given else []), *asked, *(token.replace(b" ", b"+") for token in asked)]
 
@@ -117,6 +116,10 @@ class Webhook:
             for name, source in settings.config.sources.items()
         }
 
+        self._at = {f"/webhook/{name}": gate for name, gate in self.gates.items()}
+        if DEFAULT_SOURCE in self.gates:
+            self._at["/webhook"] = self.gates[DEFAULT_SOURCE]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         started = time.perf_counter()
@@ -126,9 +129,8 @@ class Webhook:
             headers = dict(scope["headers"])
             received_at = unix_now()
             check_length(headers)
-            outcome = self.accept(gate, scope, headers, await read_body(receive), received_at)
-            if isinstance(outcome, asyncio.Future):
-                outcome = await outcome
+            event = self.read(gate, scope["query_string"], headers, await read_body(receive), received_at)
+            outcome = await self.ingest.submit(event) if event else Outcome.IGNORED
             self.settle(gate, outcome, received_at, started)
             start, body = ACCEPTED[outcome]
         except Refusal as refusal:
@@ -140,29 +142,28 @@ class Webhook:
 
     def admit(self, path: str, method: str) -> Gate:
         """The source by the path; raises NotFound, MethodNotAllowed."""
-        _, _, name = path.removeprefix("/").partition("/")
-        gate = self.gates.get(DEFAULT_SOURCE if path == "/webhook" else name)
-        if gate is None and "/" in name:
-            gate = self.gates.get(name.partition("/")[0])
-            gate = gate if gate and gate.takes_suffix else None
+        gate = self._at.get(path) or self._suffixed(path)
         if gate is None:
             raise NotFound("no such source is configured")
         if method != "POST":
             raise MethodNotAllowed("webhooks are sent with POST", [("Allow", "POST")])
         return gate
 
-    def accept(
-        self, gate: Gate, scope: Scope, headers: Headers, body: bytes, received_at: int
-    ) -> "Outcome | asyncio.Future[Outcome]":
-        """Verifies the bytes before anything looks into them. A future comes true when the event is durable."""
-        gate.check(scope, headers, body, self.access)
+    def _suffixed(self, path: str) -> Gate | None:
+        """The source of a path that says more than its name, where the dialect has it so."""
+        gate = self.gates.get(path.removeprefix("/webhook/").partition("/")[0])
+        return gate if gate and gate.takes_suffix else None
+
+    def read(self, gate: Gate, query: bytes, headers: Headers, body: bytes, received_at: int) -> StatusEvent | None:
+        """Verifies the bytes before anything looks into them; gives what is to be logged, if anything."""
+        gate.check(query, headers, body, self.access)
         request_id = headers.get(b"x-webhook-request-id")
         event = gate.parse(gate.name, body, received_at, request_id.decode("latin-1") if request_id else None)
         if not isinstance(event, OtherEvent):
-            return self.ingest.submit(event)
+            return event
         if event.session is not None:
             self.ingest.touch((gate.name, event.session), received_at)
-        return Outcome.IGNORED
+        return None
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:
         """Counts what was accepted."""
@@ -183,7 +184,8 @@ class Webhook:
 
 def check_length(headers: Headers) -> None:
     """What the headers alone rule out; raises UnsupportedEncoding, TooLarge."""
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+    encoding = headers.get(b"content-encoding")
+    if encoding and encoding.lower() != b"identity":
         raise UnsupportedEncoding("the body is compressed, expected it plain")
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > MAX_BODY_BYTES:

@@ -15,6 +15,7 @@ MAX_AHEAD_MS = 60_000
 STATUS_EVENT = "session.status"
 ENGINES = frozenset({"WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE"})
 OTHER_ENGINE = "OTHER"
+NOT_KEYED = (None, False)  # a time of the gateway's tells a retry
 
 
 class Status(StrEnum):
@@ -151,10 +152,10 @@ def status_event(
         status,
         sent,
         received_at,
-        event_id=usable(data.get("id")),
-        engine=engine_of(data),
-        limits=limits_of(payload.get("data")) if status == Status.WORKING else (),
-        **({} if sent else timeless(body, request_id)),
+        NOT_KEYED if sent else timeless(body, request_id),
+        usable(data.get("id")),
+        engine_of(data),
+        limits_of(payload.get("data")) if status == Status.WORKING else (),
     )
 
 
@@ -171,8 +172,8 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
         status,
         sent,
         received_at,
+        NOT_KEYED if sent else timeless(body, request_id),
         engine=engine_of(data),
-        **({} if sent else timeless(body, request_id)),
     )
 
 
@@ -186,18 +187,26 @@ def sent_points(statuses: object, status: str, at: int) -> list[tuple[str, int]]
 
 
 def build(
-    source: str, session: str, status: str, sent: list[tuple[str, int]], received_at: int, **more: Any
+    source: str,
+    session: str,
+    status: str,
+    sent: list[tuple[str, int]],
+    received_at: int,
+    keyed: tuple[str | None, bool] = NOT_KEYED,
+    event_id: str | None = None,
+    engine: str | None = None,
+    limits: tuple[Limit, ...] = (),
 ) -> StatusEvent:
     """Believes each time up to a minute ahead of receipt, and counts ties in the order sent."""
-    sent = sent or [(status, received_at)]
     latest = received_at + MAX_AHEAD_MS
     points: list[Point] = []
-    for text, key_at in sent:
+    believed: list[int] = []
+    for text, key_at in sent or [(status, received_at)]:
         at = key_at if key_at <= latest else received_at
-        tie = sum(point.at == at for point in points) if points else 0
-        points.append(Point(text, at, tie, key_at))
-    skewed = sent[-1][1] > latest
-    return StatusEvent(source, session, tuple(points), received_at, skewed=skewed, **more)
+        points.append(Point(text, at, believed.count(at), key_at))
+        believed.append(at)
+    skewed = points[-1].key_at > latest
+    return StatusEvent(source, session, tuple(points), received_at, event_id, engine, limits, skewed, *keyed)
 
 
 def name_of(value: object, field: str) -> str:
@@ -238,7 +247,7 @@ def usable(value: object) -> str | None:
 
 def instant(value: object, unit: int = 1) -> int:
     """A gateway's number × `unit` → Unix ms; 0 (as gateways send for "none") for anything unusable."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is not int and type(value) is not float:  # a bool is neither
         return 0
     if not 0 < value * unit <= MAX_INSTANT_MS:
         return 0
@@ -270,11 +279,8 @@ def limits_of(data: object) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def timeless(body: bytes, request_id: str | None) -> dict[str, Any]:
-    """The key of an event without any gateway time."""
+def timeless(body: bytes, request_id: str | None) -> tuple[str, bool]:
+    """The key of an event without any gateway time, and whether it is made of the body."""
     if request_id:
-        return {
-            "timeless_key": f"request:{hashlib.sha256(request_id.encode()).hexdigest()}",
-            "key_is_body": False,
-        }
-    return {"timeless_key": f"body:{hashlib.sha256(body).hexdigest()}", "key_is_body": True}
+        return f"request:{hashlib.sha256(request_id.encode()).hexdigest()}", False
+    return f"body:{hashlib.sha256(body).hexdigest()}", True

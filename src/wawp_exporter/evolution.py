@@ -26,8 +26,9 @@ def parse(source: str, body: bytes, received_at: int, request_id: str | None = N
     session = name_of(told.get("instance"), "instance")
     status = EVENTS.get(kind) or state_of(told.get("data"))
     at = instant_of(told.get("date_time"), received_at)
-    keyed = {} if at else timeless(body, request_id)
-    return build(source, session, status, [(status, at)] if at else [], received_at, **keyed)
+    if not at:
+        return build(source, session, status, [], received_at, timeless(body, request_id))
+    return build(source, session, status, [(status, at)], received_at)
 
 
 def state_of(data: object) -> str:

@@ -131,7 +131,7 @@ class Meta(msgspec.Struct, frozen=True):
 
     def excuses(self, now: int) -> bool:
         """Whether it is in maintenance at `now` (Unix ms)."""
-        return any(start <= now < end for start, end in self.windows)
+        return bool(self.windows) and any(start <= now < end for start, end in self.windows)
 
 
 class Rules:
@@ -246,12 +246,12 @@ class Bucket:
 class Session:
     """One session of the live fleet: its state by the log, and what this process counted."""
 
-    __slots__ = ("bucket", "engine", "last_event", "limits", "linger", "maintenance", "mark", "meta", "name",
+    __slots__ = ("bucket", "engine", "key", "last_event", "limits", "linger", "maintenance", "mark", "meta", "name",
                  "rank", "recurring", "seconds", "slo", "source", "state", "stays", "transitions", "wake")  # fmt: skip
 
-    def __init__(self, source: str, name: str, state: State, engine: str, meta: Meta, mono: float) -> None:
-        self.source = source
-        self.name = name
+    def __init__(self, key: Key, state: State, engine: str, meta: Meta, mono: float) -> None:
+        self.key = key
+        self.source, self.name = key
         self.state = state
         self.engine = engine
         self.meta = meta
@@ -268,11 +268,6 @@ class Session:
         self.seconds = array("d", bytes(8 * len(STATUSES)))
         self.stays: dict[Status, Histogram] = {}
         self.bucket: Bucket
-
-    @property
-    def key(self) -> Key:
-        """What identifies a session."""
-        return self.source, self.name
 
     @property
     def memory(self) -> Memory:
@@ -308,7 +303,7 @@ class Session:
         return (
             state.status not in (Status.WORKING, Status.STOPPED)
             or bool(state.auth_since or state.down_since)
-            or any(self.restricted(restriction, now) for restriction in self.limits)
+            or (bool(self.limits) and any(self.restricted(restriction, now) for restriction in self.limits))
             or self.silent(now)
         )
 
@@ -374,7 +369,7 @@ class Fleet:
             session.state = state
             return Outcome.REPEAT
         if session is None:
-            session = self._add(Session(*key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono), mono)
+            session = self._add(Session(key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono), mono)
             session.last_event = event.received_at
         self._move(session, transition, mono)
         self._refresh(session, now, mono)
@@ -466,7 +461,7 @@ class Fleet:
         return session
 
     def _recall(self, key: Key, memory: Memory, mono: float) -> Session:
-        session = Session(*key, memory.state, memory.engine, self.rules.meta(*key), mono)
+        session = Session(key, memory.state, memory.engine, self.rules.meta(*key), mono)
         session.last_event = memory.last_event
         session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
         return session

@@ -47,6 +47,9 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return min(time for time in times if time)
 
 
+BLANK = State(Status.UNKNOWN, 0, 0, 0)  # of a session that nothing is known of
+
+
 class Transition(msgspec.Struct, frozen=True, gc=False):
     """A change of status at `at` (Unix ms). `before` is None for a session's first status."""
 
@@ -65,59 +68,33 @@ def step(state: State | None, point: Point) -> tuple[State, Transition | None]:
     The caller has checked that `state.outdates(point)` is false.
     """
     status = normal(point.status)
-    if state is None:
-        after = enter(State(status, point.at, point.at, point.tie), None, status, point.at)
-    elif state.status is status:
+    if state and state.status is status:
         return msgspec.structs.replace(state, at=point.at, tie=point.tie), None
-    else:
-        moved = msgspec.structs.replace(state, status=status, since=point.at, at=point.at, tie=point.tie)
-        after = enter(moved, state.status, status, point.at)
+    after = enter(state or BLANK, status, point.at, point.tie)
     return after, Transition(state, after)
 
 
-def enter(state: State, before: Status | None, status: Status, at: int) -> State:
+def enter(before: State, status: Status, at: int, tie: int) -> State:
     """What entering `status` does to the episodes. UNKNOWN opens none and closes none."""
     if status is Status.UNKNOWN:
-        return state
+        return msgspec.structs.replace(before, status=status, since=at, at=at, tie=tie)
     if status is Status.WORKING:
-        return State(status, state.since, state.at, state.tie, worked=True)
-    if before is Status.WORKING:
-        state = msgspec.structs.replace(state, left_working=at)
+        return State(status, at, at, tie, worked=True)
+    left = at if before.status is Status.WORKING else before.left_working
     if status is Status.STOPPED:
-        return msgspec.structs.replace(
-            state,
-            auth_since=0,
-            down_since=0,
-            held_auth=state.auth_since,
-            held_down=state.down_since,
-            stopped_at=at,
-        )
-    return begin_episodes(resume(state, status, at), status, at)
+        held = before.auth_since, before.down_since
+        return State(status, at, at, tie, 0, 0, *held, stopped_at=at, left_working=left, worked=before.worked)
+    auth, down, left = resume(before, status, at) if before.stopped_at else (before.auth_since, before.down_since, left)
+    # A status that is neither WORKING nor STOPPED is down; one that waits for a human begins a login.
+    auth = auth or (at if status in LOGIN else 0)
+    return State(status, at, at, tie, auth, down or at, left_working=left, worked=before.worked)
 
 
-def resume(state: State, status: Status, at: int) -> State:
+def resume(before: State, status: Status, at: int) -> tuple[int, int, int]:
     """Leaves a STOPPED: STARTING within 30 s continues the held episodes, anything else forgets them."""
-    if not state.stopped_at:
-        return state
-    restarted = status is Status.STARTING and at - state.stopped_at <= RESTART_MS
-    return msgspec.structs.replace(
-        state,
-        auth_since=state.held_auth if restarted else 0,
-        down_since=state.held_down if restarted else 0,
-        left_working=state.left_working if restarted else 0,
-        held_auth=0,
-        held_down=0,
-        stopped_at=0,
-    )
-
-
-def begin_episodes(state: State, status: Status, at: int) -> State:
-    """A status that is neither WORKING nor STOPPED is down; one that waits for a human begins a login."""
-    down = state.down_since or at
-    auth = state.auth_since or (at if status in LOGIN else 0)
-    if (down, auth) == (state.down_since, state.auth_since):
-        return state
-    return msgspec.structs.replace(state, down_since=down, auth_since=auth)
+    if status is Status.STARTING and at - before.stopped_at <= RESTART_MS:
+        return before.held_auth, before.held_down, before.left_working
+    return 0, 0, 0
 
 
 def fold(points: Iterable[Point], state: State | None = None) -> State | None:

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from wawp_exporter.access import Headers
 from wawp_exporter.errors import LogUnavailable, Refusal, TooLarge, TooSlow
-from wawp_exporter.fleet import Outcome
+from wawp_exporter.fleet import IGNORED, Outcome
 from wawp_exporter.ingest import unix_now
 from wawp_exporter.webhook import (
     ACCEPTED,
@@ -96,7 +96,7 @@ class Direct:
         except Refusal as refusal:
             self.refuse(refusal)
             return
-        self.set_result(Outcome.IGNORED)
+        self.set_result(IGNORED)
 
     def done(self) -> bool:
         """Whether it was answered."""

@@ -18,7 +18,13 @@ OTHER_ENGINE = "OTHER"
 NOT_KEYED = (None, False)  # a time of the gateway's tells a retry
 
 
-class Status(StrEnum):
+class Word(StrEnum):
+    """An enumeration whose members are keys of what is counted: Enum's own hash is written in Python."""
+
+    __hash__ = str.__hash__
+
+
+class Status(Word):
     """The statuses of the contract; whatever else a gateway says is UNKNOWN."""
 
     STARTING = "STARTING"
@@ -31,17 +37,16 @@ class Status(StrEnum):
     PASSKEY_REQUIRED = "PASSKEY_REQUIRED"
     PASSKEY_CONFIRMATION_REQUIRED = "PASSKEY_CONFIRMATION_REQUIRED"
 
-    # Enum's own hash is written in Python, and statuses are the keys of everything that is counted.
-    __hash__ = str.__hash__
 
-
+# What each event is compared with: to look a member up on its class takes longer than any of the comparisons.
+STARTING, WORKING, STOPPED, UNKNOWN = Status.STARTING, Status.WORKING, Status.STOPPED, Status.UNKNOWN
 ALWAYS = tuple(Status)[:7]  # the statuses whose series every session has
 PASSKEYS = tuple(Status)[7:]
 LOGIN = frozenset({Status.SCAN_QR_CODE, *PASSKEYS})
 BY_NAME = {status.value: status for status in Status}
 
 
-class Restriction(StrEnum):
+class Restriction(Word):
     """What WhatsApp may do to an account that is WORKING."""
 
     REACHOUT_TIMELOCK = "reachout_timelock"
@@ -105,7 +110,7 @@ class OtherEvent:
 
 def normal(status: str) -> Status:
     """A status as the gateway spells it → the contract's, UNKNOWN for what is not in it."""
-    return BY_NAME.get(status, Status.UNKNOWN)
+    return BY_NAME.get(status, UNKNOWN)
 
 
 def parse(source: str, body: bytes, received_at: int, request_id: str | None = None) -> StatusEvent | OtherEvent:
@@ -155,7 +160,7 @@ def status_event(
         NOT_KEYED if sent else timeless(body, request_id),
         usable(data.get("id")),
         engine_of(data),
-        limits_of(payload.get("data")) if status == Status.WORKING else (),
+        limits_of(payload.get("data")) if status == WORKING else (),
     )
 
 

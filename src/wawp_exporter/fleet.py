@@ -10,7 +10,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from itertools import islice
 from zlib import crc32
 
@@ -21,11 +20,16 @@ from wawp_exporter.events import (
     ALWAYS,
     OTHER_ENGINE,
     PASSKEYS,
+    STARTING,
+    STOPPED,
+    UNKNOWN,
+    WORKING,
     Limit,
     Point,
     Restriction,
     Status,
     StatusEvent,
+    Word,
 )
 from wawp_exporter.machine import RESTART_MS, State, Transition, step
 
@@ -44,7 +48,7 @@ QR_BOUNDS = (5, 10, 20, 30, 60, 120, 180, 300, 600, 1800, 3600, 14_400)
 RECOVERY_BOUNDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 900, 3600, 14_400)
 
 
-class Outcome(StrEnum):
+class Outcome(Word):
     """What became of an accepted webhook; the contract's word for it."""
 
     TRANSITION = "transition"
@@ -54,7 +58,10 @@ class Outcome(StrEnum):
     IGNORED = "ignored"
 
 
-class Slo(StrEnum):
+TRANSITION, REPEAT, DUPLICATE, LATE, IGNORED = Outcome
+
+
+class Slo(Word):
     """How a second counts towards the objective."""
 
     GOOD = "good"
@@ -62,10 +69,10 @@ class Slo(StrEnum):
     EXCLUDED = "excluded"
 
 
-SLOS = tuple(Slo)
+SLOS = GOOD, BAD, EXCLUDED = tuple(Slo)
 
 
-class Rank(StrEnum):
+class Rank(Word):
     """Who keeps series of its own when there is no room for all: the first ones, whatever happens."""
 
     TROUBLED = "troubled"
@@ -74,7 +81,10 @@ class Rank(StrEnum):
     UNWANTED = "unwanted"
 
 
-class StartOutcome(StrEnum):
+TROUBLED, AT_WORK, AT_REST, UNWANTED = Rank
+
+
+class StartOutcome(Word):
     """How a STARTING ended."""
 
     WORKING = "working"
@@ -83,7 +93,7 @@ class StartOutcome(StrEnum):
     STOPPED = "stopped"
 
 
-class WaitOutcome(StrEnum):
+class WaitOutcome(Word):
     """How a login episode ended."""
 
     WORKING = "working"
@@ -92,15 +102,15 @@ class WaitOutcome(StrEnum):
 
 
 START_OUTCOMES = {
-    Status.WORKING: StartOutcome.WORKING,
+    WORKING: StartOutcome.WORKING,
     Status.SCAN_QR_CODE: StartOutcome.QR,
     Status.PASSKEY_REQUIRED: StartOutcome.QR,
     Status.PASSKEY_CONFIRMATION_REQUIRED: StartOutcome.QR,
     Status.FAILED: StartOutcome.FAILED,
     Status.DISCONNECTED: StartOutcome.FAILED,
-    Status.STOPPED: StartOutcome.STOPPED,
+    STOPPED: StartOutcome.STOPPED,
 }
-WAIT_OUTCOMES = {Status.WORKING: WaitOutcome.WORKING, Status.STOPPED: WaitOutcome.STOPPED}
+WAIT_OUTCOMES = {WORKING: WaitOutcome.WORKING, STOPPED: WaitOutcome.STOPPED}
 
 
 class Histogram:
@@ -144,6 +154,8 @@ class Rules:
         self._group_of = {key: name for name, members in self.groups.items() for key in members}
         self._sessions = [(glob(rule.source), glob(rule.session), rule) for rule in config.sessions]
         self._windows = [(glob(w.source), glob(w.session), unix_ms(w.from_), unix_ms(w.to)) for w in config.maintenance]
+        self.session_histograms = config.metrics.session_histograms
+        self.troubled_only = config.metrics.sessions == "troubled"
         self._shared: dict[Meta, Meta] = {}
         self._same_for_all = not (self._group_of or self._sessions or self._windows)
         self._default = Meta(silent=config.thresholds.silent)
@@ -259,11 +271,11 @@ class Session:
         self.last_event = 0
         self.limits: dict[Restriction, tuple[Limit, int]] = {}
         self.maintenance = False
-        self.rank = Rank.UNWANTED
+        self.rank = UNWANTED
         self.linger = 0
         self.wake = 0
         self.recurring: Pattern = {}
-        self.slo = Slo.EXCLUDED
+        self.slo = EXCLUDED
         self.transitions = array("Q", bytes(8 * len(STATUSES)))
         self.seconds = array("d", bytes(8 * len(STATUSES)))
         self.stays: dict[Status, Histogram] = {}
@@ -295,13 +307,13 @@ class Session:
     def silent(self, now: int) -> bool:
         """WORKING, and nothing heard for longer than its limit."""
         limit = self.meta.silent * 1000
-        return bool(limit) and self.state.status is Status.WORKING and now - self.last_event > limit
+        return bool(limit) and self.state.status is WORKING and now - self.last_event > limit
 
     def troubled(self, now: int) -> bool:
         """Whether somebody may want to look at it."""
         state = self.state
         return (
-            state.status not in (Status.WORKING, Status.STOPPED)
+            state.status not in (WORKING, STOPPED)
             or bool(state.auth_since or state.down_since)
             or (bool(self.limits) and any(self.restricted(restriction, now) for restriction in self.limits))
             or self.silent(now)
@@ -310,9 +322,9 @@ class Session:
     def judge(self) -> Slo:
         """How its seconds count now."""
         status = self.state.status
-        if self.maintenance or not self.state.worked or status in (Status.STOPPED, Status.UNKNOWN):
-            return Slo.EXCLUDED
-        return Slo.GOOD if status is Status.WORKING else Slo.BAD
+        if self.maintenance or not self.state.worked or status in (STOPPED, UNKNOWN):
+            return EXCLUDED
+        return GOOD if status is WORKING else BAD
 
 
 class Fleet:
@@ -343,17 +355,17 @@ class Fleet:
         folded anew from the log (`correct`).
         """
         key = (event.source, event.session)
-        outcome, late = Outcome.DUPLICATE, False
-        self.touch(key, event.received_at, mono)
+        outcome, late = DUPLICATE, False
+        session = self.touch(key, event.received_at, mono)
         for point, seq in zip(event.points, rows, strict=True):
             if not seq:
                 continue
             outcome = self._apply_point(key, event, point, seq, now, mono)
-            late |= outcome is Outcome.LATE and point.at > self.tombstones.get(key, 0)
+            late |= outcome is LATE and point.at > self.tombstones.get(key, 0)
         if not rows[-1]:
-            outcome = Outcome.DUPLICATE
-        session = self.sessions.get(key)
-        if session:
+            outcome = DUPLICATE
+        session = session or self.sessions.get(key)
+        if session and (event.limits or event.engine != session.engine):
             self._hear(session, event, outcome, now, mono)
         return outcome, late
 
@@ -361,13 +373,13 @@ class Fleet:
         """One point that the log did not hold."""
         session = self.sessions.get(key)
         if point.at <= self.tombstones.get(key, 0) or (session and session.state.outdates(point)):
-            return Outcome.LATE
+            return LATE
         state, transition = step(session.state if session else None, point)
         self.unsaved.add(key)
         if transition is None:
             assert session  # noqa: S101 - a session's first point is a transition
             session.state = state
-            return Outcome.REPEAT
+            return REPEAT
         if session is None:
             session = self._add(Session(key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono), mono)
             session.last_event = event.received_at
@@ -375,20 +387,20 @@ class Fleet:
         self._refresh(session, now, mono)
         if self.on_transition:
             self.on_transition(session, transition, seq)
-        return Outcome.TRANSITION
+        return TRANSITION
 
     def _move(self, session: Session, transition: Transition, mono: float) -> None:
         """Counts a transition once, at the moment it is applied as the newest."""
-        before, after = transition.before, transition.after
+        before, after, bucket = transition.before, transition.after, session.bucket
         session.accrue(mono)
-        session.bucket.accrue(mono)
+        bucket.accrue(mono)
         index = ORDINAL[after.status]
         session.transitions[index] += 1
-        session.bucket.transitions[before.status if before else None, after.status] += 1
-        session.bucket.seen.add(after.status)
+        bucket.transitions[before.status if before else None, after.status] += 1
+        bucket.seen.add(after.status)
         if before:
-            session.bucket.counts[ORDINAL[before.status]] -= 1
-            session.bucket.counts[index] += 1
+            bucket.counts[ORDINAL[before.status]] -= 1
+            bucket.counts[index] += 1
             self._observe(session, transition, before)
         session.state = after
 
@@ -397,41 +409,41 @@ class Fleet:
         after, bucket = transition.after, session.bucket
         stay = transition.stay_ms / 1000
         bucket.stays[ORDINAL[before.status]].observe(stay)
-        if self.rules.config.metrics.session_histograms:
+        if self.rules.session_histograms:
             if before.status not in session.stays:
                 session.stays[before.status] = Histogram(STATUS_BOUNDS)
             session.stays[before.status].observe(stay)
-        started = START_OUTCOMES.get(after.status) if before.status is Status.STARTING else None
+        started = START_OUTCOMES.get(after.status) if before.status is STARTING else None
         if started:
             bucket.starts[started].observe(stay)
         waited = WAIT_OUTCOMES.get(after.status) if before.auth_since else None
         if waited:
             bucket.qr_waits[waited].observe(max(0, after.since - before.auth_since) / 1000)
         # Back from a STOPPED that was no restart, it was somebody's decision, not a recovery.
-        decided = before.status is Status.STOPPED and transition.stay_ms > RESTART_MS
-        if after.status is Status.WORKING and before.left_working and not decided:
+        decided = before.status is STOPPED and transition.stay_ms > RESTART_MS
+        if after.status is WORKING and before.left_working and not decided:
             bucket.recovery.observe(max(0, after.since - before.left_working) / 1000)
 
     def _hear(self, session: Session, event: StatusEvent, outcome: Outcome, now: int, mono: float) -> None:
         """What an accepted event says beside its status: the engine, if it is news, and restrictions."""
-        news = outcome in (Outcome.TRANSITION, Outcome.REPEAT)
+        news = outcome in (TRANSITION, REPEAT)
         if event.engine and event.engine != session.engine and news:
             self._rebucket(session, event.engine, mono)
         at = event.own.at
         if event.limits and at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
             self._refresh(session, now, mono)
 
-    def touch(self, key: Key, now: int, mono: float) -> bool:
-        """Any event is a sign of life of a known session; an unknown one is not created."""
+    def touch(self, key: Key, now: int, mono: float) -> Session | None:
+        """Any event is a sign of life of a known session, which is returned; an unknown one is not created."""
         session = self.find(key, now, mono)
         if session is None:
-            return False
+            return None
         was_silent = session.silent(now)
         session.last_event = max(session.last_event, now)
         self.unsaved.add(key)
         if was_silent:
             self._refresh(session, now, mono)
-        return True
+        return session
 
     # -- the log's word -----------------------------------------------------------------------------------------
 
@@ -551,8 +563,8 @@ class Fleet:
         for name, members in self.rules.groups.items():
             mine = [key for key in members if self.rules.holds(key)]
             known = [self.sessions[key] for key in mine if key in self.sessions]
-            eligible = [s for s in known if s.state.status is not Status.STOPPED and not s.maintenance]
-            working = sum(s.state.status is Status.WORKING for s in eligible)
+            eligible = [s for s in known if s.state.status is not STOPPED and not s.maintenance]
+            working = sum(s.state.status is WORKING for s in eligible)
             yield name, len(mine), len(eligible), working
 
     def all_buckets(self, mono: float) -> list[Bucket]:
@@ -617,20 +629,20 @@ class Fleet:
     def _rank(self, session: Session, now: int) -> Rank:
         """Who is exported, and who first; in `troubled` mode the others linger an hour after their trouble."""
         if session.troubled(now):
-            return Rank.TROUBLED
-        if session.rank is Rank.TROUBLED:
+            return TROUBLED
+        if session.rank is TROUBLED and self.rules.troubled_only:
             session.linger = now + LINGER_MS
-        if self.rules.config.metrics.sessions == "troubled" and session.linger <= now:
-            return Rank.UNWANTED
-        return Rank.STOPPED if session.state.status is Status.STOPPED else Rank.WORKING
+        if self.rules.troubled_only and session.linger <= now:
+            return UNWANTED
+        return AT_REST if session.state.status is STOPPED else AT_WORK
 
     def _plan(self, session: Session, now: int) -> None:
         """Wakes the session at the next instant at which time alone changes it; an earlier plan is kept."""
-        times = list(self._instants(session, now))
-        if not times:
-            return
-        when = min(times)
-        if not session.wake or when < session.wake:
+        meta = session.meta
+        if not (meta.windows or meta.silent or session.limits or session.linger or session.state.status is STOPPED):
+            return  # as most: events alone change it
+        when = min(self._instants(session, now), default=0)
+        if when and (not session.wake or when < session.wake):
             self._wake_at(session, when)
 
     def _wake_at(self, session: Session, when: int) -> None:
@@ -644,16 +656,16 @@ class Fleet:
         for limit, _ in session.limits.values():
             if limit.active and limit.until > now:
                 yield limit.until
-        if session.state.status is Status.STOPPED:
+        if session.state.status is STOPPED:
             yield max(now, int(self._forget_at(session)))
-        if session.meta.silent and session.state.status is Status.WORKING and not session.silent(now):
+        if session.meta.silent and session.state.status is WORKING and not session.silent(now):
             yield session.last_event + int(session.meta.silent * 1000) + 1
-        if session.rank in (Rank.WORKING, Rank.STOPPED) and session.linger > now:
+        if session.rank in (AT_WORK, AT_REST) and session.linger > now:
             yield session.linger
 
     def _forget_at(self, session: Session) -> float:
         """When a STOPPED session is to be forgotten."""
-        if session.state.status is not Status.STOPPED:
+        if session.state.status is not STOPPED:
             return float("inf")
         # A long history that was only now received is not yet stale: nobody has seen its series.
         heard = max(session.state.since, session.last_event)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from wawp_exporter.errors import LogError, LogUnavailable
 from wawp_exporter.events import BY_NAME, Point, StatusEvent, normal
-from wawp_exporter.fleet import Fleet, Key, Outcome, Session
+from wawp_exporter.fleet import DUPLICATE, LATE, REPEAT, TRANSITION, Fleet, Key, Outcome, Session
 from wawp_exporter.log import Action, Appended, Deleted, Followed, Log, Restored
 from wawp_exporter.telemetry import Telemetry
 
@@ -182,7 +182,7 @@ class Ingest:
         for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             key = (event.source, event.session)
             outcome = self._foresee(event, rows, newest.get(key))
-            if outcome in {Outcome.TRANSITION, Outcome.REPEAT}:
+            if outcome in (TRANSITION, REPEAT):
                 newest[key] = event.own
             self._count(event, outcome)
             tell(waiter, outcome)
@@ -190,12 +190,12 @@ class Ingest:
     def _foresee(self, event: StatusEvent, rows: Sequence[int], newest: Point | None) -> Outcome:
         """By what the log held before: the live state may lag behind it, or hold this very event already."""
         if not rows[-1]:
-            return Outcome.DUPLICATE
+            return DUPLICATE
         place = (newest.at, newest.tie) if newest else (0, 0)
         tombstone = self.fleet.tombstones.get((event.source, event.session), 0)
         if (event.own.at, event.own.tie) < place or event.own.at <= tombstone:
-            return Outcome.LATE
-        return Outcome.REPEAT if newest and normal(newest.status) is normal(event.own.status) else Outcome.TRANSITION
+            return LATE
+        return REPEAT if newest and normal(newest.status) is normal(event.own.status) else TRANSITION
 
     def fold(self, followed: Iterable[Followed], seq: int) -> None:
         """Folds rows of a shared log, in its order; `seq` is the number of the last that was read."""
@@ -204,7 +204,7 @@ class Ingest:
         for row in followed:
             _, late = self.fleet.apply(row.event, (row.seq,), now, mono)
             if late:
-                self._spawn(self._correct(row.event, Outcome.LATE))
+                self._spawn(self._correct(row.event, LATE))
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""
@@ -218,7 +218,7 @@ class Ingest:
             self.fleet.unsaved.add(deleted.key)
 
     def _count(self, event: StatusEvent, outcome: Outcome) -> None:
-        if outcome is Outcome.DUPLICATE:
+        if outcome is DUPLICATE:
             return
         if event.own.status not in BY_NAME:
             self.telemetry.source(event.source).unknown_statuses.inc()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from wawp_exporter.events import LOGIN, Point, Status, normal
+from wawp_exporter.events import LOGIN, STARTING, STOPPED, UNKNOWN, WORKING, Point, Status, normal
 
 RESTART_MS = 30_000  # a restart is STOPPED for 3 to 13 s; longer is somebody's decision
 
@@ -47,7 +47,7 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return min(time for time in times if time)
 
 
-BLANK = State(Status.UNKNOWN, 0, 0, 0)  # of a session that nothing is known of
+BLANK = State(UNKNOWN, 0, 0, 0)  # of a session that nothing is known of
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
@@ -76,12 +76,12 @@ def step(state: State | None, point: Point) -> tuple[State, Transition | None]:
 
 def enter(before: State, status: Status, at: int, tie: int) -> State:
     """What entering `status` does to the episodes. UNKNOWN opens none and closes none."""
-    if status is Status.UNKNOWN:
+    if status is UNKNOWN:
         return msgspec.structs.replace(before, status=status, since=at, at=at, tie=tie)
-    if status is Status.WORKING:
+    if status is WORKING:
         return State(status, at, at, tie, worked=True)
-    left = at if before.status is Status.WORKING else before.left_working
-    if status is Status.STOPPED:
+    left = at if before.status is WORKING else before.left_working
+    if status is STOPPED:
         held = before.auth_since, before.down_since
         return State(status, at, at, tie, 0, 0, *held, stopped_at=at, left_working=left, worked=before.worked)
     auth, down, left = resume(before, status, at) if before.stopped_at else (before.auth_since, before.down_since, left)
@@ -92,7 +92,7 @@ def enter(before: State, status: Status, at: int, tie: int) -> State:
 
 def resume(before: State, status: Status, at: int) -> tuple[int, int, int]:
     """Leaves a STOPPED: STARTING within 30 s continues the held episodes, anything else forgets them."""
-    if status is Status.STARTING and at - before.stopped_at <= RESTART_MS:
+    if status is STARTING and at - before.stopped_at <= RESTART_MS:
         return before.held_auth, before.held_down, before.left_working
     return 0, 0, 0
 

@@ -7,7 +7,7 @@ from itertools import chain
 from operator import itemgetter
 
 from wawp_exporter.database import Place
-from wawp_exporter.events import Status
+from wawp_exporter.events import WORKING
 from wawp_exporter.history import History
 from wawp_exporter.machine import Transition, step
 
@@ -21,7 +21,7 @@ Kind = tuple[str, bool]  # (engine, whether somebody had to log in)
 def recovery_of(transition: Transition) -> tuple[bool, float] | None:
     """(whether somebody had to log in, seconds from the first moment down until WORKING); None if none ended here."""
     before, after = transition.before, transition.after
-    if after.status is not Status.WORKING or before is None or not before.down_since:
+    if after.status is not WORKING or before is None or not before.down_since:
         return None
     return bool(before.auth_since), max(0, after.since - before.down_since) / 1000
 

@@ -25,7 +25,7 @@ from wawp_exporter.errors import (
     UnsupportedEncoding,
 )
 from wawp_exporter.events import OtherEvent, StatusEvent
-from wawp_exporter.fleet import Fleet, Outcome
+from wawp_exporter.fleet import IGNORED, Fleet, Outcome
 from wawp_exporter.ingest import Ingest, unix_now
 from wawp_exporter.signature import Signatures, presented_token, token_matches
 from wawp_exporter.telemetry import SourceTelemetry, Telemetry
@@ -130,7 +130,7 @@ class Webhook:
             received_at = unix_now()
             check_length(headers)
             event = self.read(gate, scope["query_string"], headers, await read_body(receive), received_at)
-            outcome = await self.ingest.submit(event) if event else Outcome.IGNORED
+            outcome = await self.ingest.submit(event) if event else IGNORED
             self.settle(gate, outcome, received_at, started)
             start, body = ACCEPTED[outcome]
         except Refusal as refusal:

@@ -22,6 +22,7 @@ from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent
 from wawp_exporter.fleet import Key, Memory, decode_memory, learn, slot_of
 from wawp_exporter.machine import State, fold
 from wawp_exporter.tables import (
+    Row,
     Statements,
     action,
     deletion,
@@ -42,7 +43,6 @@ CHANNEL = "wawp_log"
 # The clock of the database, one for all replicas.
 DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
 
-Row = tuple[int | str | None, ...]
 
 _before = event.alias("before")
 # Events from the oldest that a live state rests on, and the one before: what it came from decides what it is. By the
@@ -195,12 +195,13 @@ class Log:
             known = self._sessions([(e.source, e.session) for e in events])
             before = self._newest(known) if self.shared else {}
             repeated = self._repeated([e for e in events if e.timeless_key], before)
-            rows = [row for e in events if id(e) not in repeated for row in rows_for(e, known[e.source, e.session])]
+            owned = [(e, known[e.source, e.session]) for e in events]
+            rows = [row for e, owner in owned if id(e) not in repeated for row in rows_for(e, owner)]
             stored = self._store(writer, rows)
         self._remember(known)
         new = {(owner, key_at, status): seq for seq, owner, key_at, status, revision in stored if not revision}
         self._seq = max([self._seq, *new.values()])
-        told_rows = [self._rows(e, known[e.source, e.session], new, id(e) in repeated) for e in events]
+        told_rows = [self._rows(e, owner, new, id(e) in repeated) for e, owner in owned]
         return Appended(told_rows, self._seq, before)
 
     def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[Any]:
@@ -211,7 +212,7 @@ class Log:
             # As late as possible: until the commit the other replicas wait.
             writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
             rows = merged(rows)
-        stored = writer.execute(self._statements.insert_events, {"rows": msgspec.json.encode(rows).decode()}).all()
+        stored = self._statements.store_events(writer, rows)
         # A row that was there before keeps its number in SQLite; what it says now, no saved state covers.
         told_more = [seq for seq, *_, revision in stored if revision]
         if told_more and not self.shared:
@@ -246,18 +247,18 @@ class Log:
 
     def _known(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of those sessions that the log knows."""
-        found = {key: self._ids[key] for key in keys if key in self._ids}
-        missing = {key for key in keys if key not in found}
-        return found | self._stored_ids(missing) if missing else found
+        found = {key: self._ids.get(key, 0) for key in keys}
+        missing = [key for key, owner in found.items() if not owner]
+        if not missing:
+            return found
+        stored = self._stored_ids(missing)
+        return {key: owner or stored[key] for key, owner in found.items() if owner or key in stored}
 
-    def _stored_ids(self, keys: set[Key]) -> dict[Key, int]:
+    def _stored_ids(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of those sessions that the log knows."""
-        each, columns = self._statements.rows_of([session.c.source, session.c.name])
-        asked = sa.select(session.c.id, session.c.source, session.c.name).join_from(
-            each, session, sa.and_(session.c.source == columns[0], session.c.name == columns[1])
-        )
-        rows = msgspec.json.encode(list(keys)).decode()
-        return {(source, name): owner for owner, source, name in self._writer.execute(asked, {"rows": rows})}
+        rows = {"rows": msgspec.json.encode(keys).decode()}
+        found = self._writer.execute(self._statements.known_sessions, rows)
+        return {(source, name): owner for owner, source, name in found}
 
     def _remember(self, known: dict[Key, int]) -> None:
         """Of a million sessions of other shards only the ids of late are kept."""
@@ -586,8 +587,9 @@ def rows_for(event: StatusEvent, owner: int) -> list[Row]:
     """The rows of an event's points; its id and its restrictions stand beside its own point only."""
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
     rows: list[Row] = []
+    own = event.own
     for p in event.points:
-        event_id, said = (event.event_id, limits) if p is event.own else (None, None)
+        event_id, said = (event.event_id, limits) if p is own else (None, None)
         row = (owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said, event.origin)
         rows.append(row)
     return rows

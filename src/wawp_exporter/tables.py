@@ -1,8 +1,10 @@
 """The tables of the log, and how a batch of rows is handed to either database in one statement. Times are Unix ms."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -93,6 +95,9 @@ action = sa.Table(
     sa.Column("result", sa.Text),
 )
 
+Row = tuple[int | str | None, ...]
+
+AT_ONCE = 128  # rows of a statement: each number of them is a statement of its own, and kept
 EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
 
 
@@ -102,7 +107,9 @@ class Statements:
     def __init__(self, dialect: str) -> None:
         self.shared = dialect == "postgresql"
         self.insert: Any = postgresql.insert if self.shared else sqlite.insert
-        self.insert_events = self._insert_events()
+        self._insert_events = self._upsert_events(self._insert_rows(event, EVENT_COLUMNS))
+        self._inserts: dict[int, str] = {}  # of so many points
+        self.known_sessions = self._known_sessions()
         self.insert_sessions = (
             self._insert_rows(session, ("source", "name", "slot"))
             .on_conflict_do_nothing()
@@ -147,13 +154,36 @@ class Statements:
         rows = sa.select(*columns).select_from(each).where(sa.true()).order_by(each.c.key)
         return self.insert(table).from_select(names, rows)
 
-    def _insert_events(self) -> Any:
-        insert = self._insert_rows(event, EVENT_COLUMNS)
+    def _known_sessions(self) -> Any:
+        each, (source, name) = self.rows_of([session.c.source, session.c.name])
+        same = sa.and_(session.c.source == source, session.c.name == name)
+        return sa.select(session.c.id, session.c.source, session.c.name).join_from(each, session, same)
+
+    def store_events(self, writer: sa.Connection, rows: Sequence[Row]) -> Sequence[Any]:
+        """Inserts points; gives (seq, session_id, key_at, status, revision) of those that are new or told more."""
+        if self.shared:
+            return writer.execute(self._insert_events, {"rows": msgspec.json.encode(rows).decode()}).all()
+        stored: list[Any] = []
+        for start in range(0, len(rows), AT_ONCE):
+            part = rows[start : start + AT_ONCE]
+            stored += writer.exec_driver_sql(self._insert_of(len(part)), tuple(chain.from_iterable(part)))
+        return stored
+
+    def _insert_of(self, count: int) -> str:
+        """SQLite's statement for so many points: to take them out of JSON costs it more than to store them."""
+        if count not in self._inserts:
+            one = self._upsert_events(self.insert(event).values(dict.fromkeys(EVENT_COLUMNS)))
+            marks = f"({', '.join('?' * len(EVENT_COLUMNS))})"
+            text = str(one.compile(dialect=sqlite.dialect()))
+            self._inserts[count] = text.replace(marks, ", ".join([marks] * count))
+        return self._inserts[count]
+
+    def _upsert_events(self, insert: Any) -> Any:
         again = insert.excluded
         told: dict[str, Any] = {
             "tie": sa.case((again.tie > event.c.tie, again.tie), else_=event.c.tie),
             "limits": sa.func.coalesce(event.c.limits, again.limits),
-            "revision": event.c.revision + 1,
+            "revision": event.c.revision + sa.literal_column("1"),
         }
         if self.shared:
             told["seq"] = sa.func.nextval("event_seq")  # those that follow the log see it once more

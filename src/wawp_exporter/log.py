@@ -231,7 +231,7 @@ class Log:
         """The stored row of each point of the event, given to the first that brought it."""
         if repeated:
             return (0,) * len(event.points)
-        return tuple(new.pop((owner, p.key_at, p.status), 0) for p in event.points)
+        return tuple([new.pop((owner, p.key_at, p.status), 0) for p in event.points])
 
     def _sessions(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of sessions, new ones inserted; remembered by the caller once the transaction holds."""

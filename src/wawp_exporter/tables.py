@@ -166,7 +166,7 @@ class Statements:
         stored: list[Any] = []
         for start in range(0, len(rows), AT_ONCE):
             part = rows[start : start + AT_ONCE]
-            stored += writer.exec_driver_sql(self._insert_of(len(part)), tuple(chain.from_iterable(part)))
+            stored += writer.exec_driver_sql(self._insert_of(len(part)), tuple(chain.from_iterable(part))).all()
         return stored
 
     def _insert_of(self, count: int) -> str:

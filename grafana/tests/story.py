@@ -134,9 +134,9 @@ class Process:
         builders.apply(self.fleet, event)
         self.fleet.recur(PATTERNS)
         own = self.telemetry.source("default")
-        own.outcomes["transition"].inc()
-        own.outcomes["duplicate"].inc()
-        own.last_accepted.set(START + at)
+        own.outcomes["transition"] += 1
+        own.outcomes["duplicate"] += 1
+        own.last_accepted = START + at
         self.telemetry.appends.inc()
         self.telemetry.webhook_delay.observe(0.2)
         self.telemetry.webhook_duration.observe(0.003)

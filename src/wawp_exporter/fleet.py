@@ -306,8 +306,8 @@ class Session:
 
     def silent(self, now: int) -> bool:
         """WORKING, and nothing heard for longer than its limit."""
-        limit = self.meta.silent * 1000
-        return bool(limit) and self.state.status is WORKING and now - self.last_event > limit
+        limit = self.meta.silent
+        return limit > 0 and self.state.status is WORKING and now - self.last_event > limit * 1000
 
     def troubled(self, now: int) -> bool:
         """Whether somebody may want to look at it."""
@@ -406,8 +406,8 @@ class Fleet:
 
     def _observe(self, session: Session, transition: Transition, before: State) -> None:
         """Puts what ended with this transition into the histograms."""
-        after, bucket = transition.after, session.bucket
-        stay = transition.stay_ms / 1000
+        after, bucket, stay_ms = transition.after, session.bucket, transition.stay_ms
+        stay = stay_ms / 1000
         bucket.stays[ORDINAL[before.status]].observe(stay)
         if self.rules.session_histograms:
             if before.status not in session.stays:
@@ -420,7 +420,7 @@ class Fleet:
         if waited:
             bucket.qr_waits[waited].observe(max(0, after.since - before.auth_since) / 1000)
         # Back from a STOPPED that was no restart, it was somebody's decision, not a recovery.
-        decided = before.status is STOPPED and transition.stay_ms > RESTART_MS
+        decided = before.status is STOPPED and stay_ms > RESTART_MS
         if after.status is WORKING and before.left_working and not decided:
             bucket.recovery.observe(max(0, after.since - before.left_working) / 1000)
 

@@ -220,12 +220,13 @@ class Ingest:
     def _count(self, event: StatusEvent, outcome: Outcome) -> None:
         if outcome is DUPLICATE:
             return
-        if event.own.status not in BY_NAME:
+        own = event.own
+        if own.status not in BY_NAME:
             self.telemetry.source(event.source).unknown_statuses.inc()
         if event.skewed:
             self.telemetry.source(event.source).clock_skew.inc()
         if not event.timeless_key:
-            self.telemetry.webhook_delay.observe(max(0, event.received_at - event.own.key_at) / 1000)
+            self.telemetry.webhook_delay.observe(max(0, event.received_at - own.key_at) / 1000)
 
     async def _correct(self, event: StatusEvent, outcome: Outcome, waiter: Waiter | None = None) -> None:
         """Folds a session anew from the log, because one of its points came late; then answers."""

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -54,12 +54,8 @@ class Telemetry:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self.webhooks = Counter(
-            "wawp_exporter_webhooks",
-            "Webhooks answered, by outcome.",
-            ["source", "outcome"],
-            registry=registry,
-        )
+        self._sources: dict[str, SourceTelemetry] = {}
+        registry.register(Webhooks(self._sources))
         self.rejected = Counter(
             "wawp_exporter_webhooks_rejected",
             "Webhooks refused, by reason.",
@@ -75,12 +71,6 @@ class Telemetry:
         self.clock_skew = Counter(
             "wawp_exporter_clock_skew_events",
             "Events dated more than 60 s ahead of their receipt; the time of receipt was taken instead.",
-            ["source"],
-            registry=registry,
-        )
-        self.last_accepted = Gauge(
-            "wawp_exporter_last_accepted_timestamp_seconds",
-            "When a webhook of the source was last accepted (Unix seconds), 0 if never.",
             ["source"],
             registry=registry,
         )
@@ -146,7 +136,6 @@ class Telemetry:
             registry=registry,
         )
         build.labels(__version__, os.environ.get("WAWP_EXPORTER_REVISION", ""), platform.python_version()).set(1)
-        self._sources: dict[str, SourceTelemetry] = {}
 
     def _durations(self, name: str, help_text: str, bounds: tuple[float, ...]) -> Histogram:
         """A histogram of seconds that is told at each scrape."""
@@ -174,11 +163,9 @@ class Telemetry:
         for gone in set(self._sources) - wanted:
             del self._sources[gone]
             for metric in (
-                self.webhooks,
                 self.rejected,
                 self.unknown_statuses,
                 self.clock_skew,
-                self.last_accepted,
                 self.api_up,
                 self.reconcile_success,
                 self.gateway_start,
@@ -198,27 +185,50 @@ class Durations(Collector):
         self._help = help_text
         self._histogram = histogram
 
-    def collect(self) -> Iterator[HistogramMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """The counts so far, cumulated."""
         bounds = [*map(floatToGoString, self._histogram.bounds), "+Inf"]
         buckets = list(zip(bounds, accumulate(self._histogram.counts), strict=True))
         yield HistogramMetricFamily(self._name, self._help, buckets=buckets, sum_value=self._histogram.total)
 
 
+class Webhooks(Collector):
+    """What each source counts of every webhook, as families: plain numbers on the hot path, read at a scrape."""
+
+    def __init__(self, sources: "dict[str, SourceTelemetry]") -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        """The counts so far."""
+        answered = CounterMetricFamily(
+            "wawp_exporter_webhooks", "Webhooks answered, by outcome.", labels=["source", "outcome"]
+        )
+        accepted = GaugeMetricFamily(
+            "wawp_exporter_last_accepted_timestamp_seconds",
+            "When a webhook of the source was last accepted (Unix seconds), 0 if never.",
+            labels=["source"],
+        )
+        for name, source in self._sources.items():
+            accepted.add_metric([name], source.last_accepted)
+            for outcome, count in source.outcomes.items():
+                answered.add_metric([name, outcome], count)
+        yield answered
+        yield accepted
+
+
 class SourceTelemetry:
-    """The series of one source, ready to be counted on."""
+    """The series of one source, ready to be counted on. `last_accepted` is in Unix seconds."""
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
-        outcomes = (*(str(outcome) for outcome in Outcome), REJECTED)
-        self.outcomes = {outcome: telemetry.webhooks.labels(name, outcome) for outcome in outcomes}
+        self.outcomes = dict.fromkeys((*map(str, Outcome), REJECTED), 0)
+        self.last_accepted = 0.0
         self.reasons = {reason: telemetry.rejected.labels(name, reason) for reason in REASONS}
         self.unknown_statuses = telemetry.unknown_statuses.labels(name)
         self.clock_skew = telemetry.clock_skew.labels(name)
-        self.last_accepted = telemetry.last_accepted.labels(name)
 
     def reject(self, reason: str) -> None:
         """Counts a refusal under both names."""
-        self.outcomes[REJECTED].inc()
+        self.outcomes[REJECTED] += 1
         self.reasons[reason].inc()
 
 

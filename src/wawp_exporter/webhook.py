@@ -167,8 +167,8 @@ class Webhook:
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:
         """Counts what was accepted."""
-        gate.telemetry.outcomes[outcome].inc()
-        gate.telemetry.last_accepted.set(received_at / 1000)
+        gate.telemetry.outcomes[outcome] += 1
+        gate.telemetry.last_accepted = received_at / 1000
         self.telemetry.webhook_duration.observe(time.perf_counter() - started)
 
     def refuse(self, gate: Gate | None, refusal: Refusal, started: float) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,7 +1,7 @@
 """How long a session that is down takes until it is WORKING again, by what its engine did lately."""
 
-from bisect import bisect_right, insort
-from collections import deque
+from bisect import bisect_right
+from collections import defaultdict, deque
 from heapq import nlargest
 from itertools import chain
 from operator import itemgetter
@@ -48,25 +48,30 @@ class Recoveries:
     """The recoveries of the last 30 days, by engine and by whether a login was part of them."""
 
     def __init__(self) -> None:
-        self._by_age: dict[Kind, deque[tuple[int, float]]] = {}
-        self._by_length: dict[Kind, list[float]] = {}
+        self._ended: defaultdict[Kind, deque[tuple[int, float]]] = defaultdict(deque)
+        self._sorted: dict[Kind, list[float]] = {}  # made when they are asked for
 
     def add(self, engine: str, login: bool, seconds: float, at: int) -> None:
         """Learns one recovery that ended at `at` (Unix ms)."""
         kind = (engine, login)
-        aged, sorted_ = self._by_age.setdefault(kind, deque()), self._by_length.setdefault(kind, [])
-        aged.append((at, seconds))
-        insort(sorted_, seconds)
-        while len(aged) > KEPT or aged[0][0] <= at - WINDOW_MS:
-            sorted_.remove(aged.popleft()[1])
+        ended = self._ended[kind]
+        ended.append((at, seconds))
+        while len(ended) > KEPT or ended[0][0] <= at - WINDOW_MS:
+            ended.popleft()
+        self._sorted.pop(kind, None)
 
     def expected(self, engine: str, login: bool, elapsed: float) -> tuple[float | None, int]:
         """(seconds still to wait, on how many recoveries that rests); None when too few took this long.
 
         The median of those that took longer than `elapsed`, which is what is known of a session that is down that long.
         """
-        lengths = self._by_length.get((engine, login), [])
+        lengths = self._lengths((engine, login))
         longer = len(lengths) - (start := bisect_right(lengths, elapsed))
         if longer < ENOUGH:
             return None, longer
         return lengths[start + longer // 2] - elapsed, longer
+
+    def _lengths(self, kind: Kind) -> list[float]:
+        if kind not in self._sorted:
+            self._sorted[kind] = sorted(seconds for _, seconds in self._ended.get(kind, ()))
+        return self._sorted[kind]

@@ -51,12 +51,12 @@ class Hub:
 
     def transition(self, session: Session, transition: Transition, seq: int) -> None:
         """Tells all readers of a transition; `seq` is its row in the log."""
-        before = transition.before.status if transition.before else None
-        after = transition.after
-        key = session.key
         self.newest = max(self.newest, seq)
-        if self.readers:  # whoever comes later begins with what comes then, or with the log
-            self._publish(seq, frame(key, before, after.status, after.since, session.meta.group, session.engine, seq))
+        if not self.readers:
+            return  # whoever comes later begins with what comes then, or with the log
+        before = transition.before.status if transition.before else None
+        after, group = transition.after, session.meta.group
+        self._publish(seq, frame(session.key, before, after.status, after.since, group, session.engine, seq))
 
     def deleted(self, key: Key) -> None:
         """Tells all readers that a session is gone. It has no row in the log, hence no id."""

@@ -350,7 +350,7 @@ def a_restart_loop_is_one_flapping_alert_though_the_exporter_restarts_in_it() ->
         30,
         540,
         [uk((1, "WORKING"), *loop)],
-        [*silent("WawpSessionFlapping", 180), *firing("WawpSessionFlapping", 300, 330, 360, 510, 540)],
+        [*silent("WawpSessionFlapping", 180), *firing("WawpSessionFlapping", 330, 360, 510, 540)],
         targets=[s.Target(restarts=[200])],
     )
 
@@ -365,6 +365,27 @@ def two_targets_do_not_double_the_entries_and_unknown_does_not_count() -> Group:
         [uk((1, "WORKING"), *up_down), s.Session("odd", [(1, "WORKING"), *odd])],
         [*silent("WawpSessionFlapping", 600, 840)],
         targets=[s.Target("a:1"), s.Target("b:1")],
+    )
+
+
+@case("session", "WawpSessionFlapping")
+def a_loop_is_one_whichever_status_of_it_is_counted() -> Group:
+    """A browser that closes and opens, a code that nobody scans, a phone that is lost again and again."""
+    loops = {
+        "opens": ("STOPPED", "WORKING"),
+        "unscanned": ("SCAN_QR_CODE", "FAILED"),
+        "lost": ("UNKNOWN", "DISCONNECTED"),
+    }
+    members = [
+        s.Session(name, [(1, "WORKING"), *((70 + 10 * (i % 2) + 60 * (i // 2), loop[i % 2]) for i in range(16))])
+        for name, loop in loops.items()
+    ]
+    each = {(("session", name),): 1 for name in loops}
+    return sessions(
+        30,
+        540,
+        members,
+        [*silent("WawpSessionFlapping", 180), *counted("WawpSessionFlapping", each, 360, 540, by="session")],
     )
 
 

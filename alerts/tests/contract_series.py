@@ -59,7 +59,7 @@ VALUES: dict[str, set[str]] = {
         "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED", "UNKNOWN",
         "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED",
     },
-    "to": {"UNKNOWN"},
+    "to": {"STARTING", "WORKING", "FAILED", "DISCONNECTED", "UNKNOWN"},
     "kind": {"starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "feed_silence"},
     "result": {"good", "bad", "excluded"},
     "outcome": {"working", "qr", "failed", "stopped"},

@@ -78,3 +78,31 @@ def test_who_does_not_come_back_is_not_waited_for(tmp_path: Path) -> None:
             return answers
 
     assert asyncio.run(play()) == [(Outcome.TRANSITION, True), (Outcome.TRANSITION, False)]
+
+
+class Broken:
+    """A sender whose connection fails at its answer."""
+
+    def done(self) -> bool:
+        """It waits."""
+        return False
+
+    def set_result(self, outcome: Outcome) -> None:
+        """As a closed transport may."""
+        raise RuntimeError(outcome)
+
+    def set_exception(self, error: Exception) -> None:
+        """As a closed transport may."""
+        raise RuntimeError from error
+
+
+def test_one_broken_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Who comes after it in the same batch is answered, and so is the next batch."""
+
+    async def play() -> list[Outcome]:
+        async with ingesting(tmp_path) as ingest:
+            ingest.enqueue(event("WORKING", 0, key=("s", "broken")), Broken())
+            answers = await asyncio.wait_for(together(ingest, "STARTING", 0), 5)
+            return answers + await asyncio.wait_for(together(ingest, "WORKING", 100), 5)
+
+    assert asyncio.run(play()) == [Outcome.TRANSITION] * 2 * SENDERS

@@ -1,6 +1,7 @@
 """The event log, on a real SQLite file and in a real PostgreSQL: one contract."""
 
 from collections.abc import Iterator
+from itertools import cycle, islice
 
 import pytest
 
@@ -25,6 +26,7 @@ from wawp_exporter.events import StatusEvent
 from wawp_exporter.fleet import Key, Memory
 from wawp_exporter.log import Log
 from wawp_exporter.machine import State
+from wawp_exporter.tables import AT_ONCE
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 NONE = (False,)
@@ -483,3 +485,16 @@ def test_the_live_fleet_and_a_restored_one_agree(log: Log) -> None:
         apply(fleet, item, fresh=fresh)
 
     assert restored(log) == {KEY: only(fleet).memory}
+
+
+def test_a_batch_of_any_size_is_stored_in_its_order(log: Log) -> None:
+    """SQLite takes so many points a statement; a batch of more is several, and one transaction."""
+    statuses = list(islice(cycle((S, W)), 2 * AT_ONCE + 3))
+    events = [event(status, at) for at, status in enumerate(statuses)]
+
+    numbers = [row for (row,) in log.append(events).rows]
+
+    assert numbers == sorted(set(numbers))
+    assert min(numbers) > 0
+    assert [row.status for row in log.transitions(*KEY)] == statuses
+    assert log.append(events).rows == [(0,)] * len(events)

@@ -156,9 +156,9 @@ class Protocol(HttpToolsProtocol):
         """Takes a webhook the short way, if nothing is in progress before it."""
         path, _, query = self.url.partition(b"?")
         headers = dict(self.headers)
-        webhook = None
-        if not self.busy and b"expect" not in headers and self.parser.get_method() == b"POST":
-            webhook = self.app.webhook_at(path)
+        webhook = self.app.webhook_at(path)
+        if webhook and (self.busy or b"expect" in headers or self.parser.get_method() != b"POST"):
+            webhook = None
         if webhook is None:
             self._go_the_long_way()
             return
@@ -211,7 +211,8 @@ class Protocol(HttpToolsProtocol):
             return
         # What uvicorn does now, but for its timer: `expire` looks after idle connections.
         self.server_state.total_requests += 1
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self.idle = self.loop.time()
 
     def shutdown(self) -> None:

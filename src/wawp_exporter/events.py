@@ -235,9 +235,10 @@ def history(value: object) -> list[tuple[str, int]]:
         return []
     points = []
     for item in value:
-        at = instant(item.get("timestamp")) if isinstance(item, dict) else 0
-        status = usable(item.get("status")) if at else None
-        if status:
+        if not isinstance(item, dict):
+            continue
+        at, status = instant(item.get("timestamp")), usable(item.get("status"))
+        if at and status:
             points.append((status, at))
     return points
 

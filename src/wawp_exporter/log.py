@@ -192,10 +192,11 @@ class Log:
         timeless key was seen within the hour has no fresh points.
         """
         with self._writing() as writer:
-            known = self._sessions([(e.source, e.session) for e in events])
+            keys = [(e.source, e.session) for e in events]
+            known = self._sessions(keys)
             before = self._newest(known) if self.shared else {}
             repeated = self._repeated([e for e in events if e.timeless_key], before)
-            owned = [(e, known[e.source, e.session]) for e in events]
+            owned = [(e, known[key]) for e, key in zip(events, keys, strict=True)]
             rows = [row for e, owner in owned if id(e) not in repeated for row in rows_for(e, owner)]
             stored = self._store(writer, rows)
         self._remember(known)

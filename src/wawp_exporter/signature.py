@@ -13,10 +13,6 @@ class Signatures:
         self._prefix = algorithm.encode() + b"="
         self._keys = [hmac.new(key, digestmod=algorithm) for key in keys]
 
-    def __bool__(self) -> bool:
-        """Whether there is any key."""
-        return bool(self._keys)
-
     def match(self, body: bytes, given: bytes) -> bool:
         """Whether `given`, hex of either case and with or without an `algorithm=` prefix, is the HMAC under any key.
 

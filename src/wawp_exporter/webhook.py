@@ -65,14 +65,15 @@ class Gate:
         self.takes_suffix = source.dialect in WITH_SUFFIX
         self.header = source.hmac_header.lower().encode("latin-1", "replace")
         self.allow_unsigned = source.allow_unsigned
-        self.keys = Signatures(secrets.hmac_keys.get(name, ()), source.hmac_algorithm)
+        keys = secrets.hmac_keys.get(name, ())
+        self.signatures = Signatures(keys, source.hmac_algorithm) if keys else None
         self.tokens = secrets.tokens.get(name, ())
 
     def check(self, query: bytes, headers: Headers, body: bytes, access: Access) -> None:
         """Raises Unauthenticated unless the signature or the token matches, or neither is asked for."""
         signature = headers.get(self.header)
-        if self.keys and signature is not None:
-            if not self.keys.match(body, signature):
+        if self.signatures and signature is not None:
+            if not self.signatures.match(body, signature):
                 raise Unauthenticated("the signature does not match the body under any key", "bad_signature")
             return
         if self.tokens:
@@ -83,7 +84,7 @@ class Gate:
                 return
         if self.allow_unsigned:
             return
-        if self.keys:
+        if self.signatures:
             raise Unauthenticated(f"the header {self.header.decode('latin-1')} is missing", "missing_signature")
         if self.tokens:
             raise Unauthenticated("a token is required: Authorization: Bearer …, ?token= or ?secret=", "bad_token")

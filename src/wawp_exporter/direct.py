@@ -102,9 +102,9 @@ class Direct:
         """Whether it was answered."""
         return self.response_complete
 
-    def set_exception(self, error: Exception) -> None:
+    def set_exception(self, error: LogUnavailable) -> None:
         """The log has refused the event."""
-        self.refuse(error if isinstance(error, Refusal) else LogUnavailable())
+        self.refuse(error)
 
     def set_result(self, outcome: Outcome) -> None:
         """The event is durable: answers 200."""
@@ -155,11 +155,9 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Takes a webhook the short way, if nothing is in progress before it."""
         path, _, query = self.url.partition(b"?")
-        headers = dict(self.headers)
         webhook = self.app.webhook_at(path)
-        if webhook and (self.busy or b"expect" in headers or self.parser.get_method() != b"POST"):
-            webhook = None
-        if webhook is None:
+        other = self.busy or self.parser.get_method() != b"POST"
+        if webhook is None or other or b"expect" in (headers := dict(self.headers)):
             self._go_the_long_way()
             return
         self.cycle = direct = Direct(self, webhook, headers, query)  # type: ignore[assignment]  # it has what uvicorn looks at

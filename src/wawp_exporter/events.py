@@ -15,7 +15,6 @@ MAX_AHEAD_MS = 60_000
 STATUS_EVENT = "session.status"
 ENGINES = frozenset({"WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE"})
 OTHER_ENGINE = "OTHER"
-NOT_KEYED = (None, False)  # a time of the gateway's tells a retry
 
 
 class Word(StrEnum):
@@ -157,7 +156,8 @@ def status_event(
         status,
         sent,
         received_at,
-        NOT_KEYED if sent else timeless(body, request_id),
+        body,
+        request_id,
         usable(data.get("id")),
         engine_of(data),
         limits_of(payload.get("data")) if status == WORKING else (),
@@ -177,7 +177,8 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
         status,
         sent,
         received_at,
-        NOT_KEYED if sent else timeless(body, request_id),
+        body,
+        request_id,
         engine=engine_of(data),
     )
 
@@ -197,12 +198,17 @@ def build(
     status: str,
     sent: list[tuple[str, int]],
     received_at: int,
-    keyed: tuple[str | None, bool] = NOT_KEYED,
+    body: bytes,
+    request_id: str | None,
     event_id: str | None = None,
     engine: str | None = None,
     limits: tuple[Limit, ...] = (),
 ) -> StatusEvent:
-    """Believes each time up to a minute ahead of receipt, and counts ties in the order sent."""
+    """Believes each time up to a minute ahead of receipt, and counts ties in the order sent.
+
+    Where nothing was sent, receipt dates the event, and a key tells a retry.
+    """
+    keyed = (None, False) if sent else timeless(body, request_id)
     latest = received_at + MAX_AHEAD_MS
     points: list[Point] = []
     believed: list[int] = []

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from wawp_exporter.events import MAX_AHEAD_MS, OtherEvent, Status, StatusEvent, build, decode, name_of, timeless
+from wawp_exporter.events import MAX_AHEAD_MS, OtherEvent, Status, StatusEvent, build, decode, name_of
 
 STATES = {"open": Status.WORKING, "connecting": Status.STARTING, "close": Status.DISCONNECTED, "refused": Status.FAILED}
 EVENTS = {
@@ -26,9 +26,7 @@ def parse(source: str, body: bytes, received_at: int, request_id: str | None = N
     session = name_of(told.get("instance"), "instance")
     status = EVENTS.get(kind) or state_of(told.get("data"))
     at = instant_of(told.get("date_time"), received_at)
-    if not at:
-        return build(source, session, status, [], received_at, timeless(body, request_id))
-    return build(source, session, status, [(status, at)], received_at)
+    return build(source, session, status, [(status, at)] if at else [], received_at, body, request_id)
 
 
 def state_of(data: object) -> str:

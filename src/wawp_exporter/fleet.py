@@ -356,7 +356,7 @@ class Fleet:
         """
         key = (event.source, event.session)
         outcome, late = DUPLICATE, False
-        session = self.touch(key, event.received_at, mono)
+        self.touch(key, event.received_at, mono)
         for point, seq in zip(event.points, rows, strict=True):
             if not seq:
                 continue
@@ -364,8 +364,8 @@ class Fleet:
             late |= outcome is LATE and point.at > self.tombstones.get(key, 0)
         if not rows[-1]:
             outcome = DUPLICATE
-        session = session or self.sessions.get(key)
-        if session and (event.limits or event.engine != session.engine):
+        session = self.sessions.get(key)
+        if session:
             self._hear(session, event, outcome, now, mono)
         return outcome, late
 
@@ -433,17 +433,17 @@ class Fleet:
         if event.limits and at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
             self._refresh(session, now, mono)
 
-    def touch(self, key: Key, now: int, mono: float) -> Session | None:
-        """Any event is a sign of life of a known session, which is returned; an unknown one is not created."""
+    def touch(self, key: Key, now: int, mono: float) -> bool:
+        """Any event is a sign of life of a known session; an unknown one is not created."""
         session = self.find(key, now, mono)
         if session is None:
-            return None
+            return False
         was_silent = session.silent(now)
         session.last_event = max(session.last_event, now)
         self.unsaved.add(key)
         if was_silent:
             self._refresh(session, now, mono)
-        return session
+        return True
 
     # -- the log's word -----------------------------------------------------------------------------------------
 

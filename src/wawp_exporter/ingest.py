@@ -48,7 +48,7 @@ class Waiter(Protocol):
     def set_result(self, outcome: Outcome, /) -> None:
         """The event is durable and applied."""
 
-    def set_exception(self, error: Exception, /) -> None:
+    def set_exception(self, error: LogUnavailable, /) -> None:
         """It is neither."""
 
 

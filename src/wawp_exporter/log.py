@@ -43,7 +43,6 @@ CHANNEL = "wawp_log"
 # The clock of the database, one for all replicas.
 DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
 
-
 _before = event.alias("before")
 # Events from the oldest that a live state rests on, and the one before: what it came from decides what it is. By the
 # time as sent, which is the one that is indexed; it is never before `at`, so nothing too much is let go.
@@ -248,16 +247,13 @@ class Log:
 
     def _known(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of those sessions that the log knows."""
-        found = {key: self._ids.get(key, 0) for key in keys}
-        missing = [key for key, owner in found.items() if not owner]
-        if not missing:
-            return found
-        stored = self._stored_ids(missing)
-        return {key: owner or stored[key] for key, owner in found.items() if owner or key in stored}
+        found = {key: self._ids[key] for key in keys if key in self._ids}
+        missing = {key for key in keys if key not in found}
+        return found | self._stored_ids(missing) if missing else found
 
-    def _stored_ids(self, keys: Sequence[Key]) -> dict[Key, int]:
+    def _stored_ids(self, keys: set[Key]) -> dict[Key, int]:
         """The row ids of those sessions that the log knows."""
-        rows = {"rows": msgspec.json.encode(keys).decode()}
+        rows = {"rows": msgspec.json.encode(list(keys)).decode()}
         found = self._writer.execute(self._statements.known_sessions, rows)
         return {(source, name): owner for owner, source, name in found}
 

@@ -1,4 +1,4 @@
-"""The tables of the log, and how a batch of rows is handed to either database in one statement. Times are Unix ms."""
+"""The tables of the log, and how a batch of rows is handed to either database. Times are Unix ms."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -1,6 +1,6 @@
 """Webhooks of wppconnect-server: `status-find`, a QR or pairing code, and a session that is closed or logged out."""
 
-from wawp_exporter.events import OtherEvent, Status, StatusEvent, build, decode, name_of, timeless
+from wawp_exporter.events import OtherEvent, Status, StatusEvent, build, decode, name_of
 
 STATUSES = {
     "isLogged": Status.WORKING,
@@ -32,7 +32,7 @@ def parse(source: str, body: bytes, received_at: int, request_id: str | None = N
         return OtherEvent(name if isinstance(name, str) else None)
     session = name_of(told.get("session"), "session")
     status = EVENTS.get(kind) or status_of(told.get("status"))
-    return build(source, session, status, [], received_at, timeless(body, request_id))
+    return build(source, session, status, [], received_at, body, request_id)
 
 
 def status_of(text: object) -> str:

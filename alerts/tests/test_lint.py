@@ -150,6 +150,18 @@ def test_mass_alerts_stand_before_the_singles_in_their_group() -> None:
     assert "mass" not in categories[2:]
 
 
+@pytest.mark.parametrize("name", ["wawp-session-login", "wawp-session"])
+def test_maintenance_is_read_after_what_it_excuses(name: str) -> None:
+    """A scrape may end between two readings: a trouble found before its window is a page that nobody should get."""
+    group = next(g for g in document("session")["groups"] if g["name"] == name)
+    read = [selector.name for rule in group["rules"] for selector in selectors(rule["expr"])]
+    troubles = {"wawp_session_status", "wawp_session_auth_required_since_timestamp_seconds",
+                "wawp_session_down_since_timestamp_seconds"}  # fmt: skip
+
+    assert troubles & set(read[: read.index("wawp_session_maintenance")])
+    assert not troubles & set(read[read.index("wawp_session_maintenance") :])
+
+
 def test_no_two_alerts_of_a_name_bear_the_same_labels() -> None:
     """They would overwrite each other in Alertmanager."""
     seen = [(r.name, tuple(sorted(r.body["labels"].items()))) for r in ALERT_RULES]

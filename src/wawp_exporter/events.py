@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -13,7 +13,8 @@ MAX_NAME_BYTES = 256
 MAX_INSTANT_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_AHEAD_MS = 60_000
 STATUS_EVENT = "session.status"
-ENGINES = frozenset({"WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE"})
+Engine = Literal["WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE"]
+ENGINES = frozenset(get_args(Engine))
 OTHER_ENGINE = "OTHER"
 
 
@@ -107,6 +108,39 @@ class OtherEvent:
     session: str | None
 
 
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_BYTES // 4)]  # no character takes more bytes
+Instant = Annotated[int, msgspec.Meta(gt=0, le=MAX_INSTANT_MS)]
+
+
+class Told(msgspec.Struct, gc=False):
+    """A point of `payload.statuses`."""
+
+    status: Name
+    timestamp: Instant
+
+
+class Payload(msgspec.Struct, gc=False):
+    """The payload of an `Envelope`: without restrictions."""
+
+    status: Name
+    statuses: list[Told] = []
+    data: None = None
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """A `session.status` as nearly all are: with everything that today's gateways put into it, and nothing odd."""
+
+    event: Literal["session.status"]
+    session: Name
+    timestamp: Instant
+    payload: Payload
+    engine: Engine
+    id: Name | None = None
+
+
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+
 def normal(status: str) -> Status:
     """A status as the gateway spells it → the contract's, UNKNOWN for what is not in it."""
     return BY_NAME.get(status, UNKNOWN)
@@ -117,6 +151,9 @@ def parse(source: str, body: bytes, received_at: int, request_id: str | None = N
 
     Raises Malformed when it is not a JSON object, InvalidEvent when a status event lacks a usable session or status.
     """
+    envelope = usual(body)
+    if envelope:
+        return usual_event(source, envelope, body, received_at)
     data = decode(body)
     if "event" not in data and ("status" in data or "instance_id" in data):
         return flat_event(source, data, body, received_at, request_id)
@@ -127,6 +164,26 @@ def parse(source: str, body: bytes, received_at: int, request_id: str | None = N
         name = data.get("session")
         return OtherEvent(name if isinstance(name, str) else None)
     return status_event(source, data, body, received_at, request_id)
+
+
+def usual(body: bytes) -> Envelope | None:
+    """The body if it is an `Envelope`: read by its type it takes half the time. Any other is read field by field.
+
+    With an escaped character a name could have a NUL; and msgspec does not look whether what it skips is UTF-8.
+    """
+    try:
+        return decode_envelope(body) if "\\u" not in body.decode() else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def usual_event(source: str, envelope: Envelope, body: bytes, received_at: int) -> StatusEvent:
+    """What an `Envelope` says, as `status_event` reads it."""
+    payload = envelope.payload
+    told = [(point.status, point.timestamp) for point in payload.statuses]
+    sent = sent_points(told, payload.status, envelope.timestamp)
+    session, status = envelope.session, payload.status
+    return build(source, session, status, sent, received_at, body, None, envelope.id, envelope.engine)
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -149,7 +206,7 @@ def status_event(
     if not isinstance(payload, dict):
         raise InvalidEvent("payload: missing or not an object, expected an object with a status")
     status = name_of(payload.get("status"), "payload.status")
-    sent = sent_points(payload.get("statuses"), status, instant(data.get("timestamp")))
+    sent = sent_points(history(payload.get("statuses")), status, instant(data.get("timestamp")))
     return build(
         source,
         session,
@@ -170,7 +227,7 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
     session = name_of(data.get(field), field)
     status = name_of(data.get("status"), "status")
     at = instant(data.get("timestamp")) or instant(data.get("ts"), unit=1000)
-    sent = sent_points(data.get("statuses"), status, at)
+    sent = sent_points(history(data.get("statuses")), status, at)
     return build(
         source,
         session,
@@ -183,9 +240,8 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
     )
 
 
-def sent_points(statuses: object, status: str, at: int) -> list[tuple[str, int]]:
+def sent_points(sent: list[tuple[str, int]], status: str, at: int) -> list[tuple[str, int]]:
     """The history with the event itself as its last point; empty where the gateway gave no time (`at` is 0)."""
-    sent = history(statuses)
     # A matching last point is the event itself: its time is the engine's, the envelope's is later.
     if sent and sent[-1][0] == status:
         return sent

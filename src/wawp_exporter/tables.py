@@ -163,10 +163,11 @@ class Statements:
         """Inserts points; gives (seq, session_id, key_at, status, revision) of those that are new or told more."""
         if self.shared:
             return writer.execute(self._insert_events, {"rows": msgspec.json.encode(rows).decode()}).all()
+        raw: Any = writer.connection.driver_connection
         stored: list[Any] = []
         for start in range(0, len(rows), AT_ONCE):
             part = rows[start : start + AT_ONCE]
-            stored += writer.exec_driver_sql(self._insert_of(len(part)), tuple(chain.from_iterable(part))).all()
+            stored += raw.execute(self._insert_of(len(part)), tuple(chain.from_iterable(part))).fetchall()
         return stored
 
     def _insert_of(self, count: int) -> str:

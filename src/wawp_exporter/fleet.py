@@ -42,10 +42,10 @@ ORDINAL = {status: index for index, status in enumerate(STATUSES)}
 RETRY_MS = 60_000  # when a session that could not be forgotten is named again
 LINGER_MS = 3_600_000  # how long a session that was in trouble keeps its series in `troubled` mode
 
-STATUS_BOUNDS = (1, 5, 10, 30, 60, 120, 300, 900, 3600, 14_400, 86_400, 604_800)
-START_BOUNDS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300)
-QR_BOUNDS = (5, 10, 20, 30, 60, 120, 180, 300, 600, 1800, 3600, 14_400)
-RECOVERY_BOUNDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 900, 3600, 14_400)
+STATUS_BOUNDS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 604_800.0)
+START_BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0)
+QR_BOUNDS = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0)
+RECOVERY_BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0)
 
 
 class Outcome(Word):
@@ -355,39 +355,49 @@ class Fleet:
         folded anew from the log (`correct`).
         """
         key = (event.source, event.session)
+        tombstone = self.tombstones.get(key, 0)
+        session = self.find(key, now, mono)
+        if session:
+            self._touch(session, event.received_at, mono)
         outcome, late = DUPLICATE, False
-        self.touch(key, event.received_at, mono)
         for point, seq in zip(event.points, rows, strict=True):
             if not seq:
                 continue
-            outcome = self._apply_point(key, event, point, seq, now, mono)
-            late |= outcome is LATE and point.at > self.tombstones.get(key, 0)
+            if point.at <= tombstone:
+                outcome = LATE
+            elif session and session.state.outdates(point):
+                outcome, late = LATE, True
+            else:
+                session, outcome = self._apply_point(session, event, point, seq, now, mono)
         if not rows[-1]:
             outcome = DUPLICATE
-        session = self.sessions.get(key)
         if session:
             self._hear(session, event, outcome, now, mono)
         return outcome, late
 
-    def _apply_point(self, key: Key, event: StatusEvent, point: Point, seq: int, now: int, mono: float) -> Outcome:
-        """One point that the log did not hold."""
-        session = self.sessions.get(key)
-        if point.at <= self.tombstones.get(key, 0) or (session and session.state.outdates(point)):
-            return LATE
+    def _apply_point(
+        self, session: Session | None, event: StatusEvent, point: Point, seq: int, now: int, mono: float
+    ) -> tuple[Session, Outcome]:
+        """One point that the log did not hold, newer than what is known of the session."""
         state, transition = step(session.state if session else None, point)
-        self.unsaved.add(key)
         if transition is None:
             assert session  # noqa: S101 - a session's first point is a transition
             session.state = state
-            return REPEAT
-        if session is None:
-            session = self._add(Session(key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono), mono)
-            session.last_event = event.received_at
+            return session, REPEAT
+        session = session or self._meet(event, state, mono)
         self._move(session, transition, mono)
         self._refresh(session, now, mono)
         if self.on_transition:
             self.on_transition(session, transition, seq)
-        return TRANSITION
+        return session, TRANSITION
+
+    def _meet(self, event: StatusEvent, state: State, mono: float) -> Session:
+        """A session that nobody has heard of."""
+        key = (event.source, event.session)
+        session = Session(key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono)
+        session.last_event = event.received_at
+        self.unsaved.add(key)
+        return self._add(session, mono)
 
     def _move(self, session: Session, transition: Transition, mono: float) -> None:
         """Counts a transition once, at the moment it is applied as the newest."""
@@ -426,24 +436,28 @@ class Fleet:
 
     def _hear(self, session: Session, event: StatusEvent, outcome: Outcome, now: int, mono: float) -> None:
         """What an accepted event says beside its status: the engine, if it is news, and restrictions."""
-        news = outcome in (TRANSITION, REPEAT)
-        if event.engine and event.engine != session.engine and news:
+        if event.engine and event.engine != session.engine and outcome in (TRANSITION, REPEAT):
             self._rebucket(session, event.engine, mono)
+        if not event.limits:
+            return
         at = event.own.at
-        if event.limits and at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
+        if at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
             self._refresh(session, now, mono)
 
     def touch(self, key: Key, now: int, mono: float) -> bool:
         """Any event is a sign of life of a known session; an unknown one is not created."""
         session = self.find(key, now, mono)
-        if session is None:
-            return False
+        if session:
+            self._touch(session, now, mono)
+        return session is not None
+
+    def _touch(self, session: Session, now: int, mono: float) -> None:
         was_silent = session.silent(now)
-        session.last_event = max(session.last_event, now)
-        self.unsaved.add(key)
+        if now > session.last_event:
+            session.last_event = now
+        self.unsaved.add(session.key)
         if was_silent:
             self._refresh(session, now, mono)
-        return True
 
     # -- the log's word -----------------------------------------------------------------------------------------
 

@@ -191,17 +191,22 @@ class Log:
         timeless key was seen within the hour has no fresh points.
         """
         with self._writing() as writer:
-            keys = [(e.source, e.session) for e in events]
-            known = self._sessions(keys)
+            known = self._sessions([(e.source, e.session) for e in events])
             before = self._newest(known) if self.shared else {}
             repeated = self._repeated([e for e in events if e.timeless_key], before)
-            owned = [(e, known[key]) for e, key in zip(events, keys, strict=True)]
+            owned = [(e, known[e.source, e.session]) for e in events]
             rows = [row for e, owner in owned if id(e) not in repeated for row in rows_for(e, owner)]
             stored = self._store(writer, rows)
         self._remember(known)
+        # The stored row of each point, given to the first event that brought it.
         new = {(owner, key_at, status): seq for seq, owner, key_at, status, revision in stored if not revision}
         self._seq = max([self._seq, *new.values()])
-        told_rows = [self._rows(e, owner, new, id(e) in repeated) for e, owner in owned]
+        told_rows = [
+            (0,) * len(e.points)
+            if id(e) in repeated
+            else tuple([new.pop((owner, p.key_at, p.status), 0) for p in e.points])
+            for e, owner in owned
+        ]
         return Appended(told_rows, self._seq, before)
 
     def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[Any]:
@@ -214,7 +219,7 @@ class Log:
             rows = merged(rows)
         stored = self._statements.store_events(writer, rows)
         # A row that was there before keeps its number in SQLite; what it says now, no saved state covers.
-        told_more = [seq for seq, *_, revision in stored if revision]
+        told_more = [row[0] for row in stored if row[-1]]
         if told_more and not self.shared:
             uncovered = sa.update(watermark).where(watermark.c.seq >= min(told_more))
             writer.execute(uncovered.values(seq=min(told_more) - 1))
@@ -226,17 +231,10 @@ class Log:
         """Whether a session is of this replica's shard."""
         return self.total == 1 or slot_of(key) % self.total == self.index
 
-    @staticmethod
-    def _rows(event: StatusEvent, owner: int, new: dict[tuple[int, int, str], int], repeated: bool) -> tuple[int, ...]:
-        """The stored row of each point of the event, given to the first that brought it."""
-        if repeated:
-            return (0,) * len(event.points)
-        return tuple([new.pop((owner, p.key_at, p.status), 0) for p in event.points])
-
     def _sessions(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of sessions, new ones inserted; remembered by the caller once the transaction holds."""
         found = self._known(keys)
-        missing = {key for key in keys if key not in found}
+        missing = set(keys).difference(found)
         if not missing:
             return found
         rows = msgspec.json.encode([(*key, slot_of(key)) for key in sorted(missing)]).decode()
@@ -248,7 +246,7 @@ class Log:
     def _known(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The row ids of those sessions that the log knows."""
         found = {key: self._ids[key] for key in keys if key in self._ids}
-        missing = {key for key in keys if key not in found}
+        missing = set(keys).difference(found)
         return found | self._stored_ids(missing) if missing else found
 
     def _stored_ids(self, keys: set[Key]) -> dict[Key, int]:
@@ -584,7 +582,7 @@ def rows_for(event: StatusEvent, owner: int) -> list[Row]:
     """The rows of an event's points; its id and its restrictions stand beside its own point only."""
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
     rows: list[Row] = []
-    own = event.own
+    own = event.points[-1]
     for p in event.points:
         event_id, said = (event.event_id, limits) if p is own else (None, None)
         row = (owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said, event.origin)

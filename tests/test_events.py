@@ -484,7 +484,9 @@ def mostly(good: list[Any], odd: list[Any]) -> st.SearchStrategy[Any]:
     return st.integers(0, 19).flatmap(lambda chance: st.sampled_from(good if chance else odd))
 
 
-NAMES = mostly(["a", "sales-uk", "x" * 64, "é" * 64, "😀" * 64, 'a"\\/\n\x7f'], ["", "x" * 65, "😀" * 65, "a\0", None, 5])
+NAMES = mostly(
+    ["a", "sales-uk", "x" * 64, "é" * 64, "😀" * 64, 'a"\\/\n\x7f'], ["", "x" * 65, "😀" * 65, "a\0", None, 5]
+)
 TIMES = mostly([1, T0, float(T0), NOW + 60_001, 253_402_300_799_999],
                [T0 + 0.5, 253_402_300_800_000, 10**30, 0, -1, True, "5", None])  # fmt: skip
 STATUS = mostly([*Status, "NEW"], ["", "x" * 65, None])
@@ -496,7 +498,10 @@ NEARLY_USUAL = st.fixed_dictionaries(
         "timestamp": TIMES,
         "payload": st.fixed_dictionaries(
             {"status": STATUS},
-            optional={"statuses": POINTS, "data": mostly([None], [{}, {"messageCapping": {"cappingStatus": "CAPPED"}}])},
+            optional={
+                "statuses": POINTS,
+                "data": mostly([None], [{}, {"messageCapping": {"cappingStatus": "CAPPED"}}]),
+            },
         ),
         "engine": mostly(["GOWS", "WEBJS"], ["NEW", "", None, {}]),
     },

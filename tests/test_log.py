@@ -498,3 +498,17 @@ def test_a_batch_of_any_size_is_stored_in_its_order(log: Log) -> None:
     assert min(numbers) > 0
     assert [row.status for row in log.transitions(*KEY)] == statuses
     assert log.append(events).rows == [(0,)] * len(events)
+
+
+def test_a_point_is_new_once_whichever_statement_of_a_batch_has_it(log: Log) -> None:
+    """Known points, repeated ones and such with a restriction stand between new ones; each number is given once."""
+    log.append([event(S, 0)])
+    first = [event((S, W)[at % 2], at) for at in range(AT_ONCE + 1)]
+    second = [event((S, W)[at % 2], at, limits=[capping()] if at == 1 else []) for at in range(AT_ONCE + 3)]
+
+    rows = [row for (row,) in log.append([*first, *second]).rows]
+
+    assert [bool(row) for row in rows] == [False, *[True] * AT_ONCE, *[False] * (AT_ONCE + 1), True, True]
+    assert sorted({row for row in rows if row}) == [row for row in rows if row]
+    assert len(log.transitions(*KEY)) == AT_ONCE + 3
+    assert restored(log)[KEY].limits == ((capping(), ms(1)),)

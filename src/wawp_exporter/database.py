@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from wawp_exporter.errors import LogError
 
 BUSY_S = 5.0
+CACHED = 512  # statements kept ready: each size of a batch is one of its own
 MIN_SQLITE = (3, 38, 0)  # the JSON operators
 WRITES = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY")
 READS_ONLY = ("query_only=ON", "temp_store=MEMORY")
@@ -105,7 +106,8 @@ def sqlite(path: Path, reads_only: bool) -> sa.Engine:
     """An engine that owns its transactions, in WAL mode, each commit flushed to disk."""
     if sqlite3.sqlite_version_info < MIN_SQLITE:
         raise LogError(f"SQLite {sqlite3.sqlite_version} is too old, expected 3.38 or newer")
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_S, "check_same_thread": False})
+    args = {"timeout": BUSY_S, "check_same_thread": False, "cached_statements": CACHED}
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args=args)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -453,8 +453,7 @@ class Fleet:
 
     def _touch(self, session: Session, now: int, mono: float) -> None:
         was_silent = session.silent(now)
-        if now > session.last_event:
-            session.last_event = now
+        session.last_event = max(session.last_event, now)
         self.unsaved.add(session.key)
         if was_silent:
             self._refresh(session, now, mono)

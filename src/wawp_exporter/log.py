@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -194,38 +195,31 @@ class Log:
             known = self._sessions([(e.source, e.session) for e in events])
             before = self._newest(known) if self.shared else {}
             repeated = self._repeated([e for e in events if e.timeless_key], before)
-            owned = [(e, known[e.source, e.session]) for e in events]
-            rows = [row for e, owner in owned if id(e) not in repeated for row in rows_for(e, owner)]
-            stored = self._store(writer, rows)
+            fresh = [e for e in events if id(e) not in repeated] if repeated else events
+            numbers = self._store(writer, [row for e in fresh for row in rows_for(e, known[e.source, e.session])])
         self._remember(known)
-        # The stored row of each point, given to the first event that brought it.
-        new = {(owner, key_at, status): seq for seq, owner, key_at, status, revision in stored if not revision}
-        self._seq = max([self._seq, *new.values()])
-        told_rows = [
-            (0,) * len(e.points)
-            if id(e) in repeated
-            else tuple([new.pop((owner, p.key_at, p.status), 0) for p in e.points])
-            for e, owner in owned
-        ]
-        return Appended(told_rows, self._seq, before)
+        self._seq = max(self._seq, max(numbers, default=0))
+        number = iter(numbers)
+        rows = [(0,) * len(e.points) if id(e) in repeated else tuple(islice(number, len(e.points))) for e in events]
+        return Appended(rows, self._seq, before)
 
-    def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[Any]:
-        """Inserts the points that are new, and takes from others what the log did not know of them."""
+    def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[int]:
+        """Inserts the points that are new, and takes from others what the log did not know of them; the new ones'
+        numbers, 0 for the others.
+        """
         if not rows:
             return ()
         if self.shared:
             # As late as possible: until the commit the other replicas wait.
             writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
-            rows = merged(rows)
-        stored = self._statements.store_events(writer, rows)
+        numbers, told_more = self._statements.store_events(writer, rows, self._seq)
         # A row that was there before keeps its number in SQLite; what it says now, no saved state covers.
-        told_more = [row[0] for row in stored if row[-1]]
         if told_more and not self.shared:
             uncovered = sa.update(watermark).where(watermark.c.seq >= min(told_more))
             writer.execute(uncovered.values(seq=min(told_more) - 1))
-        if stored:
+        if any(numbers) or told_more:
             self._announce(writer)
-        return stored
+        return numbers
 
     def holds(self, key: Key) -> bool:
         """Whether a session is of this replica's shard."""
@@ -588,18 +582,6 @@ def rows_for(event: StatusEvent, owner: int) -> list[Row]:
         row = (owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said, event.origin)
         rows.append(row)
     return rows
-
-
-def merged(rows: list[Row]) -> list[Row]:
-    """Rows of one key put together: PostgreSQL refuses to touch a row twice in one statement."""
-    found: dict[Row, Row] = {}
-    for row in rows:
-        key = (row[0], row[1], row[4])
-        first = found.setdefault(key, row)
-        if first is not row:
-            tie = max(first[3], row[3])  # type: ignore[type-var]  # ties are numbers
-            found[key] = (*first[:3], tie, *first[4:8], first[8] or row[8], first[9])
-    return list(found.values())
 
 
 def event_of(row: sa.Row[Any]) -> StatusEvent:

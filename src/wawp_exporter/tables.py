@@ -1,5 +1,6 @@
 """The tables of the log, and how a batch of rows is handed to either database. Times are Unix ms."""
 
+import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -96,9 +97,13 @@ action = sa.Table(
 )
 
 Row = tuple[int | str | None, ...]
+# Of each row its number in the log, 0 where the log (or an earlier row) had its point; and those that were told more.
+Numbers = tuple[Sequence[int], Sequence[int]]
 
 AT_ONCE = 128  # rows of a statement: each number of them is a statement of its own, and kept
 EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
+USUAL = 8  # the first ones: few events tell of restrictions or of an origin, and Python binds None slowest of all
+NEWER = "SELECT seq, session_id, key_at, status, revision FROM event WHERE seq > ?"
 
 
 class Statements:
@@ -108,7 +113,7 @@ class Statements:
         self.shared = dialect == "postgresql"
         self.insert: Any = postgresql.insert if self.shared else sqlite.insert
         self._insert_events = self._upsert_events(self._insert_rows(event, EVENT_COLUMNS))
-        self._inserts: dict[int, str] = {}  # of so many points
+        self._texts: dict[tuple[bool, int, int], str] = {}
         self.known_sessions = self._known_sessions()
         self.insert_sessions = (
             self._insert_rows(session, ("source", "name", "slot"))
@@ -159,25 +164,42 @@ class Statements:
         same = sa.and_(session.c.source == source, session.c.name == name)
         return sa.select(session.c.id, session.c.source, session.c.name).join_from(each, session, same)
 
-    def store_events(self, writer: sa.Connection, rows: Sequence[Row]) -> Sequence[Any]:
-        """Inserts points; gives (seq, session_id, key_at, status, revision) of those that are new or told more."""
+    def store_events(self, writer: sa.Connection, rows: Sequence[Row], after: int) -> Numbers:
+        """Inserts points, and takes from those of the log (up to number `after`) what it did not know of them."""
         if self.shared:
-            return writer.execute(self._insert_events, {"rows": msgspec.json.encode(rows).decode()}).all()
+            stored = writer.execute(self._insert_events, {"rows": msgspec.json.encode(merged(rows)).decode()}).all()
+            return numbered(rows, stored)
         raw: Any = writer.connection.driver_connection
-        stored: list[Any] = []
+        numbers: list[int] = []
+        told_more: list[int] = []
         for start in range(0, len(rows), AT_ONCE):
-            part = rows[start : start + AT_ONCE]
-            stored += raw.execute(self._insert_of(len(part)), tuple(chain.from_iterable(part))).fetchall()
-        return stored
+            new, more = self._store(raw, rows[start : start + AT_ONCE], max([after, *numbers]))
+            numbers += new
+            told_more += more
+        return numbers, told_more
 
-    def _insert_of(self, count: int) -> str:
+    def _store(self, raw: sqlite3.Connection, rows: Sequence[Row], after: int) -> Numbers:
+        """At most AT_ONCE points in SQLite: that all are new, as nearly always, needs no row to be read back."""
+        usual = not any(row[8] or row[9] for row in rows)
+        width = USUAL if usual else len(EVENT_COLUMNS)
+        values = tuple(chain.from_iterable([row[:width] for row in rows] if usual else rows))
+        inserted = raw.execute(self._text(False, width, len(rows)), values)
+        last = inserted.lastrowid or 0
+        if inserted.rowcount == len(rows):
+            return range(last - len(rows) + 1, last + 1), ()  # AUTOINCREMENT: one number after another
+        stored = raw.execute(NEWER, (after,)).fetchall()
+        again = raw.execute(self._text(True, len(EVENT_COLUMNS), len(rows)), tuple(chain.from_iterable(rows)))
+        return numbered(rows, stored + again.fetchall())
+
+    def _text(self, upsert: bool, width: int, count: int) -> str:
         """SQLite's statement for so many points: to take them out of JSON costs it more than to store them."""
-        if count not in self._inserts:
-            one = self._upsert_events(self.insert(event).values(dict.fromkeys(EVENT_COLUMNS)))
-            marks = f"({', '.join('?' * len(EVENT_COLUMNS))})"
-            text = str(one.compile(dialect=sqlite.dialect()))
-            self._inserts[count] = text.replace(marks, ", ".join([marks] * count))
-        return self._inserts[count]
+        key = (upsert, width, count)
+        if key not in self._texts:
+            one = self.insert(event).values(dict.fromkeys(EVENT_COLUMNS[:width]))
+            one = self._upsert_events(one) if upsert else one.on_conflict_do_nothing()
+            marks = f"({', '.join('?' * width)})"
+            self._texts[key] = str(one.compile(dialect=sqlite.dialect())).replace(marks, ", ".join([marks] * count))
+        return self._texts[key]
 
     def _upsert_events(self, insert: Any) -> Any:
         again = insert.excluded
@@ -195,3 +217,21 @@ class Statements:
             set_=told,
             where=(again.tie > event.c.tie) | (event.c.limits.is_(None) & again.limits.is_not(None)),
         ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """Rows of one key put together: PostgreSQL refuses to touch a row twice in one statement."""
+    found: dict[Row, Row] = {}
+    for row in rows:
+        key = (row[0], row[1], row[4])
+        first = found.setdefault(key, row)
+        if first is not row:
+            tie = max(first[3], row[3])  # type: ignore[type-var]  # ties are numbers
+            found[key] = (*first[:3], tie, *first[4:8], first[8] or row[8], first[9])
+    return list(found.values())
+
+
+def numbered(rows: Sequence[Row], stored: Sequence[Any]) -> Numbers:
+    """The numbers by what the database says it has stored: (seq, session_id, key_at, status, revision)."""
+    new = {(owner, status, key_at): seq for seq, owner, key_at, status, revision in stored if not revision}
+    return [new.pop((row[0], row[1], row[4]), 0) for row in rows], [row[0] for row in stored if row[4]]

@@ -517,7 +517,7 @@ def test_the_usual_is_read_as_field_by_field(value: dict[str, Any], ascii_only: 
     envelope = usual(raw)
 
     if envelope:
-        assert usual_event("default", envelope, raw, NOW) == status_event("default", decode(raw), raw, NOW, "id")
+        assert usual_event("default", envelope, NOW) == status_event("default", decode(raw), raw, NOW, "id")
 
 
 @pytest.mark.parametrize("field", ["\xff", "\xed\xa0\x80", "\xc0\x80", "a\\x", "a\x01", "\\ud800"])

@@ -153,7 +153,7 @@ def parse(source: str, body: bytes, received_at: int, request_id: str | None = N
     """
     envelope = usual(body)
     if envelope:
-        return usual_event(source, envelope, body, received_at)
+        return usual_event(source, envelope, received_at)
     data = decode(body)
     if "event" not in data and ("status" in data or "instance_id" in data):
         return flat_event(source, data, body, received_at, request_id)
@@ -177,13 +177,13 @@ def usual(body: bytes) -> Envelope | None:
         return None
 
 
-def usual_event(source: str, envelope: Envelope, body: bytes, received_at: int) -> StatusEvent:
+def usual_event(source: str, envelope: Envelope, received_at: int) -> StatusEvent:
     """What an `Envelope` says, as `status_event` reads it."""
     payload = envelope.payload
     told = [(point.status, point.timestamp) for point in payload.statuses]
-    sent = sent_points(told, payload.status, envelope.timestamp)
-    session, status = envelope.session, payload.status
-    return build(source, session, status, sent, received_at, body, None, envelope.id, envelope.engine)
+    points = believed(sent_points(told, payload.status, envelope.timestamp), received_at)
+    skewed = is_skewed(points)
+    return StatusEvent(source, envelope.session, points, received_at, envelope.id, envelope.engine, (), skewed)
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -260,20 +260,27 @@ def build(
     engine: str | None = None,
     limits: tuple[Limit, ...] = (),
 ) -> StatusEvent:
-    """Believes each time up to a minute ahead of receipt, and counts ties in the order sent.
-
-    Where nothing was sent, receipt dates the event, and a key tells a retry.
-    """
+    """Where nothing was sent, receipt dates the event, and a key tells a retry."""
     keyed = (None, False) if sent else timeless(body, request_id)
+    points = believed(sent or [(status, received_at)], received_at)
+    return StatusEvent(source, session, points, received_at, event_id, engine, limits, is_skewed(points), *keyed)
+
+
+def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]:
+    """Believes each time up to a minute ahead of receipt, and counts ties in the order sent."""
     latest = received_at + MAX_AHEAD_MS
     points: list[Point] = []
-    believed: list[int] = []
-    for text, key_at in sent or [(status, received_at)]:
+    times: list[int] = []
+    for status, key_at in sent:
         at = key_at if key_at <= latest else received_at
-        points.append(Point(text, at, believed.count(at), key_at))
-        believed.append(at)
-    skewed = points[-1].key_at > latest
-    return StatusEvent(source, session, tuple(points), received_at, event_id, engine, limits, skewed, *keyed)
+        points.append(Point(status, at, times.count(at), key_at))
+        times.append(at)
+    return tuple(points)
+
+
+def is_skewed(points: tuple[Point, ...]) -> bool:
+    """Whether the event's own time was too far ahead to be believed."""
+    return points[-1].at != points[-1].key_at
 
 
 def name_of(value: object, field: str) -> str:

@@ -220,7 +220,7 @@ class Ingest:
     def _count(self, event: StatusEvent, outcome: Outcome) -> None:
         if outcome is DUPLICATE:
             return
-        own = event.own
+        own = event.points[-1]
         if own.status not in BY_NAME:
             self.telemetry.source(event.source).unknown_statuses.inc()
         if event.skewed:

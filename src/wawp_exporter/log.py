@@ -199,8 +199,11 @@ class Log:
             numbers = self._store(writer, [row for e in fresh for row in rows_for(e, known[e.source, e.session])])
         self._remember(known)
         self._seq = max(self._seq, max(numbers, default=0))
-        number = iter(numbers)
-        rows = [(0,) * len(e.points) if id(e) in repeated else tuple(islice(number, len(e.points))) for e in events]
+        left = iter(numbers)
+        rows = [
+            (0,) * len(e.points) if repeated and id(e) in repeated else tuple(islice(left, len(e.points)))
+            for e in events
+        ]
         return Appended(rows, self._seq, before)
 
     def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[int]:
@@ -574,13 +577,11 @@ class Log:
 
 def rows_for(event: StatusEvent, owner: int) -> list[Row]:
     """The rows of an event's points; its id and its restrictions stand beside its own point only."""
+    *older, own = event.points
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
-    rows: list[Row] = []
-    own = event.points[-1]
-    for p in event.points:
-        event_id, said = (event.event_id, limits) if p is own else (None, None)
-        row = (owner, p.status, p.at, p.tie, p.key_at, event.received_at, event_id, event.engine, said, event.origin)
-        rows.append(row)
+    received_at, engine, origin = event.received_at, event.engine, event.origin
+    rows: list[Row] = [(owner, p.status, p.at, p.tie, p.key_at, received_at, None, engine, None, origin) for p in older]
+    rows.append((owner, own.status, own.at, own.tie, own.key_at, received_at, event.event_id, engine, limits, origin))
     return rows
 
 

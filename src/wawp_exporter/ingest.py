@@ -168,7 +168,7 @@ class Ingest:
             self._answer(batch, appended)
             return
         self._applied = appended.seq
-        # Answered in one go: a sender that sleeps between two answers is woken for each, which takes as long as an answer.
+        # In one go: a sender that falls asleep between two answers is woken for each, which costs as much as an answer.
         answers: list[tuple[Waiter, Outcome]] = []
         try:
             for (event, waiter), rows in zip(batch, appended.rows, strict=True):

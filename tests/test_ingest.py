@@ -4,8 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.builders import event, make_fleet
+from wawp_exporter.events import StatusEvent
 from wawp_exporter.fleet import Outcome
 from wawp_exporter.ingest import Ingest
 from wawp_exporter.log import Log
@@ -106,3 +110,60 @@ def test_one_broken_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
             return answers + await asyncio.wait_for(together(ingest, "WORKING", 100), 5)
 
     assert asyncio.run(play()) == [Outcome.TRANSITION] * 2 * SENDERS
+
+
+class Watching:
+    """A sender that looks at the fleet when it is answered."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self.ingest = ingest
+        self.seen = 0
+
+    def done(self) -> bool:
+        """Once it has seen something."""
+        return bool(self.seen)
+
+    def set_result(self, _outcome: Outcome) -> None:
+        """Counts who is known."""
+        self.seen = len(self.ingest.fleet.sessions)
+
+    def set_exception(self, error: Exception) -> None:
+        """Not expected here."""
+        raise error
+
+
+def test_a_batch_is_answered_in_one_go(tmp_path: Path) -> None:
+    """When the first is told, all of the batch are folded: nobody is woken between two of them."""
+
+    async def play() -> int:
+        async with ingesting(tmp_path) as ingest:
+            first = Watching(ingest)
+            ingest.enqueue(event("WORKING", 0, key=("s", "first")), first)
+            await together(ingest, "STARTING", 0)
+            return first.seen
+
+    assert asyncio.run(play()) == 1 + SENDERS
+
+
+def test_who_was_folded_before_a_defect_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next batch is written."""
+    defects = []
+
+    async def play() -> list[Outcome]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: defects.append(context["exception"]))
+        async with ingesting(tmp_path) as ingest:
+            fold = ingest.fleet.apply
+
+            def apply(item: StatusEvent, *more: Any) -> tuple[Outcome, bool]:
+                if item.session == "defect":
+                    raise RuntimeError(item.session)
+                return fold(item, *more)
+
+            monkeypatch.setattr(ingest.fleet, "apply", apply)
+            before = ingest.submit(event("STARTING", 0, key=("s", "before")))
+            ingest.submit(event("STARTING", 0, key=("s", "defect")))
+            answers = [await asyncio.wait_for(before, 5)]
+            return answers + await asyncio.wait_for(together(ingest, "WORKING", 100), 5)
+
+    assert asyncio.run(play()) == [Outcome.TRANSITION] * (1 + SENDERS)
+    assert [str(defect) for defect in defects] == ["defect"]

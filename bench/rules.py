@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import math
 import re
+import signal
 import statistics
 import sys
 import time
@@ -49,6 +50,7 @@ class Group:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its servers go with it
     options = parser().parse_args()
     sessions, minutes = (1000, 1.0) if options.quick else (options.sessions, options.minutes)
     routing = stack.routing({}, lambda receiver: {"name": receiver["name"]})

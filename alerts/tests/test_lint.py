@@ -8,6 +8,7 @@ from typing import Any
 
 import promql_parser as promql
 import pytest
+import yaml
 from cases import ALERTS
 from contract_series import SERIES, TARGET, VALUES
 from rulefiles import ALERT_RULES, RULES, Rule, document
@@ -148,6 +149,14 @@ def test_mass_alerts_stand_before_the_singles_in_their_group() -> None:
 
     assert categories[:2] == ["mass", "mass"]
     assert "mass" not in categories[2:]
+
+
+def test_a_mass_alert_comes_before_the_singles_of_the_evaluation_before_are_sent() -> None:
+    """Two sessions are seen lost, the rest one evaluation later: the first two must still be waiting to be muted."""
+    group = next(g for g in document("session")["groups"] if g["name"] == "wawp-session")
+    routing = yaml.safe_load((ALERTS / "alertmanager.yml").read_text())
+
+    assert int(group["interval"].removesuffix("s")) < int(routing["route"]["group_wait"].removesuffix("s"))
 
 
 @pytest.mark.parametrize("name", ["wawp-session-login", "wawp-session"])

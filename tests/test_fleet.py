@@ -861,6 +861,6 @@ def test_all_login_statuses_begin_a_login() -> None:
 def test_a_clock_set_right_does_not_make_later_events_late() -> None:
     """A point dated by its receipt is followed by those with true times."""
     fleet = make_fleet()
-    apply(fleet, StatusEvent(*KEY, (Point(S, ms(0), 0, ms(HOUR)),), ms(0), skewed=True))
+    apply(fleet, StatusEvent(*KEY, (Point(S, ms(0), 0, ms(HOUR)),), ms(0)))
 
     assert apply(fleet, event(W, 5)) == (Outcome.TRANSITION, False)

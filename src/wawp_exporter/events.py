@@ -89,7 +89,6 @@ class StatusEvent(msgspec.Struct, frozen=True, gc=False):
     event_id: str | None = None
     engine: str | None = None
     limits: tuple[Limit, ...] = ()
-    skewed: bool = False
     timeless_key: str | None = None
     key_is_body: bool = False
     renews: bool = False
@@ -99,6 +98,11 @@ class StatusEvent(msgspec.Struct, frozen=True, gc=False):
     def own(self) -> Point:
         """The point that the event itself is about."""
         return self.points[-1]
+
+    @property
+    def skewed(self) -> bool:
+        """Whether its time was too far ahead to be believed."""
+        return self.own.at != self.own.key_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +186,7 @@ def usual_event(source: str, envelope: Envelope, received_at: int) -> StatusEven
     payload = envelope.payload
     told = [(point.status, point.timestamp) for point in payload.statuses]
     points = believed(sent_points(told, payload.status, envelope.timestamp), received_at)
-    skewed = is_skewed(points)
-    return StatusEvent(source, envelope.session, points, received_at, envelope.id, envelope.engine, (), skewed)
+    return StatusEvent(source, envelope.session, points, received_at, envelope.id, envelope.engine)
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -263,7 +266,7 @@ def build(
     """Where nothing was sent, receipt dates the event, and a key tells a retry."""
     keyed = (None, False) if sent else timeless(body, request_id)
     points = believed(sent or [(status, received_at)], received_at)
-    return StatusEvent(source, session, points, received_at, event_id, engine, limits, is_skewed(points), *keyed)
+    return StatusEvent(source, session, points, received_at, event_id, engine, limits, *keyed)
 
 
 def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]:
@@ -276,11 +279,6 @@ def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]
         points.append(Point(status, at, times.count(at), key_at))
         times.append(at)
     return tuple(points)
-
-
-def is_skewed(points: tuple[Point, ...]) -> bool:
-    """Whether the event's own time was too far ahead to be believed."""
-    return points[-1].at != points[-1].key_at
 
 
 def name_of(value: object, field: str) -> str:

@@ -226,7 +226,7 @@ class Ingest:
     def _count(self, event: StatusEvent, outcome: Outcome) -> None:
         if outcome is DUPLICATE:
             return
-        own = event.points[-1]
+        own = event.own
         if own.status not in BY_NAME:
             self.telemetry.source(event.source).unknown_statuses.inc()
         if event.skewed:

@@ -182,7 +182,7 @@ class Statements:
         """At most AT_ONCE points in SQLite: that all are new, as nearly always, needs no row to be read back."""
         usual = not any(row[8] or row[9] for row in rows)
         width = USUAL if usual else len(EVENT_COLUMNS)
-        values = tuple(chain.from_iterable([row[:width] for row in rows] if usual else rows))
+        values = tuple(chain.from_iterable([row[:width] for row in rows]))
         inserted = raw.execute(self._text(False, width, len(rows)), values)
         last = inserted.lastrowid or 0
         if inserted.rowcount == len(rows):

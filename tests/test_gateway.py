@@ -77,6 +77,28 @@ def test_names_are_quoted(running: Running) -> None:
     assert asked(GatewayApi(url=running.url), use) == [W, F]
 
 
+@pytest.mark.parametrize("name", ["", ".", ".."])
+@pytest.mark.parametrize("method", ["status", "restart", "qr"])
+def test_a_name_that_would_ask_for_another_path_is_refused(running: Running, name: str, method: str) -> None:
+    """`/api/sessions/../restart` is `/api/restart` to every client and proxy; the gateway is not asked at all."""
+    with pytest.raises(GatewayError, match="cannot stand in a URL"):
+        asked(GatewayApi(url=running.url), lambda gateway: getattr(gateway, method)(name))
+
+    assert running.gateway.calls == []
+
+
+@pytest.mark.parametrize(
+    "name", ["...", ". .", "%2e%2e", "..%2f", "/..", "../..", "..\\", "a\nb", "a\r\nX: y", "é", "?", "#", ";"]
+)
+def test_an_odd_name_arrives_as_it_is(running: Running, name: str) -> None:
+    """Nothing between its caller and the gateway makes another name or another path of it."""
+    running.gateway.sessions = {name: W}
+
+    asked(GatewayApi(url=running.url), lambda gateway: gateway.restart(name))
+
+    assert running.gateway.restarted == [name]
+
+
 # -- what goes wrong
 
 

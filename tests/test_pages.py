@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from tests import parts
 from tests.builders import HOUR, MINUTE, apply, capping, event, live, make_fleet, ms
-from wawp_exporter.pages import ALERTS, FleetQuery, FleetView, problem_of
+from wawp_exporter.pages import ALERTS, FleetQuery, FleetView, problem_of, session_link
 
 RUNBOOKS = parts.ROOT / "alerts" / "runbooks"
 S, Q, W, F, X, D = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED"
@@ -207,6 +208,23 @@ def test_any_name_has_a_page(exporter: parts.Exporter) -> None:
     assert answer.status_code == 200
     assert "<b>x</b>" not in answer.text
     assert "&lt;b&gt;x&lt;/b&gt;" in answer.text
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+@pytest.mark.parametrize("cursor", ["", "MTIz"])
+def test_a_link_to_a_page_says_the_same_to_every_client(name: str, cursor: str) -> None:
+    """Browsers resolve `.` and `..` in a path, encoded or not: such a name stands in the query."""
+    link = session_link(("default", name), cursor)
+
+    resolved = httpx.URL("http://x/").join(link)
+    assert str(resolved) == f"http://x{link}"
+    assert dict(resolved.params) == {"session": name, **({"cursor": cursor} if cursor else {})}
+
+
+def test_a_session_with_dots_for_a_name_has_a_page(exporter: parts.Exporter) -> None:
+    """Where the link leads."""
+    assert "No session .. is known" in text(exporter, "/sessions/default", 404, session="..")
+    assert exporter.client.get(exporter.url + session_link(("default", "."))).status_code == 404
 
 
 def test_an_unknown_session_is_said_to_be_unknown(exporter: parts.Exporter) -> None:

@@ -434,6 +434,7 @@ def make_app(service: Service, face: Face) -> Starlette:
         guarded(face, "GET", "/", pages.fleet, read),
         guarded(face, "GET", "/audit", pages.audit, read),
         guarded(face, "GET", "/sessions/{source}/{session:name}", pages.session, read),
+        guarded(face, "GET", "/sessions/{source}", pages.session, read),  # ?session=, for what a path cannot hold
         Mount("/static", StaticFiles(packages=[("wawp_exporter", "static")])),
     ]
     handlers = {Refusal: refused, LogError: unreadable, HTTPException: failed, Exception: broken}

@@ -106,7 +106,7 @@ class Gateway:
         except httpx.HTTPError as error:
             raise GatewayError(f"no answer ({type(error).__name__})") from None
         except httpx.InvalidURL:
-            raise GatewayError("the name of the session makes no URL") from None
+            raise GatewayError("the name of the session cannot stand in a URL") from None
         if answer.status_code not in accepted:
             raise GatewayError(refused(answer.status_code), answer.status_code)
         return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(body))
@@ -138,7 +138,7 @@ class Waha(Gateway):
 
     async def qr(self, session: str) -> bytes | None:
         """`GET /api/{session}/auth/qr`; 422 says that the session is not there yet, or no more."""
-        path = f"/api/{quote(session, safe='')}/auth/qr"
+        path = f"/api/{segment(session)}/auth/qr"
         answer = await self._ask(
             "GET",
             path,
@@ -158,7 +158,7 @@ class Waha(Gateway):
 
     @staticmethod
     def _path(session: str) -> str:
-        return f"/api/sessions/{quote(session, safe='')}"
+        return f"/api/sessions/{segment(session)}"
 
 
 class Wawp(Gateway):
@@ -238,6 +238,16 @@ KINDS = {"waha": Waha, "wawp": Wawp}
 def make_gateway(api: GatewayApi, key: str | None) -> Gateway:
     """The client of a configured API."""
     return KINDS[api.kind](api, key)
+
+
+def segment(session: str) -> str:
+    """A session's name as one segment of a path. Raises GatewayError for a name that would ask for another path.
+
+    URL clients and proxies resolve `.` and `..`, encoded or not: `/api/sessions/../restart` becomes `/api/restart`.
+    """
+    if session in ("", ".", ".."):
+        raise GatewayError("the name of the session cannot stand in a URL")
+    return quote(session, safe="")
 
 
 def told(instance: str) -> Mapping[str, str]:

@@ -127,9 +127,10 @@ class FleetQuery(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SessionQuery(msgspec.Struct, frozen=True):
-    """Where the table of transitions goes on."""
+    """Where the table of transitions goes on, and the session's name where it is not in the path."""
 
     cursor: str | None = None
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +230,12 @@ class Pages:
 
     async def session(self, request: Request) -> Response:
         """One session; one that is not known (any more) is a 404 with what the log still tells of it."""
-        now, key = unix_now(), (request.path_params["source"], request.path_params["session"])
+        now, query = unix_now(), given_in(request, SessionQuery)
+        key = (request.path_params["source"], request.path_params.get("session", query.session))
         # Before the rest: what happens while that is read is told by the stream, which goes on from here.
         seq = self._hub.newest
-        cursor = given_in(request, SessionQuery).cursor
         session = await self._api.ingest.find(key)
-        told, older = await self._reader.light(read_told, self._place, key, cursor)
+        told, older = await self._reader.light(read_told, self._place, key, query.cursor)
         values: dict[str, Any] = {"seq": seq, "key": key, "told": told, "older": older}
         values["actions"] = await self._reader.light(read_actions, self._place, key)
         values["has_api"] = key[0] in self._api.watch.gateways
@@ -422,14 +423,16 @@ def utc(ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     return datetime.fromtimestamp(ms // 1000, UTC).strftime(form)
 
 
-def session_link(key: Key) -> str:
-    """The path of a session's page; its name may be anything."""
-    return f"/sessions/{quote(key[0], safe='')}/{quote(key[1], safe='')}"
+def session_link(key: Key, cursor: str = "") -> str:
+    """Where a session's page is; its name may be anything. Browsers resolve `.` and `..` in a path, encoded or not."""
+    source = f"/sessions/{quote(key[0], safe='')}"
+    link = f"{source}?session={key[1]}" if key[1] in (".", "..") else f"{source}/{quote(key[1], safe='')}"
+    return f"{link}{'&' if '?' in link else '?'}cursor={quote(cursor, safe='')}" if cursor else link
 
 
 def qr_link(key: Key) -> str:
     """Where the QR code of a session is."""
-    return f"/api/v1{session_link(key)}/qr"
+    return f"/api/v1/sessions/{quote(key[0], safe='')}/{quote(key[1], safe='')}/qr"
 
 
 templates = jinja2.Environment(

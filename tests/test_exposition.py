@@ -419,10 +419,12 @@ def crowd(limit: int, **statuses: str) -> Fleet:
         (4, {"w1", "w2", "f1", "f2"}),
         (2, {"f1", "f2"}),
         (1, {"f1", "f2"}),
-        (0, {"f1", "f2"}),
+        (0, set()),
     ],
 )
-def test_stopped_drop_first_then_working_and_never_one_in_an_episode(limit: int, expected: set[str]) -> None:
+def test_stopped_drop_first_then_working_and_up_to_twice_as_many_in_an_episode_stay(
+    limit: int, expected: set[str]
+) -> None:
     """Beyond the limit they are counted only."""
     exposition = exposed(crowd(limit, x1=X, w1=W, f1=F, x2=X, w2=W, f2=F))
 
@@ -430,6 +432,34 @@ def test_stopped_drop_first_then_working_and_never_one_in_an_episode(limit: int,
     text = scrape(exposition, 0)
     assert next(s.value for s in samples(text) if s.name == "wawp_sessions_dropped") == 6 - len(expected)
     assert sum(values(text, "wawp_sessions", "status").values()) == 6
+
+
+def test_no_more_than_twice_the_limit_are_shown_whatever_they_are_in() -> None:
+    """Whoever holds a key can name as many sessions in trouble as they like; a scrape must stay readable."""
+    fleet = crowd(3, **{f"f{number}": F for number in range(20)}, w1=W)
+    exposition = exposed(fleet)
+
+    first = shown(exposition)
+
+    live((F, 5), key=("default", "late"), fleet=fleet)
+    text = scrape(exposition, 10)
+
+    assert len(first) == 6
+    assert shown(exposition, 10) == first  # a flood of new names displaces nobody
+    assert next(s.value for s in samples(text) if s.name == "wawp_sessions_dropped") == 16
+    assert values(text, "wawp_sessions", "status")["FAILED"] == 21
+
+
+def test_one_in_an_episode_gets_the_room_of_another_that_is_back() -> None:
+    """The limit turns sessions away only while it is reached."""
+    fleet = crowd(1, f1=F, f2=F, f3=F)
+    exposition = exposed(fleet)
+    first, second = sorted(shown(exposition))
+    (hidden,) = {"f1", "f2", "f3"} - {first, second}
+
+    live((W, 10), key=("default", first), fleet=fleet)
+
+    assert shown(exposition) == {second, hidden}
 
 
 def test_one_stopped_drops_where_one_is_too_many() -> None:
@@ -485,7 +515,7 @@ RANKS = {W: "working", X: "stopped", F: "troubled", S: "troubled"}
     ),
 )
 def test_whatever_happens_the_right_ones_are_shown(limit: int, moves: list[tuple[str, str]]) -> None:
-    """All the troubled; then WORKING, then STOPPED, as many as there is room for; the rest is counted."""
+    """The troubled up to twice the limit; then WORKING, then STOPPED while there is room; the rest is counted."""
     fleet = crowd(limit)
     exposition = exposed(fleet)
     for at, (name, move) in enumerate(moves, 1):
@@ -500,8 +530,8 @@ def test_whatever_happens_the_right_ones_are_shown(limit: int, moves: list[tuple
     ranks = {name: RANKS[session.state.status] for (_, name), session in fleet.sessions.items()}
     hidden = {rank for name, rank in ranks.items() if name not in ours}
     troubled = sum(rank == "troubled" for rank in ranks.values())
-    assert "troubled" not in hidden
-    assert len(ours) == min(len(ranks), max(limit, troubled))
+    assert sum(ranks[name] == "troubled" for name in ours) == min(troubled, 2 * limit)
+    assert len(ours) == min(len(ranks), max(limit, min(troubled, 2 * limit)))
     assert "working" not in hidden or all(ranks[name] != "stopped" for name in ours)
     assert exposition.shelf.dropped == len(ranks) - len(ours)
 

@@ -325,7 +325,7 @@ class Metrics(Section):
     session_histograms: bool = True
     """About 100 series a session: false is advised above 500 sessions."""
     max_sessions: Annotated[int, Field(ge=0)] = 5000
-    """Beyond it counted only; STOPPED drop first, then WORKING, never one in an episode."""
+    """Beyond it counted only; STOPPED drop first, then WORKING; in an episode up to twice as many."""
     forget_stopped_after: PositiveDuration = Field(default="30d")  # type: ignore[assignment]  # parsed by the validator
     """Series vanish, the log stays."""
 

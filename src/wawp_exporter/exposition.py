@@ -22,6 +22,7 @@ from wawp_exporter.telemetry import Telemetry
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PAGE_SIZE = 64
+TROUBLED_SHARE = 2  # of metrics.max_sessions: so many sessions in trouble may have series
 SLICE = 16  # pages rendered before others on the event loop get their turn
 KINDS = ("starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "feed_silence")
 
@@ -331,7 +332,7 @@ class Page:
 
 
 class Shelf:
-    """The pages, and which sessions stand in them: all that are wanted while there is room, the troubled always."""
+    """The pages, and which sessions stand in them: all that are wanted while there is room, the troubled first."""
 
     def __init__(self) -> None:
         self.pages: dict[Page, None] = {}
@@ -352,7 +353,7 @@ class Shelf:
         rank = session.rank if session else Rank.UNWANTED
         entry = self._entries.get(key)
         old = self._ranks.get(key)
-        if entry and rank is old and entry.session is session and len(self._entries) <= limit:
+        if entry and rank is old and entry.session is session:
             entry.page.stale.add(key)
             self.dirty[entry.page] = None
             return
@@ -372,16 +373,29 @@ class Shelf:
         self.balance(limit)
 
     def balance(self, limit: int) -> None:
-        """Shows whom there is room for, best rank first; STOPPED give way, then WORKING, the troubled never."""
+        """Fills the room there is, best rank first: STOPPED give way, then WORKING; the troubled may take it twice.
+
+        Among equals those that are shown stay, so that a flood of new names does not displace the sessions before it.
+        """
         for rank in (Rank.TROUBLED, Rank.WORKING, Rank.STOPPED):
             hidden = self._hidden[rank]
-            while hidden and (rank is Rank.TROUBLED or len(self._entries) < limit or self._worse(rank)):
-                if rank is not Rank.TROUBLED and len(self._entries) >= limit:
-                    self._hide(self._worse(rank))
+            while hidden and self._make_room(rank, limit):
                 key = next(iter(hidden))
                 self._show(key, hidden.pop(key), rank)
-        while len(self._entries) > limit and self._worse(Rank.TROUBLED):
-            self._hide(self._worse(Rank.TROUBLED))
+        while len(self._entries) > limit and (worst := self._worse(Rank.TROUBLED)):
+            self._hide(worst)
+        while len(self._entries) > TROUBLED_SHARE * limit:
+            self._hide(Rank.TROUBLED)
+
+    def _make_room(self, rank: Rank, limit: int) -> bool:
+        """Whether one more of this rank can be shown, after one of a worse rank was hidden for it where that helps."""
+        if len(self._entries) < limit:
+            return True
+        worse = self._worse(rank)
+        if worse:
+            self._hide(worse)
+            return True
+        return rank is Rank.TROUBLED and len(self._entries) < TROUBLED_SHARE * limit
 
     def _worse(self, rank: Rank) -> Rank | None:
         """The worst rank that is shown and worse than `rank`."""
@@ -389,8 +403,7 @@ class Shelf:
         candidates = [other for other in worse if other is not rank and self._shown[other]]
         return candidates[0] if candidates else None
 
-    def _hide(self, rank: Rank | None) -> None:
-        assert rank  # noqa: S101 - the callers have asked
+    def _hide(self, rank: Rank) -> None:
         key, _ = self._shown[rank].popitem()
         self._hidden[rank][key] = self._entries[key].session
         self._remove(key)

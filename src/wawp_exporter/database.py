@@ -24,7 +24,8 @@ from wawp_exporter.errors import LogError
 BUSY_S = 5.0
 CACHED = 512  # statements kept ready: each size of a batch is one of its own
 MIN_SQLITE = (3, 38, 0)  # the JSON operators
-WRITES = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY")
+# Readers keep the write-ahead log from starting over; what it grew to meanwhile is given back after them.
+WRITES = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "journal_size_limit=67108864")
 READS_ONLY = ("query_only=ON", "temp_store=MEMORY")
 MIGRATING = 0x57415750  # the advisory locks of PostgreSQL, of the whole database
 APPENDING = MIGRATING + 1
@@ -165,6 +166,8 @@ def migrate(connection: sa.Connection, place: Place) -> None:
     if isinstance(place, str):
         # Replicas that start at once migrate one after another.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+        # An index of a large log takes longer than any write may.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     alembic = migrations()
     alembic.attributes["connection"] = connection
     try:

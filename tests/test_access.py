@@ -1,19 +1,63 @@
 """Who may call what."""
 
+import json
+import socket
+from collections.abc import Callable
+from contextlib import closing
+
 import pytest
 
+from tests import parts
 from tests.builders import config
-from wawp_exporter.access import Access, is_local
+from wawp_exporter.access import Access, Caller, caller_of, is_local
 from wawp_exporter.config import Secrets, Settings
-from wawp_exporter.errors import Forbidden, Unauthenticated
+from wawp_exporter.errors import Forbidden, Malformed, Unauthenticated
 
-TOKEN = {b"authorization": b"Bearer secret"}
+Start = Callable[..., parts.Exporter]
+
+ADDED_BY_PROXIES = """
+Forwarded Via X-Real-IP X-Forwarded-For X-Forwarded-Proto X-Forwarded-X X-Forwarded Forwarded-For X_Forwarded_For
+X-Forwarded-Client-Cert X-Forwarded-Host X-Forwarded-Port X-Forwarded-Server X-Forward-For X-Original-Forwarded-For
+CF-Connecting-IP CF-Connecting-IPv6 CF-Ray CF-IPCountry CF-Visitor CDN-Loop True-Client-IP X-Client-IP Client-IP
+X-Cluster-Client-IP X-Envoy-External-Address X-Envoy-Peer-Metadata X-Envoy-Expected-Rq-Timeout-Ms Fastly-Client-IP
+Fastly-SSL Fly-Client-IP Fly-Region X-Original-Host X-Original-URL X-Original-For X-Originating-IP X-ProxyUser-Ip
+X-Amzn-Trace-Id X-Amz-Cf-Id CloudFront-Viewer-Address X-Azure-ClientIP X-Azure-Ref X-ARR-LOG-ID X-ARR-SSL
+X-AppEngine-User-IP X-Cloud-Trace-Context X-Request-Start X-Queue-Start X-Remote-IP X-Remote-Addr Remote-Addr
+Remote-User WL-Proxy-Client-IP Proxy-Client-IP Proxy-Connection Max-Forwards X-Imforwards X-Akamai-Edgescape
+Akamai-Origin-Hop X-Varnish X-Nginx-Proxy X-Traefik-Router Ali-CDN-Real-IP DO-Connecting-IP
+X-NF-Client-Connection-IP X-Vercel-Id X-Scheme X-Url-Scheme Front-End-Https X-Rewrite-URL Tailscale-User-Login
+X-Auth-Request-User Surrogate-Capability Early-Data Client-Cert SSL-Client-Verify Incap-Client-IP X-Host X-Real-Port
+"""
+SENT_BY_PROGRAMS = """
+User-Agent Accept Accept-Encoding Authorization Content-Type Content-Length Transfer-Encoding Connection Cookie
+Expect X-Webhook-Hmac X-Webhook-Hmac-Algorithm X-Webhook-Request-Id X-Webhook-Timestamp X-Api-Key X-Request-Id
+X-Requested-With X-Correlation-Id Traceparent Tracestate X-B3-TraceId Upgrade-Insecure-Requests Sec-CH-UA
+Sec-Fetch-Mode Sec-Fetch-Dest Sec-GPC DNT Priority Pragma Cache-Control X-Wawp-Live Last-Event-ID
+X-Prometheus-Scrape-Timeout-Seconds X-Instance-ID
+"""
 
 
-def headers(**more: str) -> dict[bytes, bytes]:
-    """The headers of a request to this very machine; `more` adds to them, `_` standing for `-`."""
-    extra = {name.replace("_", "-").encode(): value.encode("latin-1") for name, value in more.items()}
-    return {b"host": b"127.0.0.1:10011"} | extra
+def raw(exporter: parts.Exporter, data: bytes) -> bytes:
+    """All that is answered to these bytes, until the connection is closed."""
+    with closing(socket.create_connection(("127.0.0.1", exporter.port), timeout=10)) as connection:
+        connection.sendall(data)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def caller(*lines: tuple[str, str], peer: str = "127.0.0.1", version: str = "1.1") -> Caller:
+    """Who sends these header lines."""
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines]
+    return caller_of({"client": (peer, 50_000), "http_version": version, "headers": raw})
+
+
+def headers(peer: str = "127.0.0.1", version: str = "1.1", **more: str) -> Caller:
+    """A request to this very machine; `more` are headers beside Host or instead of it, `_` standing for `-`."""
+    given = {"host": "127.0.0.1:10011"} | {name.replace("_", "-"): value for name, value in more.items()}
+    return caller(*given.items(), peer=peer, version=version)
+
+
+NOBODY = caller()
+TOKEN = caller(("authorization", "Bearer secret"), peer="192.0.2.1")
 
 
 def access(listen: str = "127.0.0.1:10011", metrics: tuple[bytes, ...] = (), api: tuple[bytes, ...] = ()) -> Access:
@@ -29,7 +73,47 @@ def test_a_request_to_a_loopback_name_is_local(host: str) -> None:
     assert is_local(headers(host=host))
 
 
-@pytest.mark.parametrize("host", ["", "example.org", "10.0.0.1:10011", "127.0.0.1.evil.org", "localhost.evil.org", "["])
+ELSEWHERE = [
+    "",
+    "example.org",
+    "10.0.0.1:10011",
+    "127.0.0.1.evil.org",
+    "localhost.evil.org",
+    "[",
+    "localhost.",
+    "localhost:",
+    "localhost:evil.org",
+    "localhost:80:80",
+    "localhost:80@evil.org",
+    "127.0.0.1:80@evil.org",
+    "127.0.0.1:+80",
+    "127.0.0.1:\uff18\uff10",
+    "127.0.0.1 ",
+    "127.0.0.1,evil.org",
+    "127.0.0.1/evil.org",
+    "127.0.0.1%00.evil.org",
+    "127.0.0.256",
+    "127.0.0.01",
+    "127.1",
+    "2130706433",
+    "0x7f.0.0.1",
+    "0.0.0.0",
+    "[::1]evil.org",
+    "[::1].evil.org",
+    "[::1]:evil.org",
+    "[::1%25eth0]",
+    "[::]",
+    "[::2]",
+    "::1:80",
+    "::1]",
+    "evil.org@localhost",
+    "user@127.0.0.1",
+    "localhost\\evil.org",
+    "localho\u017ft",
+]
+
+
+@pytest.mark.parametrize("host", [name.encode().decode("latin-1") for name in ELSEWHERE])
 def test_a_request_to_another_name_is_not_local(host: str) -> None:
     """A name that an attacker points at loopback (DNS rebinding) does not pass, nor does none."""
     assert not is_local(headers(host=host))
@@ -37,15 +121,58 @@ def test_a_request_to_another_name_is_not_local(host: str) -> None:
 
 def test_a_request_without_a_host_is_not_local() -> None:
     """HTTP/1.0 clients may leave it out; nothing is known of them then."""
-    assert not is_local({})
+    assert not is_local(NOBODY)
+
+
+@pytest.mark.parametrize("hosts", [("localhost", "evil.org"), ("evil.org", "localhost"), ("localhost", "localhost")])
+def test_a_request_with_several_hosts_is_refused(hosts: tuple[str, str]) -> None:
+    """A proxy may believe one of them and we another; none is local, and the request is answered 400."""
+    asking = caller(*(("host", host) for host in hosts))
+
+    assert not is_local(asking)
+    with pytest.raises(Malformed, match="Host was sent more than once"):
+        asking.check_host()
+
+
+def test_other_headers_may_come_more_than_once() -> None:
+    """Only Host decides where a request goes."""
+    caller(("host", "localhost"), ("accept", "a"), ("accept", "b")).check_host()
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.9", "2", ""])
+def test_another_version_of_http_is_not_local(version: str) -> None:
+    """A plain `proxy_pass` speaks HTTP/1.0, sends the Host of this machine, and adds no header at all."""
+    assert not is_local(headers(version=version))
+
+
+@pytest.mark.parametrize("peer", ["192.0.2.1", "2001:db8::1", "10.0.0.1", "169.254.1.1", "fe80::1%eth0", "", "unix"])
+def test_who_connects_from_another_address_is_not_local(peer: str) -> None:
+    """Rules of a firewall can lead strangers to a loopback listener; their address stays theirs."""
+    assert not is_local(headers(peer=peer))
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.9.1", "::1"])
+def test_who_connects_from_loopback_is_local(peer: str) -> None:
+    """All of 127.0.0.0/8."""
+    assert is_local(headers(peer=peer))
 
 
 @pytest.mark.parametrize(
-    "name", ["forwarded", "via", "x_real_ip", "x_forwarded_for", "x_forwarded_proto", "x_forwarded_x"]
+    "name",
+    ADDED_BY_PROXIES.split(),
 )
 def test_a_proxied_request_is_not_local(name: str) -> None:
     """A proxy on this machine makes the whole world look like loopback."""
-    assert not is_local(headers(**{name: "127.0.0.1"}))
+    assert not is_local(caller(("host", "localhost"), (name.lower(), "127.0.0.1")))
+
+
+@pytest.mark.parametrize(
+    "name",
+    SENT_BY_PROGRAMS.split(),
+)
+def test_what_programs_on_this_machine_send_is_local(name: str) -> None:
+    """Gateways, Prometheus, Alertmanager, curl and browsers; none of this is added by a proxy alone."""
+    assert is_local(caller(("host", "localhost"), (name.lower(), "x")))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +184,26 @@ def test_a_proxied_request_is_not_local(name: str) -> None:
         ("https://evil.org", False),
         ("null", False),
         ("", False),
+        ("http://localhost.evil.org", False),
+        ("http://localhost:3000.evil.org", False),
+        ("http://evil.org\\@localhost", False),
+        ("http://evil.org@localhost", False),
+        ("http://localhost\\@evil.org", False),
+        ("http://localhost@evil.org", False),
+        ("http://evil.org/@localhost", False),
+        ("http://evil.org#localhost", False),
+        ("http://[::1]evil.org", False),
+        ("http://localhost, https://evil.org", False),
+        ("http://localhost ", False),
+        ("//localhost", False),
+        ("localhost", False),
+        ("file://localhost", False),
+        ("file://", False),
+        ("chrome-extension://localhost", False),
+        ("javascript://localhost", False),
+        ("ftp://127.0.0.1", False),
+        ("http:localhost", False),
+        ("http:///localhost", False),
     ],
 )
 def test_a_foreign_page_is_not_local(origin: str, local: bool) -> None:
@@ -70,6 +217,40 @@ def test_a_broken_origin_is_not_local(origin: str) -> None:
     assert not is_local(headers(origin=origin))
 
 
+def test_each_of_several_origins_counts() -> None:
+    """A dict would keep the last one."""
+    evil, here = ("origin", "https://evil.org"), ("origin", "http://localhost")
+
+    assert not is_local(caller(("host", "localhost"), evil, here))
+    assert not is_local(caller(("host", "localhost"), here, evil))
+
+
+@pytest.mark.parametrize(
+    ("site", "local"),
+    [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False), ("", False), ("x", False)],
+)
+def test_a_browser_says_whether_the_page_was_ours(site: str, local: bool) -> None:
+    """An image of a foreign page has no Origin; `none` is an address that somebody typed."""
+    assert is_local(headers(sec_fetch_site=site)) is local
+
+
+@pytest.mark.parametrize(
+    ("referer", "local"),
+    [
+        ("http://127.0.0.1:10011/sessions/default/a?x=http://evil.org", True),
+        ("http://localhost", True),
+        ("https://evil.org/", False),
+        ("http://localhost.evil.org/", False),
+        ("http://evil.org/http://localhost/", False),
+        ("http://localhost\\@evil.org/", False),
+        ("about:client", False),
+    ],
+)
+def test_a_link_of_a_foreign_page_is_not_local(referer: str, local: bool) -> None:
+    """Old browsers send nothing else."""
+    assert is_local(headers(referer=referer)) is local
+
+
 def test_only_a_loopback_listener_has_local_callers() -> None:
     """On a listener that others can reach, headers prove nothing."""
     assert access("127.0.0.1:10011").local(headers())
@@ -81,8 +262,8 @@ def test_metrics_and_pages_are_open_while_no_token_is_configured() -> None:
     """Reading needs a token only where the operator asks for one."""
     rules = access("0.0.0.0:10011")
 
-    rules.check_metrics({})
-    rules.check_read({})
+    rules.check_metrics(NOBODY)
+    rules.check_read(NOBODY)
 
 
 def test_each_token_opens_its_own_door() -> None:
@@ -93,7 +274,7 @@ def test_each_token_opens_its_own_door() -> None:
     with pytest.raises(Unauthenticated):
         rules.check_read(TOKEN)
     with pytest.raises(Unauthenticated):
-        rules.check_metrics({b"authorization": b"Bearer other"})
+        rules.check_metrics(headers(authorization="Bearer other"))
 
 
 def test_a_missing_token_is_answered_with_a_challenge() -> None:
@@ -119,3 +300,37 @@ def test_a_change_without_a_configured_token_is_for_this_machine_only() -> None:
 def test_a_change_with_the_token_is_open_from_anywhere() -> None:
     """Who has the token need not be local."""
     access("0.0.0.0:10011", api=(b"secret",)).check_change(TOKEN)
+
+
+def test_a_stranger_behind_a_proxy_deletes_nothing(exporter: Start) -> None:
+    """Over real sockets: HTTP/1.0 as a plain nginx speaks it, two Hosts, and what this machine may do."""
+    running = exporter({})
+    running.post(parts.envelope(session="a"))
+
+    def delete(version: str, *lines: str) -> bytes:
+        head = "\r\n".join([f"DELETE /api/v1/sessions/default/a HTTP/{version}", *lines, "Connection: close", "", ""])
+        return raw(running, head.encode())
+
+    assert delete("1.0", f"Host: 127.0.0.1:{running.port}").startswith(b"HTTP/1.1 403 ")
+    assert delete("1.0").startswith(b"HTTP/1.1 403 ")
+    assert delete("1.1", "Host: localhost", "CF-Connecting-IP: 192.0.2.1").startswith(b"HTTP/1.1 403 ")
+    assert delete("1.1", "Host: localhost", "Host: evil.org").startswith(b"HTTP/1.1 400 ")
+    assert delete("1.1", "Host: evil.org", "Host: localhost").startswith(b"HTTP/1.1 400 ")
+    assert delete("1.1", "Host: localhost").startswith(b"HTTP/1.1 204 ")
+
+
+@pytest.mark.parametrize("more", ["", "Expect: 100-continue\r\n"], ids=["short", "long"])
+def test_a_stranger_behind_a_proxy_sends_no_unsigned_webhook(exporter: Start, more: str) -> None:
+    """The same on both ways of a webhook."""
+    running = exporter({})
+    body = json.dumps(parts.envelope(session="a")).encode()
+
+    def post(version: str, *lines: str) -> bytes:
+        head = "\r\n".join([f"POST /webhook HTTP/{version}", *lines, f"Content-Length: {len(body)}"])
+        return raw(running, f"{head}\r\n{more}Connection: close\r\n\r\n".encode() + body)
+
+    assert b" 401 Unauthorized\r\n" in post("1.0", f"Host: 127.0.0.1:{running.port}")
+    assert b" 401 Unauthorized\r\n" in post("1.1", "Host: localhost", "True-Client-IP: 192.0.2.1")
+    assert b" 400 Bad Request\r\n" in post("1.1", "Host: localhost", "Host: evil.org")
+    assert b" 400 Bad Request\r\n" in post("1.1", "Host: evil.org", "Host: localhost")
+    assert b" 200 OK\r\n" in post("1.1", "Host: localhost")

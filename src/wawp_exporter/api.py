@@ -16,7 +16,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wawp_exporter.access import Access, Headers
+from wawp_exporter.access import Access, Caller
 from wawp_exporter.audit import Audit, Query, audit
 from wawp_exporter.database import Place
 from wawp_exporter.errors import BadRequest, Conflict, GatewayError, NoAnswer, NotFound
@@ -40,7 +40,7 @@ TIME = "a date, an RFC 3339 time, Unix seconds, or an age such as 24h"
 
 T = TypeVar("T", bound=msgspec.Struct)
 Endpoint = Callable[[Request], Awaitable[Response]]
-Check = Callable[[Access, Headers], None]
+Check = Callable[[Access, Caller], None]
 Limit = Annotated[int, Meta(ge=1, le=1000, description="How many to give at most.")]
 Cursor = Annotated[str | None, Meta(description="`next_cursor` of the answer before.")]
 

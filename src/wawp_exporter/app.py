@@ -18,7 +18,7 @@ from starlette.routing import Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from wawp_exporter import logs
-from wawp_exporter.access import Access
+from wawp_exporter.access import Access, caller_of
 from wawp_exporter.api import JSON, Api, Check, Endpoint
 from wawp_exporter.audit import patterns
 from wawp_exporter.config import Settings, load
@@ -462,7 +462,9 @@ def guarded(face: Face, method: str, path: str, endpoint: Endpoint, check: Check
     """A route that asks the face's access first; a reload may have replaced it since the route was made."""
 
     async def guard(request: Request) -> Response:
-        check(face.access, dict(request.scope["headers"]))
+        caller = caller_of(request.scope)
+        caller.check_host()
+        check(face.access, caller)
         if check is not Access.check_nothing:
             await face.service.awaken()
         return await endpoint(request)

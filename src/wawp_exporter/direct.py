@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from wawp_exporter.access import Headers
+from wawp_exporter.access import Caller
 from wawp_exporter.errors import LogUnavailable, Refusal, TooLarge, TooSlow
 from wawp_exporter.fleet import IGNORED, Outcome
 from wawp_exporter.ingest import unix_now
@@ -51,13 +51,13 @@ RAW = {outcome: raw(*messages) for outcome, messages in ACCEPTED.items()}
 class Direct:
     """One webhook from its headers to its answer; in a batch it stands for itself, where others have a future."""
 
-    __slots__ = ("body", "disconnected", "gate", "headers", "keep_alive", "message_event", "protocol", "query",
+    __slots__ = ("body", "caller", "disconnected", "gate", "keep_alive", "message_event", "protocol", "query",
                  "received_at", "response_complete", "size", "started", "webhook")  # fmt: skip
 
-    def __init__(self, protocol: "Protocol", webhook: Webhook, headers: Headers, query: bytes) -> None:
+    def __init__(self, protocol: "Protocol", webhook: Webhook, caller: Caller, query: bytes) -> None:
         self.protocol = protocol
         self.webhook = webhook
-        self.headers = headers
+        self.caller = caller
         self.query = query
         self.keep_alive = protocol.parser.should_keep_alive()
         self.message_event = UNHEARD
@@ -73,7 +73,7 @@ class Direct:
         """What the path and the headers decide."""
         try:
             self.gate = self.webhook.admit(path, "POST")
-            check_length(self.headers)
+            check_length(self.caller.headers)
         except Refusal as refusal:
             self.refuse(refusal)
 
@@ -89,7 +89,7 @@ class Direct:
         assert self.gate  # noqa: S101 - without one it was refused
         webhook = self.webhook
         try:
-            event = webhook.read(self.gate, self.query, self.headers, b"".join(self.body), self.received_at)
+            event = webhook.read(self.gate, self.query, self.caller, b"".join(self.body), self.received_at)
             if event:
                 webhook.ingest.enqueue(event, self)
                 return
@@ -160,7 +160,9 @@ class Protocol(HttpToolsProtocol):
         if webhook is None or other or b"expect" in (headers := dict(self.headers)):
             self._go_the_long_way()
             return
-        self.cycle = direct = Direct(self, webhook, headers, query)  # type: ignore[assignment]  # it has what uvicorn looks at
+        peer = self.client[0] if self.client else ""
+        caller = Caller(peer, self.parser.get_http_version(), tuple(self.headers), headers)
+        self.cycle = direct = Direct(self, webhook, caller, query)  # type: ignore[assignment]  # it has what uvicorn looks at
         direct.begin(path.decode("latin-1"))
 
     @property

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from wawp_exporter.access import Access, Headers
+from wawp_exporter.access import Access, Caller, Headers, caller_of
 from wawp_exporter.config import Secrets, Settings, Source
 from wawp_exporter.dialects import DIALECTS, WITH_SUFFIX
 from wawp_exporter.errors import (
@@ -69,8 +69,9 @@ class Gate:
         self.signatures = Signatures(keys, source.hmac_algorithm) if keys else None
         self.tokens = secrets.tokens.get(name, ())
 
-    def check(self, query: bytes, headers: Headers, body: bytes, access: Access) -> None:
+    def check(self, query: bytes, caller: Caller, body: bytes, access: Access) -> None:
         """Raises Unauthenticated unless the signature or the token matches, or neither is asked for."""
+        headers = caller.headers
         signature = headers.get(self.header)
         if self.signatures and signature is not None:
             if not self.signatures.match(body, signature):
@@ -88,7 +89,7 @@ class Gate:
             raise Unauthenticated(f"the header {self.header.decode('latin-1')} is missing", "missing_signature")
         if self.tokens:
             raise Unauthenticated("a token is required: Authorization: Bearer …, ?token= or ?secret=", "bad_token")
-        if not access.local(headers):
+        if not access.local(caller):
             raise Unauthenticated(
                 "unsigned webhooks are taken only from this machine; configure hmac_keys_file or token_file",
                 "missing_signature",
@@ -127,10 +128,10 @@ class Webhook:
         gate = None
         try:
             gate = self.admit(scope["path"], scope["method"])
-            headers = dict(scope["headers"])
+            caller = caller_of(scope)
             received_at = unix_now()
-            check_length(headers)
-            event = self.read(gate, scope["query_string"], headers, await read_body(receive), received_at)
+            check_length(caller.headers)
+            event = self.read(gate, scope["query_string"], caller, await read_body(receive), received_at)
             outcome = await self.ingest.submit(event) if event else IGNORED
             self.settle(gate, outcome, received_at, started)
             start, body = ACCEPTED[outcome]
@@ -155,10 +156,11 @@ class Webhook:
         gate = self.gates.get(path.removeprefix("/webhook/").partition("/")[0])
         return gate if gate and gate.takes_suffix else None
 
-    def read(self, gate: Gate, query: bytes, headers: Headers, body: bytes, received_at: int) -> StatusEvent | None:
+    def read(self, gate: Gate, query: bytes, caller: Caller, body: bytes, received_at: int) -> StatusEvent | None:
         """Verifies the bytes before anything looks into them; gives what is to be logged, if anything."""
-        gate.check(query, headers, body, self.access)
-        request_id = headers.get(b"x-webhook-request-id")
+        caller.check_host()
+        gate.check(query, caller, body, self.access)
+        request_id = caller.headers.get(b"x-webhook-request-id")
         event = gate.parse(gate.name, body, received_at, request_id.decode("latin-1") if request_id else None)
         if not isinstance(event, OtherEvent):
             return event

@@ -179,6 +179,18 @@ def test_a_wppconnect_session_is_watched(service: parts.Exporter) -> None:
     assert outcome(service, {"event": "onmessage", "session": "s"}, "wpp") == "ignored"
 
 
+def test_a_wppconnect_event_without_a_session_takes_the_urls() -> None:
+    """`status-find` may leave it out; where the body has one, that is the session."""
+    without, other = {"event": "status-find", "status": "inChat"}, {"event": "onmessage"}
+    parse = DIALECTS["wppconnect"]
+
+    assert parse("wpp", parts.encode(without), ms(0), None, "shop").session == "shop"
+    assert parse("wpp", parts.encode({**without, "session": "own"}), ms(0), None, "shop").session == "own"
+    assert parse("wpp", parts.encode(other), ms(0), None, "shop").session == "shop"
+    with pytest.raises(InvalidEvent, match=r"^session: "):
+        parse("wpp", parts.encode(without), ms(0), None, "")
+
+
 # -- adding another one
 
 

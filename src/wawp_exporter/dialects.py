@@ -1,12 +1,22 @@
 """Which gateway's words a source speaks: the one place that names the adapters."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 from wawp_exporter import events, evolution, wppconnect
 from wawp_exporter.events import OtherEvent, StatusEvent
 
-Parse = Callable[[str, bytes, int, str | None], StatusEvent | OtherEvent]
+
+class Parse(Protocol):
+    """Bytes of a webhook → what it says. `named` is the session's name from the URL, "" where it has none."""
+
+    def __call__(
+        self, source: str, body: bytes, received_at: int, request_id: str | None = None, named: str = ""
+    ) -> StatusEvent | OtherEvent:
+        """As `events.parse`."""
+
 
 DIALECTS: dict[str, Parse] = {"waha": events.parse, "evolution": evolution.parse, "wppconnect": wppconnect.parse}
 # Evolution's `webhookByEvents` appends the event's name to the URL.
 WITH_SUFFIX = frozenset({"evolution"})
+# wppconnect-server leaves the session out of some events; the URL of its webhook may have it.
+WITH_SESSION = frozenset({"wppconnect"})

@@ -150,7 +150,13 @@ def normal(status: str) -> Status:
     return BY_NAME.get(status, UNKNOWN)
 
 
-def parse(source: str, body: bytes, received_at: int, request_id: str | None = None) -> StatusEvent | OtherEvent:
+def parse(
+    source: str,
+    body: bytes,
+    received_at: int,
+    request_id: str | None = None,
+    named: str = "",  # noqa: ARG001 - its events always have it
+) -> StatusEvent | OtherEvent:
     """Reads one webhook body received at `received_at` (Unix ms).
 
     Raises Malformed when it is not a JSON object, InvalidEvent when a status event lacks a usable session or status.

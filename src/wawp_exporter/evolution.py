@@ -16,7 +16,13 @@ LOGGED_OUT = 401  # the statusReason of a phone that was unlinked: it does not c
 ZONE_MS = 900_000  # the offsets of all time zones are multiples of it
 
 
-def parse(source: str, body: bytes, received_at: int, request_id: str | None = None) -> StatusEvent | OtherEvent:
+def parse(
+    source: str,
+    body: bytes,
+    received_at: int,
+    request_id: str | None = None,
+    named: str = "",  # noqa: ARG001 - its events always have it
+) -> StatusEvent | OtherEvent:
     """As `events.parse`. Keys, numbers and QR codes of the body are not looked at."""
     told = decode(body)
     kind = name_of(told.get("event"), "event").lower().replace("_", ".")

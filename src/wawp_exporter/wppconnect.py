@@ -23,14 +23,19 @@ EVENTS = {
 }
 
 
-def parse(source: str, body: bytes, received_at: int, request_id: str | None = None) -> StatusEvent | OtherEvent:
-    """As `events.parse`. It sends no time and never tries again: what comes is dated when it comes."""
+def parse(
+    source: str, body: bytes, received_at: int, request_id: str | None = None, named: str = ""
+) -> StatusEvent | OtherEvent:
+    """As `events.parse`. It sends no time and never tries again: what comes is dated when it comes.
+
+    `named` is the session of an event without one: `status-find` may leave it out.
+    """
     told = decode(body)
     kind = name_of(told.get("event"), "event")
     if kind != "status-find" and kind not in EVENTS:
-        name = told.get("session")
+        name = told.get("session", named or None)
         return OtherEvent(name if isinstance(name, str) else None)
-    session = name_of(told.get("session"), "session")
+    session = name_of(told.get("session") or named, "session")
     status = EVENTS.get(kind) or status_of(told.get("status"))
     return build(source, session, status, [], received_at, body, request_id)
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from wawp_exporter.config import Config, Settings, check, load, parse_duration
+from wawp_exporter.config import Config, Settings, check, load
 from wawp_exporter.errors import ConfigError
 from wawp_exporter.fleet import Rules
+from wawp_exporter.values import parse_duration
 
 CONFIGS = Path(__file__).parent / "configs"
 SECRET = "tr0ub4dor-and-3"

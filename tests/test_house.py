@@ -13,6 +13,8 @@ SRC = Path(wawp_exporter.__file__).parent
 # In the order in which data flows: a module imports only those before it.
 ORDER = (
     "errors",
+    "files",
+    "values",
     "config",
     "events",
     "evolution",

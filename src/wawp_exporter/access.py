@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from wawp_exporter.config import Settings, is_loopback, split_listen
+from wawp_exporter.config import Settings
 from wawp_exporter.errors import Forbidden, Malformed, Unauthenticated
 from wawp_exporter.signature import presented_token, token_matches
+from wawp_exporter.values import is_loopback, split_listen
 
 CHALLENGE = [("WWW-Authenticate", 'Basic realm="wawp-exporter"')]
 

@@ -2,135 +2,44 @@
 
 import difflib
 import fnmatch
-import ipaddress
 import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from wawp_exporter import files
 from wawp_exporter.errors import ConfigError
+from wawp_exporter.values import (
+    SOURCE_NAME,
+    ApiUrl,
+    DatabaseUrl,
+    Duration,
+    ExternalUrl,
+    HeaderName,
+    HeaderValue,
+    KeyFile,
+    Listen,
+    Moment,
+    NamedFile,
+    NotEmpty,
+    PositiveDuration,
+    SecretFile,
+    Zone,
+    is_loopback,
+    split_listen,
+)
 
 ENV_PREFIX = "WAWP_EXPORTER_"
 # Read by the command line and the build information, so no keys of the configuration.
 ENV_NOT_KEYS = frozenset({"CONFIG", "REVISION"})
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
-MAX_SHOWN = 12
 RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
-DURATION = re.compile(r"(\d{1,9})(ms|[smhdwy])")
-POSTGRESQL = re.compile(r"postgres(ql)?://(?:[^/?#]*@)?[^/?#@]*/[^/?#]+(?:\?[^#]*)?")
-API_URL = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[^?#\s]*)?")
 ORDINAL = re.compile(r"\d{1,6}$")
-SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-def split_listen(listen: str) -> tuple[str, str]:
-    """`[::1]:10011` → `("::1", "10011")`; an empty host means every address."""
-    host, _, port = listen.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address certainly means this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def parse_duration(value: object) -> float:
-    """`90s`, `5m`, `1h30m`, `400d` → seconds; ValueError names the form that was expected."""
-    if value == 0 and not isinstance(value, bool):
-        return 0.0
-    parts = DURATION.findall(value) if isinstance(value, str) else []
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        # What is long may be something else that slipped in here, a secret even.
-        shown = repr(value) if len(str(value)) <= MAX_SHOWN else f"a {type(value).__name__}"
-        raise ValueError(f"{shown} is not a duration, expected a number with a unit such as 60s, 5m, 1h or 400d")
-    return sum(int(number) * UNITS[unit] for number, unit in parts)
-
-
-def check_positive(value: float) -> float:
-    """Zero is refused where it would mean "keep nothing"."""
-    if value <= 0:
-        raise ValueError("is zero, expected a duration above zero")
-    return value
-
-
-def check_listen(value: str) -> str:
-    """`host:port`, `[ipv6]:port` or `:port`."""
-    host, port = split_listen(value)
-    if not port.isdigit() or int(port) > 65535 or (":" in host and not value.startswith("[")):
-        raise ValueError("is not an address, expected host:port such as 127.0.0.1:10011")
-    return value
-
-
-def check_zone(value: str) -> str:
-    """A name of the IANA time zone database."""
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError):
-        raise ValueError("is not a time zone, expected an IANA name such as UTC or Europe/Berlin") from None
-    return value
-
-
-def check_database(value: str) -> str:
-    """A SQLite file or a PostgreSQL database."""
-    if POSTGRESQL.fullmatch(value):
-        return value
-    if not value.startswith("sqlite:///") or value in ("sqlite:///", "sqlite:///:memory:"):
-        raise ValueError(
-            "is not a database, expected sqlite:///path/to/file.db or postgresql://user:password@host/name"
-        )
-    return value
-
-
-def check_url(value: str) -> str:
-    """Where a gateway answers; a key in a URL would be read by everybody on the way."""
-    if not API_URL.fullmatch(value):
-        raise ValueError("is not the address of an API, expected http(s)://host[:port][/path] without user or query")
-    return value
-
-
-def check_zoned(value: object) -> object:
-    """A time without a zone is a page at the wrong hour, and a bare number is a slip."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ValueError("is not a time with a zone, expected one such as 2026-12-01T02:00:00Z")
-    return value
-
-
-def check_file(value: str, info: ValidationInfo) -> str:
-    """Makes a path relative to the configuration file absolute, and reads the file once to be sure."""
-    base: Path = (info.context or {}).get("base", Path())
-    path = base / value
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}, expected a readable file") from None
-    if not content.strip():
-        raise ValueError(f"{path} is empty, expected at least one line")
-    return str(path)
 
 
 def check_sources(sources: dict[str, "Source"]) -> dict[str, "Source"]:
@@ -143,16 +52,6 @@ def check_sources(sources: dict[str, "Source"]) -> dict[str, "Source"]:
     return sources
 
 
-WRITTEN = WithJsonSchema(
-    {"type": ["string", "integer"], "pattern": f"^({DURATION.pattern})+$", "minimum": 0, "maximum": 0}
-)
-Duration = Annotated[float, BeforeValidator(parse_duration), WRITTEN]
-PositiveDuration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(check_positive), WRITTEN]
-Listen = Annotated[str, AfterValidator(check_listen)]
-SecretFile = Annotated[str, AfterValidator(check_file)]
-Moment = Annotated[datetime, BeforeValidator(check_zoned)]
-
-
 class Section(BaseModel):
     """The manners of every section: frozen, typed strictly, unknown keys refused, defaults checked too."""
 
@@ -162,9 +61,9 @@ class Section(BaseModel):
 class Tls(Section):
     """Certificate and key, both or none; SIGHUP reads them again."""
 
-    cert_file: SecretFile | None = None
+    cert_file: NamedFile | None = None
     """Certificate chain (PEM), of both listeners; SIGHUP reads a renewed one."""
-    key_file: SecretFile | None = None
+    key_file: NamedFile | None = None
     """Its key."""
 
 
@@ -182,8 +81,8 @@ class Web(Section):
     """Bearer token (or Basic password) for /api, the pages and all that changes something."""
     enable_lifecycle: bool = False
     """POST /-/reload (SIGHUP always reloads)."""
-    external_url: str | None = None
-    """What links in notifications begin with."""
+    external_url: ExternalUrl | None = None
+    """Where people reach the pages, such as https://wawp.example: links in notifications begin with it."""
 
 
 class LogFormat(Section):
@@ -198,7 +97,7 @@ class LogFormat(Section):
 class Database(Section):
     """Where the event log is and how long its events are kept."""
 
-    url: Annotated[str, AfterValidator(check_database)] = Field(default="sqlite:///data/wawp.db", repr=False)
+    url: DatabaseUrl = Field(default="sqlite:///data/wawp.db", repr=False)
     """Three slashes: relative, four: absolute; or postgresql://user:password@host/name."""
     retention: PositiveDuration = Field(default="400d")  # type: ignore[assignment]  # parsed by the validator
     """How long events are kept; what a live status rests on is kept longer."""
@@ -209,7 +108,7 @@ class Shard(Section):
 
     index: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
     """With PostgreSQL: which part of the fleet; auto: the number at the end of the host's name, modulo total."""
-    total: Annotated[int, Field(ge=1)] = 1
+    total: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many parts."""
 
     @property
@@ -226,13 +125,13 @@ class GatewayApi(Section):
 
     kind: Literal["waha", "wawp"] = "waha"
     """waha | wawp; see gateway.md."""
-    url: Annotated[str, AfterValidator(check_url)] | None = None
+    url: ApiUrl | None = None
     """Where the gateway answers; Wawp's own address if null."""
-    key_file: SecretFile | None = None
+    key_file: KeyFile | None = None
     """Its API key."""
     poll_interval: PositiveDuration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
     """How often every session is asked for."""
-    instances: list[str] = []
+    instances: list[HeaderValue] = []
     """wawp: the ids of the instances to ask for."""
 
     @property
@@ -248,7 +147,7 @@ class Source(Section):
     """One key a line; any of them is accepted (rotation)."""
     hmac_algorithm: Literal["sha512", "sha256"] = "sha512"
     """sha512 (WAHA) | sha256."""
-    hmac_header: str = "X-Webhook-Hmac"
+    hmac_header: HeaderName = "X-Webhook-Hmac"
     """Where the signature is."""
     token_file: SecretFile | None = None
     """Or a shared token: Authorization: Bearer …, ?token=… or ?secret=…."""
@@ -301,8 +200,8 @@ class Overrides(Section):
 class SessionRule(Section):
     """Metadata and limits of the sessions that two globs match; the first match wins."""
 
-    source: str = "*"
-    session: str = "*"
+    source: NotEmpty = "*"
+    session: NotEmpty = "*"
     owner: str = ""
     tier: str = ""
     thresholds: Overrides = Overrides()
@@ -311,8 +210,8 @@ class SessionRule(Section):
 class Window(Section):
     """A window of maintenance: from ≤ t < to."""
 
-    source: str = "*"
-    session: str = "*"
+    source: NotEmpty = "*"
+    session: NotEmpty = "*"
     from_: Moment = Field(alias="from")
     to: Moment
 
@@ -324,7 +223,7 @@ class Metrics(Section):
     """all | troubled: those not WORKING/STOPPED, in an episode, restricted or silent, and 1 h after."""
     session_histograms: bool = True
     """About 100 series a session: false is advised above 500 sessions."""
-    max_sessions: Annotated[int, Field(ge=0)] = 5000
+    max_sessions: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
     """Beyond it counted only; STOPPED drop first, then WORKING; in an episode up to twice as many."""
     forget_stopped_after: PositiveDuration = Field(default="30d")  # type: ignore[assignment]  # parsed by the validator
     """Series vanish, the log stays."""
@@ -333,11 +232,11 @@ class Metrics(Section):
 class Remedy(Section):
     """Restarts of stuck sessions on Alertmanager's word."""
 
-    alerts: list[str] = []
+    alerts: list[NotEmpty] = []
     """For which alerts a session is restarted; see gateway.md."""
-    max_per_hour: Annotated[int, Field(ge=0)] = 3
+    max_per_hour: Annotated[int, Field(ge=0, le=1000)] = 3
     """Restarts of one session."""
-    max_concurrent: Annotated[int, Field(ge=1)] = 5
+    max_concurrent: Annotated[int, Field(ge=1, le=1000)] = 5
     """Restarts under way at once."""
     backoff: Duration = Field(default="1m")  # type: ignore[assignment]  # parsed by the validator
     """From one attempt to the next, doubled each time."""
@@ -372,7 +271,7 @@ class Config(Section):
     metrics: Metrics = Metrics()
     remedy: Remedy = Remedy()
     slo: Slo = Slo()
-    timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
+    timezone: Zone = "UTC"
     """Of audits and recurring patterns."""
 
     @property
@@ -432,7 +331,7 @@ def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Setting
 def read_yaml(path: Path) -> dict[str, Any]:
     """The file as a mapping; ConfigError says what it is instead."""
     try:
-        data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        data = parse_yaml(files.decode(files.read(path, files.MAX_CONFIG_BYTES)), str(path))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}, expected a YAML file"]) from None
     except UnicodeDecodeError:
@@ -488,7 +387,8 @@ def same_key(data: Mapping[Any, Any], name: str) -> str:
 
 def check(data: dict[str, Any], base: Path = Path()) -> Settings:
     """Checks a raw mapping as a whole: mistakes of form, then those between sections that have none."""
-    context = {"base": base}
+    secrets: dict[str, tuple[bytes, ...]] = {}
+    context = {"base": base, "secrets": secrets}
     mistakes: list[str] = []
     bad: set[object] = set()
     try:
@@ -501,7 +401,7 @@ def check(data: dict[str, Any], base: Path = Path()) -> Settings:
     mistakes += cross_check(config, bad)
     if mistakes:
         raise ConfigError(mistakes)
-    return Settings(config, read_secrets(config))
+    return Settings(config, secrets_of(config, secrets))
 
 
 def describe(problem: Any) -> str:
@@ -547,8 +447,8 @@ def cross_check(config: Config, bad: set[object]) -> Iterator[str]:
     """Mistakes between sections; a check is skipped where one of its sections is already `bad`."""
     if not bad & {"web", "sources"}:
         yield from check_exposure(config)
-    if not bad & {"web"} and bool(config.web.tls.cert_file) != bool(config.web.tls.key_file):
-        yield "web.tls: cert_file or key_file alone, expected both or none"
+    if not bad & {"web"}:
+        yield from check_web(config)
     if not bad & {"groups", "sources"}:
         yield from check_members(config)
     for section in ("sessions", "maintenance"):
@@ -561,6 +461,15 @@ def cross_check(config: Config, bad: set[object]) -> Iterator[str]:
         yield from check_shard(config)
     if not bad & {"sources", "remedy"}:
         yield from check_apis(config)
+
+
+def check_web(config: Config) -> Iterator[str]:
+    """Certificate and key belong together, two listeners do not."""
+    web = config.web
+    if bool(web.tls.cert_file) != bool(web.tls.key_file):
+        yield "web.tls: cert_file or key_file alone, expected both or none"
+    if web.ingress_listen == web.listen and split_listen(web.listen)[1].strip("0"):
+        yield "web.ingress_listen: is the address of web.listen, expected another one, or null"
 
 
 def check_shard(config: Config) -> Iterator[str]:
@@ -606,6 +515,8 @@ def check_members(config: Config) -> Iterator[str]:
     """A session is in at most one group, once; a member of a source that does not exist is never WORKING."""
     seen: dict[str, str] = {}
     for group, members in config.groups.items():
+        if not group.isprintable() or not group.strip():
+            yield f"groups: {group!r} is not a name, expected visible signs"
         if not members:
             yield f"groups.{group}: is empty, expected a list of source/session"
         for index, member in enumerate(members):
@@ -638,24 +549,21 @@ def glob(pattern: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(pattern))
 
 
-def read_secrets(config: Config) -> Secrets:
-    """The contents of the secret files: one secret a line, white space around it dropped."""
+def secrets_of(config: Config, read: Mapping[str, tuple[bytes, ...]]) -> Secrets:
+    """The secrets that were read while the configuration was checked (by path), each where it belongs."""
+
+    def held(path: str | None) -> tuple[bytes, ...]:
+        return read[path] if path else ()
+
     return Secrets(
-        hmac_keys={name: read_lines(source.hmac_keys_file) for name, source in config.sources.items()},
-        tokens={name: read_lines(source.token_file) for name, source in config.sources.items()},
-        metrics_tokens=read_lines(config.web.metrics_token_file),
-        api_tokens=read_lines(config.web.api_token_file),
-        remedy_tokens=read_lines(config.remedy.token_file),
+        hmac_keys={name: held(source.hmac_keys_file) for name, source in config.sources.items()},
+        tokens={name: held(source.token_file) for name, source in config.sources.items()},
+        metrics_tokens=held(config.web.metrics_token_file),
+        api_tokens=held(config.web.api_token_file),
+        remedy_tokens=held(config.remedy.token_file),
         gateway_keys={
-            name: read_lines(source.api.key_file)[0].decode("latin-1")
+            name: held(source.api.key_file)[0].decode()
             for name, source in config.sources.items()
             if source.api.key_file
         },
     )
-
-
-def read_lines(path: str | None) -> tuple[bytes, ...]:
-    """The non-empty lines of a file that `check_file` has read before; none for None."""
-    if path is None:
-        return ()
-    return tuple(line.strip() for line in Path(path).read_bytes().splitlines() if line.strip())

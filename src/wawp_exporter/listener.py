@@ -9,9 +9,10 @@ from typing import Any
 
 import uvicorn
 
-from wawp_exporter.config import Tls, split_listen
+from wawp_exporter.config import Tls
 from wawp_exporter.direct import Protocol
 from wawp_exporter.errors import ListenError
+from wawp_exporter.values import split_listen
 
 KEEP_ALIVE_S = 75
 GRACE_S = 8  # less than the ten seconds after which containers are killed

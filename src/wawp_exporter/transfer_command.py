@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from wawp_exporter.config import check_database
 from wawp_exporter.database import place_of
 from wawp_exporter.errors import ConfigError, WawpExporterError
 from wawp_exporter.progress import shown
 from wawp_exporter.transfer import transfer
+from wawp_exporter.values import check_database
 
 
 @click.command("migrate-log")

@@ -1,18 +1,22 @@
 """The log as its readers see it: pages of transitions, what was missed, timelines; beside a service that writes."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import plans
 from tests.builders import DAY, HOUR, KEY, event, ms, point
 from wawp_exporter.database import Place
 from wawp_exporter.errors import BadRequest, LogError
-from wawp_exporter.events import Status
+from wawp_exporter.events import Point, Status, StatusEvent, normal
 from wawp_exporter.history import History, Told
 from wawp_exporter.log import Log
+from wawp_exporter.machine import fold
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 
@@ -196,6 +200,69 @@ def test_disconnects_are_leaving_working_for_the_worse(log: Log, history: Histor
     log.append([event(s, at) for at, s in enumerate([W, F, W, X, W, "READY", W, S, W, "DISCONNECTED", F])])
 
     assert [(at - ms(0)) // 1000 for _, at in history.disconnects(ms(0), ms(HOUR))] == [1, 7, 9]
+
+
+def test_the_first_disconnect_in_a_window_counts_though_what_it_ended_began_before(log: Log, history: History) -> None:
+    """Else each session's weekly disconnect would be missed by whoever looks from just before it."""
+    log.append([event(W, 0), event(F, 100), event(W, 0, key=("default", "b")), event(W, 90, key=("default", "b"))])
+
+    assert list(history.disconnects(ms(50), ms(HOUR))) == [(KEY, ms(100))]
+
+
+# -- order and work
+
+
+def wild(draw: Random, now: int) -> StatusEvent:
+    """An event of one of three sessions, received `now` seconds after T0: late, or of a time that was not believed."""
+    late = draw.random() < 0.6
+    at = ms(now - draw.choice([0, draw.randrange(200)]) if late else now)
+    sent = at if late else at + draw.randrange(100_000, 900_000)
+    own = Point(draw.choice([S, W, F, X, "READY"]), at, draw.randrange(2), sent)
+    return StatusEvent("default", draw.choice("abc"), (own,), ms(now), engine="GOWS")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reading_by_index_gives_what_reading_everything_gives(log: Log, history: History, seed: int) -> None:
+    """Also where the order of effect is not that of the times as sent."""
+    draw = Random(seed)
+    for now in range(200):
+        log.append([wild(draw, now * 3)])
+    rows = [each.event for each in log.follow(0, 1000)[0]]
+    start, end = ms(300), ms(500)
+    lines = {line.session: line.points for line in history.timelines(start, end)}
+    pasts = {past.session: past.points for past in history.pasts(start, end)}
+    lost = {(key[1], at) for key, at in history.disconnects(start, end)}
+    told = [(each.session, each.before, each.at, each.tie) for each in pages(history, 7)]
+
+    expected = set()
+    for name in "abc":
+        points = sorted((each.own for each in rows if each.session == name), key=lambda p: (p.at, p.tie))
+        within = [p for p in points if p.at < end]
+        now = [p for p in within if p.at >= start]
+        for before, own in zip([None, *points], points, strict=False):
+            if before is None or normal(before.status) is not normal(own.status):
+                expected.add((name, before and normal(before.status), own.at, own.tie))
+        entered = [max(p.at for p in within if p.at < start), *(p.at for p in now)]
+        assert {at for at, _ in lines[name]} <= set(entered)
+        assert [p for p in pasts[name] if p.at >= start] == [Point(p.status, p.at, p.tie, p.at) for p in now]
+        assert pasts[name] == [Point(p.status, p.at, p.tie, p.at) for p in within][-len(pasts[name]) :]
+        assert fold(pasts[name]).since == fold(within).since  # type: ignore[union-attr]  # neither is empty
+        assert {at for who, at in lost if who == name} == {
+            p.at for before, p in pairwise(within) if before.status == W and p.status in (S, F) and p.at >= start
+        }
+    assert set(told) == expected
+    assert len(told) == len(expected)
+
+
+def test_what_is_read_of_an_hour_does_not_grow_with_the_log(log: Log, history: History) -> None:
+    """The heatmap is drawn every 10 s; a log of a year has thousands of events of each session."""
+    plans.fill(log, sessions=30, events=1200)
+    work = 1000 if isinstance(log.place, Path) else 20  # steps of SQLite's machine, or rows, for each session
+
+    for read in (History.timelines, History.pasts, History.disconnects):
+        with plans.visits(history._engine) as seen:
+            assert len(list(read(history, ms(-3 * HOUR), ms(1)))) >= 30
+            assert seen() < 30 * work
 
 
 # -- the file

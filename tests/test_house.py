@@ -26,6 +26,7 @@ ORDER = (
     "database",
     "tables",
     "partitions",
+    "ordered",
     "log",
     "history",
     "audit",

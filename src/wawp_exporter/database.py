@@ -38,13 +38,15 @@ POSTGRES_ARGS = {
     "tcp_user_timeout": 10_000,
     "application_name": "wawp-exporter",
 }
+# Many short looks by index: to compile them, as is done for what seems costly, takes longer than they do.
 # A replica that is paused in the middle of a write must not hold up the others.
 POSTGRES_WRITES = (
     "SET idle_in_transaction_session_timeout = '2s'; SET statement_timeout = '15s'; SET lock_timeout = '8s'; "
+    "SET jit = off; "
     # 200 means durable, whatever the server does for others.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
-POSTGRES_READS = "SET default_transaction_read_only = on; SET statement_timeout = '10min'"
+POSTGRES_READS = "SET default_transaction_read_only = on; SET statement_timeout = '10min'; SET jit = off"
 
 Place = Path | str
 

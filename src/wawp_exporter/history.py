@@ -2,20 +2,21 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 import sqlalchemy as sa
 
+from wawp_exporter import ordered
 from wawp_exporter.database import Place, make_engine, name_of, newest_schema, told, version
 from wawp_exporter.errors import BadRequest, LogError
 from wawp_exporter.events import OTHER_ENGINE, Point, Status, normal
 from wawp_exporter.fleet import Key
 from wawp_exporter.log import Action, actions_of, owner_of
+from wawp_exporter.ordered import BEFORE
 from wawp_exporter.tables import event, run
 from wawp_exporter.tables import session as sessions
 
@@ -27,6 +28,8 @@ CHUNK = 500
 LOST = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
 
 Mark = tuple[int, int, int]  # (at, tie, seq): the order of events
+# From when on the events of each session (by its row id) are read; from the first where it says nothing.
+Since = Callable[[sa.Connection, Sequence[int]], dict[int, int]]
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -68,20 +71,6 @@ class Past(msgspec.Struct, frozen=True):
     points: list[Point]
 
 
-_prior = event.alias("prior")
-# The status before an event, as it was sent.
-BEFORE = (
-    sa.select(_prior.c.status)
-    .where(
-        _prior.c.session_id == event.c.session_id,
-        sa.tuple_(_prior.c.at, _prior.c.tie, _prior.c.seq) < sa.tuple_(event.c.at, event.c.tie, event.c.seq),
-    )
-    .order_by(_prior.c.at.desc(), _prior.c.tie.desc(), _prior.c.seq.desc())
-    .limit(1)
-    .correlate(event)
-    .scalar_subquery()
-    .label("before")
-)
 EVENTS: sa.Select[Any] = sa.select(
     sessions.c.source,
     sessions.c.name.label("session"),
@@ -95,7 +84,6 @@ EVENTS: sa.Select[Any] = sa.select(
     BEFORE,
 ).join_from(event, sessions, sessions.c.id == event.c.session_id)
 NEWEST_FIRST = (event.c.at.desc(), event.c.tie.desc(), event.c.seq.desc())
-OLDEST_FIRST = (event.c.session_id, event.c.at, event.c.tie, event.c.seq)
 
 
 class History:
@@ -181,13 +169,7 @@ class History:
         self, start: int, end: int, *, source: str | None = None, session: str | None = None
     ) -> Iterator[Timeline]:
         """Each session's statuses from `start` to `end` (Unix ms), in one pass."""
-        newest = (
-            sa.select(event.c.session_id, sa.func.max(event.c.at).label("since"))
-            .where(event.c.at < start)
-            .group_by(event.c.session_id)
-            .subquery()
-        )
-        for past in self._pasts(newest, end, source, session):
+        for past in self._pasts(last_before(start), end, source, session):
             points: list[tuple[int, Status]] = []
             for point in past.points:
                 status = normal(point.status)
@@ -195,8 +177,7 @@ class History:
                     points = [(point.at, status)]
                 elif not points or points[-1][1] is not status:
                     points.append((point.at, status))
-            if points:
-                yield Timeline(past.source, past.session, past.engine, past.tombstone, points)
+            yield Timeline(past.source, past.session, past.engine, past.tombstone, points)
 
     def pasts(self, start: int, end: int, *, source: str | None = None, session: str | None = None) -> Iterator[Past]:
         """Each session's points up to `end` (Unix ms), from where a fold must begin to be right at `start`.
@@ -204,64 +185,28 @@ class History:
         WORKING ends every episode, so that nothing before the last WORKING before `start` matters, but the status
         that it was entered from.
         """
-        before = event.c.at < start
-        worked = (
-            sa.select(event.c.session_id, sa.func.max(event.c.at).label("at"))
-            .where(before, event.c.status == Status.WORKING)
-            .group_by(event.c.session_id)
-            .subquery()
-        )
-        anchor = (
-            sa.select(event.c.session_id, sa.func.max(event.c.at).label("since"))
-            .join_from(event, worked, worked.c.session_id == event.c.session_id)
-            .where(event.c.at < worked.c.at, event.c.status != Status.WORKING)
-            .group_by(event.c.session_id)
-            .subquery()
-        )
-        return self._pasts(anchor, end, source, session)
+        return self._pasts(entry_before(start), end, source, session)
 
-    def _pasts(self, since: sa.Subquery, end: int, source: str | None, name: str | None) -> Iterator[Past]:
-        """Each session's points from `since` (by session id; absent: from the first) up to `end`."""
+    def _pasts(self, since: Since, end: int, source: str | None, name: str | None) -> Iterator[Past]:
+        """Each session's points from `since` up to `end`; some sessions a transaction, so that none lasts long."""
         asked = sa.select(sessions.c.id, sessions.c.source, sessions.c.name, sessions.c.tombstone)
-        query = (
-            sa.select(event.c.session_id, event.c.status, event.c.at, event.c.tie, event.c.engine)
-            .join(since, since.c.session_id == event.c.session_id, isouter=True)
-            .where(event.c.at < end, event.c.at >= sa.func.coalesce(since.c.since, 0))
-            .order_by(*OLDEST_FIRST)
-            .execution_options(yield_per=5000)
-        )
-        mine = keys(source, name)
-        if mine is not None:
-            query = query.where(event.c.session_id.in_(mine))
-        with told("read", self.place), self._engine.connect() as reader:
-            # Names are joined here: a sort of wide rows takes twice as long.
-            known = {owner: told for owner, *told in reader.execute(asked.where(*chosen(source, name)))}
-            for owner, rows in groupby(reader.execute(query), itemgetter(0)):
-                points, engine = [], None
-                for _, status, at, tie, said in rows:
-                    points.append(Point(status, at, tie, at))
-                    engine = said or engine
-                told_source, told_name, tombstone = known[owner]
-                yield Past(told_source, told_name, engine or OTHER_ENGINE, tombstone, points)
+        with told("read", self.place):
+            with self._engine.connect() as reader:
+                known = {row.id: row for row in reader.execute(asked.where(*chosen(source, name)))}
+            owners = sorted(known)
+            for first in range(0, len(owners), ordered.AT_ONCE):
+                part = owners[first : first + ordered.AT_ONCE]
+                with self._engine.connect() as reader:
+                    begun = since(reader, part)
+                    for owner, rows in ordered.between(reader, [(each, begun.get(each, 0)) for each in part], end):
+                        yield past_of(known[owner], rows)
 
     def disconnects(self, start: int, end: int) -> Iterator[tuple[Key, int]]:
         """When each session left WORKING for anything but STOPPED and UNKNOWN, as ((source, session), Unix ms)."""
-        before = sa.func.lag(event.c.status).over(
-            partition_by=event.c.session_id, order_by=(event.c.at, event.c.tie, event.c.seq)
-        )
-        seen = (
-            sa.select(event.c.session_id, event.c.at, event.c.status, before.label("before"))
-            .where(event.c.at >= start, event.c.at < end)
-            .subquery()
-        )
-        query = (
-            sa.select(sessions.c.source, sessions.c.name, seen.c.at)
-            .join_from(seen, sessions, sessions.c.id == seen.c.session_id)
-            .where(seen.c.before == Status.WORKING.value, seen.c.status.in_(LOST))
-        )
-        with told("read", self.place), self._engine.connect() as reader:
-            for source, name, at in reader.execute(query):
-                yield (source, name), at
+        for past in self._pasts(last_before(start), end, None, None):
+            for before, point in pairwise(past.points):
+                if before.status == Status.WORKING and point.status in LOST and point.at >= start:
+                    yield (past.source, past.session), point.at
 
     def count(self) -> int:
         """How many sessions the log knows."""
@@ -270,11 +215,17 @@ class History:
 
     def late(self, start: int, end: int) -> int:
         """The events of a time that were received more than a minute after it was."""
-        late = sa.select(sa.func.count()).where(
-            event.c.at >= start, event.c.at < end, event.c.received_at - event.c.at > AHEAD_MS
-        )
+        late = event.c.received_at - event.c.at > AHEAD_MS
+        usual = sa.and_(event.c.at == event.c.key_at, event.c.key_at >= start, event.c.key_at < end)
+        skewed = sa.and_(event.c.at != event.c.key_at, event.c.at >= start, event.c.at < end)
+        # Session by session: no index has the events of all of them in order.
+        query = sa.select(sa.func.count(event.c.seq)).select_from(sessions)
+        mine = event.c.session_id == sessions.c.id
         with told("read", self.place), self._engine.connect() as reader:
-            return reader.scalar(late) or 0
+            return sum(
+                reader.scalar(query.join(event, sa.and_(mine, each, late), isouter=True)) or 0
+                for each in (usual, skewed)
+            )
 
     def runs(self, start: int, end: int) -> list[tuple[int, int]]:
         """When the exporter ran within a time, as (from, to) in Unix ms, one after another."""
@@ -294,10 +245,29 @@ class History:
             return actions_of(reader, owner_of(reader, key), 0, limit)
 
 
-def keys(source: str | None, name: str | None) -> sa.Select[Any] | None:
-    """The ids of the sessions that are asked for; None for all."""
-    where = chosen(source, name)
-    return sa.select(sessions.c.id).where(*where) if where else None
+def last_before(start: int) -> Since:
+    """From the newest event of each session before `start` on: what was true then."""
+    return lambda reader, owners: ordered.newest(reader, [(owner, start) for owner in owners])
+
+
+def entry_before(start: int) -> Since:
+    """From the last other status before each session's last WORKING before `start` on."""
+
+    def since(reader: sa.Connection, owners: Sequence[int]) -> dict[int, int]:
+        asked = [(owner, start) for owner in owners]
+        worked = ordered.newest(reader, asked, ordered.prior.c.status == Status.WORKING)
+        return ordered.newest(reader, worked.items(), ordered.prior.c.status != Status.WORKING)
+
+    return since
+
+
+def past_of(owner: Any, rows: Iterable[Any]) -> Past:
+    """A session's events as its past."""
+    points, engine = [], None
+    for _, at, tie, _, status, said in rows:
+        points.append(Point(status, at, tie, at))
+        engine = said or engine
+    return Past(owner.source, owner.name, engine or OTHER_ENGINE, owner.tombstone, points)
 
 
 def chosen(source: str | None, name: str | None) -> list[sa.ColumnElement[bool]]:

@@ -135,22 +135,8 @@ class Statements:
         )
 
     def rows_of(self, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
-        """A JSON array of arrays in the parameter `rows` as a table, and its columns.
-
-        One statement for a whole batch: the driver lets go of the interpreter once, not once a row.
-        """
-        rows = sa.bindparam("rows", type_=sa.Text)
-        if self.shared:
-            each = sa.func.json_array_elements(sa.cast(rows, sa.JSON)).table_valued(
-                sa.column("value", sa.JSON), with_ordinality="key", joins_implicitly=True
-            )
-        else:
-            each = sa.func.json_each(rows).table_valued("key", "value", joins_implicitly=True)
-        each = each.render_derived() if self.shared else each
-        told = [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(len(columns))]
-        # SQLite's own types of JSON are right as they are.
-        typed = [sa.cast(value, column.type) for value, column in zip(told, columns, strict=True)]
-        return each, typed if self.shared else told
+        """`rows_of` in this database."""
+        return rows_of(self.shared, columns)
 
     def _insert_rows(self, table: sa.Table, names: Sequence[str]) -> Any:
         """`INSERT INTO table (names) SELECT … FROM rows`, in the order of the rows."""
@@ -217,6 +203,25 @@ class Statements:
             set_=told,
             where=(again.tie > event.c.tie) | (event.c.limits.is_(None) & again.limits.is_not(None)),
         ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)
+
+
+def rows_of(postgresql: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
+    """A JSON array of arrays in the parameter `rows` as a table, and its columns.
+
+    One statement for a whole batch: the driver lets go of the interpreter once, not once a row.
+    """
+    rows = sa.bindparam("rows", type_=sa.Text)
+    if postgresql:
+        each = sa.func.json_array_elements(sa.cast(rows, sa.JSON)).table_valued(
+            sa.column("value", sa.JSON), with_ordinality="key", joins_implicitly=True
+        )
+    else:
+        each = sa.func.json_each(rows).table_valued("key", "value", joins_implicitly=True)
+    each = each.render_derived() if postgresql else each
+    told = [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(len(columns))]
+    # SQLite's own types of JSON are right as they are.
+    typed = [sa.cast(value, column.type) for value, column in zip(told, columns, strict=True)]
+    return each, typed if postgresql else told
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:

@@ -2,9 +2,10 @@
 
 import importlib.metadata
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for name in os.environ:
         if name.startswith("WAWP_EXPORTER_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def with_signals_of_its_own() -> Iterator[None]:
+    """What `serve` does with them ends with the test: in life it ends with the process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def run(*args: str | Path, **env: str) -> Done:

@@ -96,6 +96,7 @@ EXPORTER = {
     "wawp_exporter_reconcile_corrections_total": ("counter", {"source"}),
     "wawp_exporter_gateway_start_timestamp_seconds": ("gauge", {"source"}),  # beside the contract's
     "wawp_exporter_restarts_total": ("counter", {"source", "result"}),
+    "wawp_exporter_upkeep_failures_total": ("counter", {"job"}),  # beside the contract's
     "wawp_exporter_build_info": ("gauge", {"version", "revision", "python"}),
 }
 CLOSED_SETS = {

@@ -51,12 +51,16 @@ ORDER = (
     "access",
     "webhook",
     "direct",
+    "tls",
     "listener",
     "openapi",
     "api",
     "operations",
     "pages",
+    "upkeep",
     "app",
+    "signals",
+    "serve_command",
     "cli",
 )
 # The fleet simulator stands beside the service: its parts may be split at will.

@@ -1,12 +1,13 @@
 """Routes and lifespan: the parts wired together, in one place."""
 
 import asyncio
+import contextlib
 import gc
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -23,12 +24,21 @@ from wawp_exporter.api import JSON, Api, Check, Endpoint
 from wawp_exporter.audit import patterns
 from wawp_exporter.config import Settings, load
 from wawp_exporter.database import place_of
-from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal, TooLarge
+from wawp_exporter.errors import (
+    ConfigError,
+    Forbidden,
+    ListenError,
+    LogError,
+    NotFound,
+    Refusal,
+    TooLarge,
+    WawpExporterError,
+)
 from wawp_exporter.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, negotiate
-from wawp_exporter.fleet import Fleet, Rules, Session
+from wawp_exporter.fleet import Fleet, Key, Rules, Session
 from wawp_exporter.follow import Follower
-from wawp_exporter.ingest import Ingest, describe, restore, unix_now
-from wawp_exporter.listener import Server, address_of, bind, make_server, reload_tls
+from wawp_exporter.ingest import Ingest, describe, refill, restore, unix_now
+from wawp_exporter.listener import Server, address_of, bind, make_server
 from wawp_exporter.log import Log, Restored
 from wawp_exporter.machine import Transition
 from wawp_exporter.openapi import document
@@ -40,17 +50,13 @@ from wawp_exporter.recovery import Recoveries, recoveries, recovery_of
 from wawp_exporter.remedy import Remedies, parse
 from wawp_exporter.stream import Hub
 from wawp_exporter.telemetry import Telemetry
+from wawp_exporter.tls import Certificate, load_pair
+from wawp_exporter.upkeep import Job, Upkeep
 from wawp_exporter.webhook import Receive, Scope, Send, Webhook
 
-TICK_S = 1.0
-SAVE_EVERY = 5  # ticks
-BEAT_EVERY = 15
-OUTAGE_MS = 45_000  # a beat, and the half minute in which senders try again
+OUTAGE_MS = 45_000  # heartbeat interval (15 s) plus retry window of senders (30 s)
 MAX_NOTIFICATION_BYTES = 4 << 20
-TELL_EVERY = 5
-LOOK_EVERY = 60
-LEARN_EVERY = 3600
-PURGE_EVERY = 3600
+HOUR_S = 3600
 REFRESH_PAGES = 8  # pages rendered before others get their turn
 AWAKEN = 256  # sessions made before others get their turn
 
@@ -85,11 +91,28 @@ class Service:
         self._reloading = asyncio.Lock()
         self._began = unix_now()
         self._learned = False
+        self._stopping = False
+        self._stale: set[Key] = set()  # stopped for so long that they are to be forgotten
         self.faces: list[Face] = []
-        self._ticker: asyncio.Task[None] | None = None
-        self._upkeep: set[asyncio.Task[None]] = set()
+        self.certificate: Certificate | None = None
+        self.upkeep = Upkeep(self._jobs(), self.telemetry)
         self._register()
         self._loaded(settings)
+
+    def _jobs(self) -> list[Job]:
+        """All that is done again and again: name, period and first time in seconds, and what it is."""
+        shared = [Job("share", 5, 5, self.ingest.tell)] if self.log.shared else []
+        return [
+            Job("time", 1, 1, self._advance),
+            Job("forget", 1, 1, self._forget_stale),
+            Job("save", 5, 5, self.ingest.save),
+            *shared,
+            Job("beat", 15, 1, self.ingest.beat),
+            Job("restarts", 15, 15, self.remedies.settle),
+            Job("look", 60, 60, self._look),
+            Job("learn", HOUR_S, 1, self._learn),
+            Job("purge", HOUR_S, 1, self._purge),
+        ]
 
     def _make_remedies(self, settings: Settings) -> Remedies:
         return Remedies(settings.config.remedy, lambda: self.watch.gateways, self.ingest, self.telemetry)
@@ -131,8 +154,6 @@ class Service:
         self.telemetry.keep_sources(settings.config.sources)
         self.telemetry.reload_ok.set(1)
         self.telemetry.reload_time.set_to_current_time()
-        for face in self.faces:
-            face.configure(settings)
 
     async def start(self) -> None:
         """Restores the fleet from the log and begins the upkeep."""
@@ -140,13 +161,14 @@ class Service:
         restored = self._restore()
         if self.log.shared:
             self.follower = Follower(self.ingest, restored)
-        self._spawn(self._warm())
+        await self.remedies.conclude_cut_off(starting=True)
         last_seen = await asyncio.to_thread(self.log.last_seen)
         # Senders have given up by then; what they sent meanwhile is lost.
         confirmed = not last_seen or unix_now() - last_seen < OUTAGE_MS
         await self.watch.configure(self.settings, confirmed=confirmed)
         await self._look()
-        self._ticker = asyncio.create_task(self._tick())
+        self.upkeep.start()
+        self.upkeep.spawn("warm", self._warm)
 
     def _restore(self) -> Restored:
         started = time.perf_counter()
@@ -157,19 +179,22 @@ class Service:
         logger.info("log restored", sessions=len(self.fleet.sessions) + len(self.fleet.dormant), seconds=took)
         return restored
 
+    async def wind_down(self) -> None:
+        """Ends what would keep requests open: streams, restarts, waits for a gateway, reports. Webhooks go on."""
+        self._stopping = True
+        self.hub.close()
+        # While the gateways can be asked.
+        await self.remedies.close()
+        await self.watch.close()
+        self.reader.close()
+
     async def stop(self) -> None:
         """Ends the upkeep, finishes what is under way, saves and closes the log."""
-        if self._ticker:
-            self._ticker.cancel()
-        for task in self._upkeep:
-            task.cancel()
-        await asyncio.gather(*self._upkeep, return_exceptions=True)
-        await self.watch.close()
-        await self.remedies.close()
+        await self.upkeep.close()
+        await self.wind_down()
         if self.follower:
             await self.follower.close()
         await self.ingest.close()
-        self.reader.close()
         self.log.close()
 
     @property
@@ -177,38 +202,59 @@ class Service:
         """Whether the log was writable when last tried, and is followed; it is replayed before anything listens."""
         return self.ingest.healthy and (self.follower is None or self.follower.ready)
 
-    async def reload(self) -> None:
-        """Reads the configuration again; a bad one raises ConfigError, and the old one stays in force.
+    @property
+    def ended(self) -> list[str]:
+        """What should go on for ever, and has ended: only a new process brings it back."""
+        if self._stopping:
+            return []
+        parts = {"upkeep": not self.upkeep.alive, "following the log": bool(self.follower and self.follower.ended)}
+        return [name for name, over in parts.items() if over] + [f"gateway of {name}" for name in self.watch.ended]
 
-        One after another: the last that was asked for has the last word.
+    async def reload(self) -> None:
+        """Reads the configuration again; a bad one is refused with ConfigError, ListenError or LogError.
+
+        All of it takes effect, or nothing. One after another: the last that was asked for has the last word.
         """
         async with self._reloading:
-            await self._reload()
+            try:
+                await self._reload()
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one goes on
+                raise self._refused(error) from None
+        logger.info("configuration loaded")
+
+    def _refused(self, error: Exception) -> WawpExporterError:
+        """Counts and logs a refused configuration; what nobody has foreseen is named by its type only."""
+        self.telemetry.reload_ok.set(0)
+        if not isinstance(error, WawpExporterError):
+            error = ConfigError([f"the configuration cannot be read: {type(error).__name__}, expected readable files"])
+        logger.error("configuration refused, the old one stays", mistakes=str(error).splitlines())
+        return error
 
     async def _reload(self) -> None:
-        try:
-            settings = load(self.config_path)
-            self._refuse_rebind(settings)
-            for face in self.faces:
-                if face.server:
-                    reload_tls(face.server, settings.config.web.tls)
-        except (ConfigError, ListenError) as error:
-            self.telemetry.reload_ok.set(0)
-            logger.error("configuration refused, the old one stays", mistakes=str(error).splitlines())
-            raise
-        added = set(settings.config.sources) - set(self.settings.config.sources)
+        settings = await asyncio.to_thread(load, self.config_path)
+        self._refuse_rebind(settings)
+        pair = load_pair(settings.config.web.tls) if self.certificate else None
+        rules = Rules(settings.config)
+        admissions = [face.make_admission(settings) for face in self.faces]
         # What leaves the fleet must be kept first: it comes back from the log when its source does.
         await self.ingest.save()
-        logs.configure(settings.config.log.level, settings.config.log.format)
-        self.fleet.reconfigure(Rules(settings.config), unix_now(), time.monotonic())
-        self._loaded(settings)
-        if settings.config.remedy != self.remedies.remedy:
-            self.remedies.remedy = settings.config.remedy
-        await self.watch.configure(settings)
-        if added:
-            restore(self.fleet, self.log, list(added))
-            self._spawn(self._warm())
-        logger.info("configuration loaded")
+        added = sorted(set(settings.config.sources) - set(self.settings.config.sources))
+        async with self.follower.folding if self.follower else contextlib.nullcontext():
+            restored = await asyncio.to_thread(self.log.restore, added) if added else None
+            await self.watch.configure(settings)
+            # From here on nothing waits and nothing can fail: no webhook meets one half of it.
+            logs.configure(settings.config.log.level, settings.config.log.format)
+            self.fleet.reconfigure(rules, unix_now(), time.monotonic())
+            if restored:
+                refill(self.fleet, restored)
+            self._loaded(settings)
+            self.remedies.configure(settings.config.remedy)
+            for face, made in zip(self.faces, admissions, strict=True):
+                face.admission = made
+            if self.certificate and pair:
+                self.certificate.current = pair
+        if restored:
+            self.upkeep.spawn("warm", self._warm)
 
     def _refuse_rebind(self, settings: Settings) -> None:
         """What only a restart can change must not be taken as changed."""
@@ -224,26 +270,9 @@ class Service:
         if changed:
             raise ConfigError(changed)
 
-    async def _tick(self) -> None:
-        """Once a second: lets time pass in the fleet; now and then: saves, looks, purges."""
-        count = 0
-        while True:
-            await asyncio.sleep(TICK_S)
-            count += 1
-            for key in self.fleet.advance(unix_now(), time.monotonic()):
-                self._spawn(self._forget(key))
-            if count % SAVE_EVERY == 0:
-                self._spawn(self.ingest.save())
-            if count % BEAT_EVERY == 1:
-                self._spawn(self.ingest.beat())
-            if count % TELL_EVERY == 0 and self.log.shared:
-                self._spawn(self.ingest.tell())
-            if count % LOOK_EVERY == 0:
-                self._spawn(self._look())
-            if count % LEARN_EVERY == 1:
-                self._spawn(self._learn())
-            if count % PURGE_EVERY == 1:
-                self._spawn(self._purge())
+    async def _advance(self) -> None:
+        """Lets time pass in the fleet."""
+        self._stale.update(self.fleet.advance(unix_now(), time.monotonic()))
 
     async def _warm(self) -> None:
         """Awakens and renders what was restored, so that the first scrape need not."""
@@ -262,11 +291,14 @@ class Service:
         while self.fleet.awaken(AWAKEN, unix_now(), time.monotonic()):  # noqa: ASYNC110 - work in slices, not waiting
             await asyncio.sleep(0)
 
-    async def _forget(self, key: tuple[str, str]) -> None:
-        try:
-            await self.ingest.forget(key)
-        except Refusal:
-            logger.warning("stopped session not forgotten yet, the log cannot be written")
+    async def _forget_stale(self) -> None:
+        """Forgets sessions that were stopped for long; what the log refuses is tried again when the fleet says so."""
+        stale, self._stale = self._stale, set()
+        for key in stale:
+            try:
+                await self.ingest.forget(key)
+            except Refusal:
+                logger.warning("stopped session not forgotten yet, the log cannot be written")
 
     async def _look(self) -> None:
         """Looks up what a scrape must not wait for."""
@@ -291,7 +323,7 @@ class Service:
 
     async def _purge(self) -> None:
         await self.ingest.prepare()
-        if not await self.ingest.lease("purge", PURGE_EVERY):
+        if not await self.ingest.lease("purge", HOUR_S):
             return
         before = unix_now() - int(self.settings.config.database.retention * 1000)
         try:
@@ -300,17 +332,16 @@ class Service:
             logger.error("old events not purged", error=describe(error))
         else:
             logger.info("old events purged", events=count)
-            await self._look()
+        await self.remedies.conclude_cut_off()
+        await self._look()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._upkeep.add(task)
-        task.add_done_callback(self._done)
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._upkeep.discard(task)
-        if not task.cancelled() and task.exception():
-            logger.error("upkeep failed", error=describe(task.exception() or Exception()))
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What one configuration lets in on one listener: replaced as a whole by a reload."""
+
+    access: Access
+    webhook: Webhook
 
 
 class Face:
@@ -321,19 +352,18 @@ class Face:
         self.listen = listen
         self.webhooks = webhooks
         self.server: Server | None = None
+        self.admission = self.make_admission(service.settings)
         self._others = make_app(service, self) if others else None
-        self.configure(service.settings)
 
-    def configure(self, settings: Settings) -> None:
-        """Takes keys, tokens and sources of a configuration."""
-        service = self.service
-        self.access = Access(settings, self.listen)
-        self._webhook = Webhook(settings, self.access, service.ingest, service.fleet, service.telemetry)
+    def make_admission(self, settings: Settings) -> "Admission":
+        """What the keys, tokens and sources of a configuration let in."""
+        service, access = self.service, Access(settings, self.listen)
+        return Admission(access, Webhook(settings, access, service.ingest, service.fleet, service.telemetry))
 
     def webhook_at(self, path: bytes) -> Webhook | None:
         """The intake, if it is what answers at `path` here."""
         if self.webhooks and (path == b"/webhook" or path.startswith(b"/webhook/")):
-            return self._webhook
+            return self.admission.webhook
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -374,7 +404,10 @@ class Endpoints:
         return JSON(await remedies.take(parse(body)))
 
     async def healthy(self, _request: Request) -> Response:
-        """The process answers."""
+        """The process answers, and nothing in it has ended that only a restart brings back."""
+        ended = self.service.ended
+        if ended:
+            return JSONResponse({"error": f"{', '.join(ended)}: has ended, expected the process to be restarted"}, 503)
         return PlainTextResponse("wawp-exporter is healthy.\n")
 
     async def ready(self, _request: Request) -> Response:
@@ -464,7 +497,7 @@ def guarded(face: Face, method: str, path: str, endpoint: Endpoint, check: Check
     async def guard(request: Request) -> Response:
         caller = caller_of(request.scope)
         caller.check_host()
-        check(face.access, caller)
+        check(face.admission.access, caller)
         if check is not Access.check_nothing:
             await face.service.awaken()
         return await endpoint(request)
@@ -525,22 +558,57 @@ async def serve(settings: Settings, config_path: Path | None, started: Started, 
     """
     web = settings.config.web
     sockets = [bind(web.listen)] + ([bind(web.ingress_listen)] if web.ingress_listen else [])
-    service = Service(settings, config_path)
+    failed = None
     try:
-        service.faces = [Face(service, web.listen, webhooks=not web.ingress_listen, others=True)]
-        if web.ingress_listen:
-            service.faces.append(Face(service, web.ingress_listen, webhooks=True, others=False))
-        for face in service.faces:
-            face.server = make_server(face, web.tls)
-        await service.start()
-    except BaseException:
-        service.log.close()
-        raise
-    await run(service, sockets, started, until)
+        service = make_service(settings, config_path)
+        try:
+            await start(service, until)
+        except BaseException:
+            service.log.close()
+            raise
+        if not until.is_set():
+            failed = await run(service, sockets, started, until)
+    finally:
+        for bound in sockets:
+            bound.close()
+    await service.stop()
+    if failed:
+        raise ListenError(f"a listener has ended ({describe(failed)}), so the service was stopped")
+    logger.info("stopped")
 
 
-async def run(service: Service, sockets: list[socket.socket], started: Started, until: asyncio.Event) -> None:
-    """Serves on the bound sockets; open requests are answered before the log is closed."""
+def make_service(settings: Settings, config_path: Path | None) -> Service:
+    """The service and its listeners. Raises ListenError, LogError."""
+    web = settings.config.web
+    certificate = Certificate(load_pair(web.tls)) if web.tls.cert_file else None
+    service = Service(settings, config_path)
+    service.certificate = certificate
+    service.faces = [Face(service, web.listen, webhooks=not web.ingress_listen, others=True)]
+    if web.ingress_listen:
+        service.faces.append(Face(service, web.ingress_listen, webhooks=True, others=False))
+    for face in service.faces:
+        face.server = make_server(face, certificate)
+    return service
+
+
+async def start(service: Service, until: asyncio.Event) -> None:
+    """Starts the service, unless `until` is set meanwhile."""
+    starting, stopped = asyncio.create_task(service.start()), asyncio.create_task(until.wait())
+    await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    starting.cancel()
+    await asyncio.wait([starting])
+    if not starting.cancelled():
+        starting.result()
+
+
+async def run(
+    service: Service, sockets: list[socket.socket], started: Started, until: asyncio.Event
+) -> BaseException | None:
+    """Serves on the bound sockets until `until` is set or a listener ends; open requests are answered.
+
+    Returns what a listener ended with, if it did not end well.
+    """
     running = []
     for face, bound in zip(service.faces, sockets, strict=True):
         assert face.server  # noqa: S101 - made by the caller
@@ -548,10 +616,10 @@ async def run(service: Service, sockets: list[socket.socket], started: Started, 
     started(service, [address_of(bound) for bound in sockets])
     stopped = asyncio.create_task(until.wait())
     await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
-    service.hub.close()
+    stopped.cancel()
     for face in service.faces:
         if face.server:
             face.server.should_exit = True
-    await asyncio.gather(*running)
-    await service.stop()
-    logger.info("stopped")
+    await service.wind_down()
+    ended = await asyncio.gather(*running, return_exceptions=True)
+    return next((each for each in ended if isinstance(each, BaseException)), None)

@@ -37,6 +37,7 @@ class Follower:
         self._heard = 0
         self._heard_at = 0.0
         self._caught_up = time.monotonic()
+        self.folding = asyncio.Lock()  # whoever holds it, for a moment nothing is folded
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log-follower")
         self._task = asyncio.create_task(self._run())
 
@@ -49,6 +50,11 @@ class Follower:
     def ready(self) -> bool:
         """Whether what is told here is true enough."""
         return self.lag < READY_S
+
+    @property
+    def ended(self) -> bool:
+        """Whether the log is not followed any more."""
+        return self._task.done()
 
     async def close(self) -> None:
         """Ends the following."""
@@ -77,8 +83,9 @@ class Follower:
         done = False
         while not done:
             asked = time.monotonic()
-            rows, self._seq, done = await self._read(self._log.follow, self._seq, LIMIT)
-            self.ingest.fold(rows, self._seq)
+            async with self.folding:
+                rows, self._seq, done = await self._read(self._log.follow, self._seq, LIMIT)
+                self.ingest.fold(rows, self._seq)
             await asyncio.sleep(0)
         for deleted in await self._read(self._log.deletions, self._deletion):
             self.ingest.drop(deleted)

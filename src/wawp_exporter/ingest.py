@@ -306,12 +306,17 @@ class Ingest:
         """Notes what came of it. Raises LogError."""
         await self._write(self.log.conclude, number, result)
 
-    async def lease(self, name: str, seconds: float) -> bool:
-        """Whether this replica holds the named lease, for so long; without a word from the log it does not."""
+    async def conclude_cut_off(self, before: int) -> int:
+        """Notes that actions begun before (Unix ms) which still run were interrupted; how many. Raises LogError."""
+        return await self._write(self.log.conclude_cut_off, before)
+
+    async def lease(self, name: str, seconds: float) -> bool | None:
+        """Whether this replica holds the named lease, for so long; None when the log could not be asked."""
+        held = None
         try:
             held = await self._write(self.log.lease, name, seconds)
         except LogError as error:
-            self.healthy = held = False
+            self.healthy = False
             logger.error("lease not taken", error=describe(error))
         else:
             self.healthy = True
@@ -413,6 +418,12 @@ def describe(error: BaseException) -> str:
 def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> Restored:
     """Fills a fleet from the log's tail and, dormant, its state table; returns what it covers."""
     restored = log.restore(sources)
+    refill(fleet, restored)
+    return restored
+
+
+def refill(fleet: Fleet, restored: Restored) -> None:
+    """Puts into a fleet what the log has given back."""
     now, mono = unix_now(), time.monotonic()
     for key, tombstone in restored.tombstones.items():
         fleet.tombstones[key] = max(tombstone, fleet.tombstones.get(key, 0))
@@ -422,4 +433,3 @@ def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> Restored:
             fleet.restore(key, memory, now, mono)
     # The others are in the state table as they are: writing them back would hold up a large fleet's first events.
     fleet.unsaved |= restored.refolded.keys()
-    return restored

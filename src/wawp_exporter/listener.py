@@ -9,7 +9,6 @@ from typing import Any
 
 import uvicorn
 
-from wawp_exporter.config import Tls
 from wawp_exporter.direct import Protocol
 from wawp_exporter.errors import ListenError
 from wawp_exporter.values import split_listen
@@ -59,8 +58,8 @@ def address_of(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def make_server(app: Callable[..., Any], tls: Tls) -> Server:
-    """A server for one listener."""
+def make_server(app: Callable[..., Any], certificate: ssl.SSLContext | None) -> Server:
+    """A server for one listener; it speaks TLS if there is a certificate."""
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -72,27 +71,7 @@ def make_server(app: Callable[..., Any], tls: Tls) -> Server:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
-        ssl_certfile=tls.cert_file,
-        ssl_keyfile=tls.key_file,
+        ssl_context_factory=(lambda _config, _default: certificate) if certificate else None,
     )
-    try:
-        config.load()
-    except (ssl.SSLError, OSError) as error:
-        raise ListenError(tls_problem(tls, error)) from None
+    config.load()
     return Server(config)
-
-
-def reload_tls(server: Server, tls: Tls) -> None:
-    """Reads certificate and key again, for connections to come; raises ListenError."""
-    if server.config.ssl is None or tls.cert_file is None:
-        return
-    try:
-        server.config.ssl.load_cert_chain(tls.cert_file, tls.key_file)
-    except (ssl.SSLError, OSError) as error:
-        raise ListenError(tls_problem(tls, error)) from None
-
-
-def tls_problem(tls: Tls, error: OSError) -> str:
-    """What is wrong with which files."""
-    reason = getattr(error, "reason", None) or error.strerror or "unreadable"
-    return f"cannot use web.tls: {tls.cert_file} with {tls.key_file}: {reason}, expected a PEM certificate and its key"

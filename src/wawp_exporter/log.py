@@ -381,6 +381,12 @@ class Log:
         with self._writing() as writer:
             writer.execute(sa.update(action).where(action.c.id == number).values(result=result))
 
+    def conclude_cut_off(self, before: int) -> int:
+        """Notes that actions begun before (Unix ms) which still run were interrupted; how many."""
+        with self._writing() as writer:
+            running = sa.and_(action.c.result == "running", action.c.at < before)
+            return writer.execute(sa.update(action).where(running).values(result="interrupted")).rowcount
+
     def beat(self, now: int) -> None:
         """Keeps that this process runs at `now`, and has since the first beat."""
         with self._writing() as writer:

@@ -129,8 +129,8 @@ OPERATIONS = (
     Operation(
         "GET",
         "/-/healthy",
-        "Whether the process answers.",
-        {200: Answer("It does.", media=PLAIN)},
+        "Whether the process answers, and nothing in it has ended that only a restart brings back.",
+        {200: Answer("It does.", media=PLAIN), 503: Answer("Restart it.", Problem)},
         secured=False,
     ),
     Operation(

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from wawp_exporter.config import Settings
-from wawp_exporter.errors import GatewayError, LogError, LogUnavailable
+from wawp_exporter.config import GatewayApi, Settings
+from wawp_exporter.errors import ConfigError, GatewayError, LogError, LogUnavailable
 from wawp_exporter.events import Point, Status, StatusEvent, normal
 from wawp_exporter.fleet import Key, Outcome, Session
 from wawp_exporter.gateway import Gateway, Reading, make_gateway
@@ -59,6 +59,11 @@ class Reconciler:
         self._lease = f"gateway {source} {ingest.log.total}/{ingest.log.index}"
         self._task = asyncio.create_task(self._run())
 
+    @property
+    def ended(self) -> bool:
+        """Whether the gateway is not asked any more."""
+        return self._task.done()
+
     async def close(self) -> None:
         """Ends the looking and the connections."""
         self._task.cancel()
@@ -69,10 +74,11 @@ class Reconciler:
         while True:
             pause = self.interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
             # Of the replicas one asks. It keeps the lease over a slow answer.
-            if await self._ingest.lease(self._lease, self.interval * 2 + 30):
+            held = await self._ingest.lease(self._lease, self.interval * 2 + 30)
+            if held:
                 await self._look()
                 pause = min([pause, *(self._due(suspect) for suspect in self._suspects.values())])
-            else:
+            elif held is False:
                 self._telemetry.clear()
                 self.confirmed = True  # whoever asks tells all by the log
             await asyncio.sleep(pause)
@@ -180,6 +186,15 @@ def came_since(session: Session, asked: int) -> bool:
     return max(session.last_event, session.state.at) >= asked
 
 
+def client_of(source: str, api: GatewayApi, key: str | None) -> Gateway:
+    """The client of a source's API. Raises ConfigError for an address or a key that no request can carry."""
+    try:
+        return make_gateway(api, key)
+    except Exception as error:  # noqa: BLE001 - whatever the HTTP client finds wrong with them
+        problem = f"sources.{source}.api: no request can be made with its url and key ({type(error).__name__})"
+        raise ConfigError([f"{problem}, expected an address and a key in ASCII"]) from None
+
+
 class Watch:
     """The reconcilers of all sources that have an API."""
 
@@ -189,20 +204,27 @@ class Watch:
         self._made: dict[str, tuple[object, Reconciler]] = {}
 
     async def configure(self, settings: Settings, *, confirmed: bool = True) -> None:
-        """Begins, ends or renews the looking where an API or its key is another one now."""
+        """Begins, ends or renews the looking where an API or its key is another one now.
+
+        Raises ConfigError before anything is changed.
+        """
         wanted = {
             name: (source.api, settings.secrets.gateway_keys.get(name))
             for name, source in settings.config.sources.items()
             if source.api.configured
         }
-        for name in [name for name, (given, _) in self._made.items() if wanted.get(name) != given]:
+        changed = [name for name, (given, _) in self._made.items() if wanted.get(name) != given]
+        # First, because a client may refuse what it is given.
+        fresh = {
+            name: client_of(name, *given) for name, given in wanted.items() if name in changed or name not in self._made
+        }
+        for name in changed:
             await self._made.pop(name)[1].close()
             self._telemetry.gateway(name).clear()
-        for name, given in wanted.items():
-            if name not in self._made:
-                gateway, interval = make_gateway(*given), given[0].poll_interval
-                made = Reconciler(name, gateway, interval, self._ingest, self._telemetry, confirmed=confirmed)
-                self._made[name] = (given, made)
+        for name, gateway in fresh.items():
+            given = wanted[name]
+            made = Reconciler(name, gateway, given[0].poll_interval, self._ingest, self._telemetry, confirmed=confirmed)
+            self._made[name] = (given, made)
 
     @property
     def gateways(self) -> dict[str, Gateway]:
@@ -212,6 +234,11 @@ class Watch:
     def confirmed(self, source: str) -> bool:
         """Whether the statuses of a source may be believed; False after an outage until its gateway has answered."""
         return source not in self._made or self._made[source][1].confirmed
+
+    @property
+    def ended(self) -> list[str]:
+        """The sources whose looking has ended by itself, which it never should."""
+        return [name for name, (_, reconciler) in self._made.items() if reconciler.ended]
 
     async def close(self) -> None:
         """Ends all of it."""

@@ -1,7 +1,6 @@
 """Restarts sessions on Alertmanager's word, for the alerts that the configuration names: a few times, then no more."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated
 
@@ -22,7 +21,8 @@ HOUR_MS = 3_600_000
 STALE_MS = 120_000  # after which a restart that never ended was cut off with its process
 SILENT = "WawpSessionSilent"  # the one alert about a session that is WORKING
 HELPED = frozenset({Status.STARTING, Status.FAILED, Status.DISCONNECTED})
-TRIED = frozenset({"running", "restarted", "failed"})
+TRIED = frozenset({"running", "restarted", "failed", "interrupted"})
+CLOSE_S = 5.0  # at a stop: for restarts that the gateway has been asked for
 
 logger = structlog.get_logger()
 
@@ -92,6 +92,32 @@ def must_not(status: Status, alert: str) -> str:
     return {Status.STOPPED: "stopped", Status.WORKING: "recovered"}.get(status, "unknown")
 
 
+class Room:
+    """Lets at most `limit` in at once; the limit may change meanwhile."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+        self._changed = asyncio.Event()
+
+    def resize(self, limit: int) -> None:
+        """Takes another limit; whoever is in stays in."""
+        self._limit = limit
+        self._changed.set()
+
+    async def __aenter__(self) -> None:
+        """Waits until there is room."""
+        while self._inside >= self._limit:
+            self._changed.clear()
+            await self._changed.wait()
+        self._inside += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        """Makes room for the next."""
+        self._inside -= 1
+        self._changed.set()
+
+
 class Remedies:
     """Restarts in the background, at most `max_concurrent` at once; one at a time for each session."""
 
@@ -102,13 +128,23 @@ class Remedies:
         self._gateways = gateways
         self._ingest = ingest
         self._telemetry = telemetry
-        self._room = asyncio.Semaphore(remedy.max_concurrent)
+        self._room = Room(remedy.max_concurrent)
+        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun: set[asyncio.Task[None] | None] = set()
+        self._results: dict[int, str] = {}  # of actions that the log could not take yet
+
+    def configure(self, remedy: Remedy) -> None:
+        """Takes another configuration; restarts that are under way are not cut off."""
+        self.remedy = remedy
+        self._room.resize(remedy.max_concurrent)
 
     async def take(self, notification: Notification) -> Taken:
         """Decides about each session that is named. Raises LogUnavailable, so that Alertmanager tries again."""
         restarting, left = 0, dict[str, int]()
         for key, alert in wanted(notification, self.remedy.alerts):
+            if self._closing:
+                raise LogUnavailable("the exporter is stopping; try again")
             reason = await self._refusal(key, alert)
             if not reason:
                 action = await self._claim(key, alert)
@@ -119,15 +155,48 @@ class Remedies:
                 self._say(key, alert, reason)
                 continue
             restarting += 1
-            task = asyncio.create_task(self._restart(key, alert, action))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(key, alert, action)
         return Taken(restarting, left)
 
+    def _begin(self, key: Key, alert: str, action: Action) -> None:
+        task = asyncio.create_task(self._restart(key, alert, action))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def close(self) -> None:
-        """Waits for the restarts that are under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Begins no more restarts, waits CLOSE_S for those that are under way, and notes what was cut off."""
+        self._closing = True
+        for task in self._tasks - self._begun:
+            task.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Notes what came of restarts while the log could not be written."""
+        while self._results:
+            number, result = self._results.popitem()
+            if not await self._conclude(number, result):
+                return
+
+    async def conclude_cut_off(self, *, starting: bool = False) -> None:
+        """Notes of actions that a process has left "running" that they were interrupted.
+
+        `starting`: this process has begun none yet. A log of its own had one process before; of a shared log only
+        what is too old to be under way anywhere is certainly cut off.
+        """
+        mine = starting and not self._ingest.log.shared
+        before = unix_now() - (0 if mine else HOUR_MS)
+        try:
+            count = await self._ingest.conclude_cut_off(before)
+        except LogError as error:
+            logger.error("interrupted restarts not noted", error=describe(error))
+            return
+        if count:
+            logger.warning("restarts were interrupted when the exporter ended", restarts=count)
 
     async def _refusal(self, key: Key, alert: str) -> str:
         """Why a session is left alone, by what is known here."""
@@ -150,17 +219,33 @@ class Remedies:
             raise LogUnavailable from None
 
     async def _restart(self, key: Key, alert: str, action: Action) -> None:
-        async with self._room:
-            # It may have waited for its turn: what was true then need not be now.
-            try:
+        result = "not_started"
+        try:
+            async with self._room:
+                self._begun.add(asyncio.current_task())
+                result = "interrupted"
+                # It may have waited for its turn: what was true then need not be now.
                 result = await self._refusal(key, alert) or await self._try(key, alert)
-            except LogError as error:
-                logger.error("session not looked up, so not restarted", source=key[0], error=describe(error))
-                result = "failed"
+        except asyncio.CancelledError:
+            pass  # by `close`: what is left to do is to note it
+        except Exception as error:  # noqa: BLE001 - whatever ends it, it is counted and noted
+            logger.error("restart failed", source=key[0], session=key[1], error=describe(error))
+            result = "failed"
+        finally:
+            self._begun.discard(asyncio.current_task())
         self._count(key, result)
         self._say(key, alert, result)
-        with contextlib.suppress(LogError):
-            await self._ingest.conclude(action.id, result)
+        await self._conclude(action.id, result)
+
+    async def _conclude(self, number: int, result: str) -> bool:
+        """Notes what came of an action; what the log does not take now is kept for `settle`."""
+        try:
+            await self._ingest.conclude(number, result)
+        except LogError as error:
+            logger.error("restart not noted", error=describe(error))
+            self._results[number] = result
+            return False
+        return True
 
     async def _try(self, key: Key, alert: str) -> str:
         """Asks the gateway what is true now, then restarts; the result."""

@@ -39,6 +39,8 @@ RESULTS = (
     "waits_for_login",
     "unknown",
     "no_api",
+    "interrupted",
+    "not_started",
 )
 HANDLING_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 DELAY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -117,6 +119,12 @@ class Telemetry:
             "wawp_exporter_restarts",
             "Sessions that Alertmanager wanted restarted, by what became of it.",
             ["source", "result"],
+            registry=registry,
+        )
+        self.upkeep_failures = Counter(
+            "wawp_exporter_upkeep_failures",
+            "Regular jobs of the exporter that ended with an error, by job; each is tried again when it is due.",
+            ["job"],
             registry=registry,
         )
         self.reload_ok = Gauge(

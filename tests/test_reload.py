@@ -1,0 +1,163 @@
+"""A reload puts a whole configuration in force, or nothing of it."""
+
+import asyncio
+import os
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.served import Served, run, served
+from wawp_exporter.errors import WawpExporterError
+
+TLS = {"web": {"tls": {"cert_file": "tls.crt", "key_file": "tls.key"}}}
+KINDS = {"rsa": ("rsa:2048",), "ec": ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")}
+
+
+def make_pair(folder: Path, name: str, kind: str = "ec", passphrase: str = "") -> None:
+    """A self-signed certificate and its key, as NAME.crt and NAME.key."""
+    encrypted = ("-passout", f"pass:{passphrase}") if passphrase else ("-nodes",)
+    files = ("-keyout", f"{name}.key", "-out", f"{name}.crt", "-days", "2", "-subj", f"/CN={name}")
+    command = ["openssl", "req", "-x509", "-newkey", *KINDS[kind], *encrypted, *files]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def use(folder: Path, cert: str, key: str) -> None:
+    """Puts a certificate and a key in the place that the configuration names."""
+    shutil.copy(folder / f"{cert}.crt", folder / "tls.crt")
+    shutil.copy(folder / f"{key}.key", folder / "tls.key")
+
+
+async def shown(address: str) -> str:
+    """The certificate that a new connection is shown."""
+    host, port = address.rsplit(":", 1)
+    return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)), timeout=10)
+
+
+async def refused(service: Served) -> str:
+    """The message of a reload that is refused, and counted."""
+    with pytest.raises(WawpExporterError) as error:
+        await service.service.reload()
+    assert "wawp_exporter_config_last_reload_successful 0.0" in await service.text()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("spoil", ["certificate only", "key only", "no pem", "encrypted", "empty chain"])
+def test_a_certificate_and_a_key_that_do_not_fit_change_nothing(tmp_path: Path, spoil: str) -> None:
+    """A renewal writes one file after the other: whoever reads between the two must not end all handshakes."""
+    make_pair(tmp_path, "old")
+    make_pair(tmp_path, "new")
+    make_pair(tmp_path, "locked", passphrase="secret")
+    use(tmp_path, "old", "old")
+
+    async def check() -> None:
+        async with served(tmp_path, TLS) as service:
+            before = await shown(service.address)
+            if spoil == "certificate only":
+                use(tmp_path, "new", "old")
+            elif spoil == "key only":
+                use(tmp_path, "old", "new")
+            elif spoil == "encrypted":
+                use(tmp_path, "locked", "locked")
+            else:
+                (tmp_path / "tls.crt").write_text("no certificate" if spoil == "no pem" else "-----BEGIN X-----\n")
+            assert "cannot use web.tls" in await refused(service)
+            assert await shown(service.address) == before
+
+            use(tmp_path, "new", "new")
+            await service.service.reload()
+            assert await shown(service.address) != before
+
+    run(check())
+
+
+@pytest.mark.parametrize(("before", "after"), [("rsa", "ec"), ("ec", "rsa")])
+def test_a_renewed_key_of_another_type_replaces_the_old_one(tmp_path: Path, before: str, after: str) -> None:
+    """Whichever type a client prefers, it is not shown the certificate of before."""
+    make_pair(tmp_path, "old", before)
+    make_pair(tmp_path, "new", after)
+    use(tmp_path, "old", "old")
+
+    async def check() -> None:
+        async with served(tmp_path, TLS) as service:
+            use(tmp_path, "new", "new")
+            await service.service.reload()
+            assert (await shown(service.address)).strip() == (tmp_path / "new.crt").read_text().strip()
+
+    run(check())
+
+
+def test_both_listeners_keep_the_old_certificate_or_take_the_new_one(tmp_path: Path) -> None:
+    """Nothing of a refused reload is in force on one of them."""
+    make_pair(tmp_path, "old")
+    make_pair(tmp_path, "new")
+    use(tmp_path, "old", "old")
+    config = {"web": {**TLS["web"], "ingress_listen": "127.0.0.1:0"}}
+
+    async def check() -> None:
+        async with served(tmp_path, config) as service:
+            sockets = [server.sockets[0] for face in service.service.faces for server in face.server.servers]
+            addresses = ["{}:{}".format(*each.getsockname()[:2]) for each in sockets]
+            before = [await shown(address) for address in addresses]
+            use(tmp_path, "new", "old")
+            await refused(service)
+            assert [await shown(address) for address in addresses] == before
+            use(tmp_path, "new", "new")
+            await service.service.reload()
+            assert len({before[0], *[await shown(address) for address in addresses]}) == 2
+
+    run(check())
+
+
+BAD_FILES: dict[str, Any] = {
+    "a mistake": lambda folder: (folder / "wawp.yml").write_text("sources: {}\ntyop: 1\n"),
+    "not UTF-8": lambda folder: (folder / "wawp.yml").write_bytes(b"log: {level: \xff}\n"),
+    "a folder": lambda folder: ((folder / "wawp.yml").unlink(), (folder / "wawp.yml").mkdir()),
+    "gone": lambda folder: (folder / "wawp.yml").unlink(),
+    "no token file": lambda folder: (folder / "token").unlink(),
+    "an empty token file": lambda folder: (folder / "token").write_text(""),
+    "a gateway's key that no header can hold": lambda folder: (folder / "key").write_bytes(b"\xff\x00k\n"),
+    "too deep": lambda folder: (folder / "wawp.yml").write_text("x: " + "[" * 5000),
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_FILES)
+def test_a_configuration_that_cannot_be_used_changes_nothing(tmp_path: Path, spoil: str) -> None:
+    """Whatever is wrong with whichever file: refused, counted, and the old one answers as before."""
+    (tmp_path / "token").write_text("old token\n")
+    (tmp_path / "key").write_text("key\n")
+    api = {"url": "http://127.0.0.1:9", "key_file": "key"}
+    config = {"sources": {"default": {"token_file": "token", "api": api}, "gone": {}}}
+
+    async def check() -> None:
+        async with served(tmp_path, config) as service:
+            old = service.service.settings
+            gateway = service.service.watch.gateways["default"]
+            service.write({"sources": {"default": {"token_file": "token", "api": api}}, "thresholds": {"failed": "1h"}})
+            BAD_FILES[spoil](tmp_path)
+            assert await refused(service)
+
+            assert service.service.settings is old
+            assert service.service.fleet.rules.config is old.config
+            assert service.service.watch.gateways["default"] is gateway
+            answer = await service.client.post("/webhook?token=old+token", json={})
+            assert answer.status_code != 401
+            assert (await service.client.post("/webhook/gone", json={})).status_code != 404
+
+    run(check())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_secret_file_that_may_not_be_read_changes_nothing(tmp_path: Path) -> None:
+    """Its mode was changed by whatever rotates it."""
+    (tmp_path / "token").write_text("old token\n")
+
+    async def check() -> None:
+        async with served(tmp_path, {"web": {"api_token_file": "token"}}) as service:
+            (tmp_path / "token").chmod(0)
+            await refused(service)
+
+    run(check())

@@ -35,6 +35,7 @@ ORDER = (
     "telemetry",
     "compression",
     "exposition",
+    "log_limit",
     "logs",
     "ingest",
     "gateway",

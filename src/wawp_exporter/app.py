@@ -271,7 +271,8 @@ class Service:
             raise ConfigError(changed)
 
     async def _advance(self) -> None:
-        """Lets time pass in the fleet."""
+        """Lets time pass in the fleet, and says how many log lines were left out."""
+        logs.tell_left_out()
         self._stale.update(self.fleet.advance(unix_now(), time.monotonic()))
 
     async def _warm(self) -> None:

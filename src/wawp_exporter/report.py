@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,7 +18,13 @@ from wawp_exporter.fleet import STATUSES, WEEKDAYS
 
 AGO = re.compile(r"(\d{1,6})([smhdw])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins like this
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\u2212",
+)  # a spreadsheet would run a cell that begins like this, in letters of any width
 PLAIN = [name for name in msgspec.structs.fields(Row) if name.name not in ("status_seconds", "starts", "qr_waits")]
 
 
@@ -90,9 +97,16 @@ def cell(value: object) -> object:
     """A value as a spreadsheet takes it."""
     if isinstance(value, float):
         return f"{value:.6g}" if abs(value) < 1 else f"{value:.3f}"
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        return f"'{value}" if is_formula(value) else value
     return "" if value is None else value
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet might run a cell; it skips blanks and what is invisible, and so do we."""
+    if text[:1].isspace() or not text[:1].isprintable():
+        return True
+    return unicodedata.normalize("NFKC", text[:1]).startswith(FORMULA)
 
 
 def percent(ratio: float | None) -> str:

@@ -24,7 +24,7 @@ from wawp_exporter.errors import BadRequest
 from wawp_exporter.events import Point, Status, StatusEvent
 from wawp_exporter.history import Past
 from wawp_exporter.log import Log
-from wawp_exporter.report import instant, lasting, percent, period, rows_of, to_csv
+from wawp_exporter.report import cell, instant, lasting, percent, period, rows_of, to_csv
 
 S, Q, W, F, X, D, U = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED", "READY"
 STATUSES = (S, Q, W, F, X, D, U)
@@ -378,6 +378,23 @@ def test_csv_has_a_line_for_each_row_and_no_formula(path: Path) -> None:
     assert len(lines) == len(rows_of(report))
     assert [line["name"] for line in lines[:2]] == ['\'=cmd|"x"!A1', 'a,"b"\n']
     assert {line["working_seconds"] for line in lines[:2]} == {"10.000"}
+
+
+@pytest.mark.parametrize(
+    "start", ["", "\n", "\r", "\t", "\r\n", " ", "\x0b", "\x00", "\u00a0", "\u200b", "\ufeff", "\u2028"]
+)
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\ufe66", "\u2212"])
+def test_no_cell_begins_like_a_formula(start: str, sign: str) -> None:
+    """Spreadsheets skip blanks and what is invisible, and some take signs of full width for the usual ones."""
+    name = f"{start}{sign}1+1"
+
+    assert cell(name) == f"'{name}"
+
+
+@pytest.mark.parametrize("name", ["", "sales-uk", "a=b", "1-2", "漢字", "'=1", "é"])
+def test_other_cells_are_as_they_are(name: str) -> None:
+    """A name that is quoted without need is another name."""
+    assert cell(name) == name
 
 
 # -- what is written on the way in and out

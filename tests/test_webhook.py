@@ -608,13 +608,24 @@ def test_a_proxied_webhook_is_taken_where_the_operator_allows_unsigned_ones(runn
 
 
 @pytest.mark.parametrize(
-    "path", ["/webhook/nobody", "/webhook/", "/webhook/default/", "/webhook/signed/x", "/webhooks"]
+    "path",
+    ["/webhook/nobody", "/webhook//", "/webhook//default", "/webhook/default//", "/webhook/signed/x", "/webhooks"],
 )
 def test_an_unknown_source_is_answered_404(running: parts.Exporter, path: str) -> None:
     """The answer does not say which sources there are."""
     message = refused(running.client.post(running.url + path, content=event()), 404)
 
     assert "signed" not in message
+
+
+@pytest.mark.parametrize("path", ["/webhook/", "/webhook/default/", "/webhook/%64efault", "/webhook/?utm=x"])
+def test_one_slash_at_the_end_is_ignored_and_a_name_may_be_percent_encoded(running: parts.Exporter, path: str) -> None:
+    """An address is pasted by people; with HTTP the two spellings are one."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode()
+    body = event()
+    answer = raw(running, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])

@@ -369,7 +369,7 @@ class Face:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application of the listener."""
-        webhook = self.webhook_at(scope["path"].encode())
+        webhook = self.webhook_at(scope["raw_path"])
         if webhook:
             await webhook(scope, receive, send)
         elif self._others:

@@ -79,10 +79,17 @@ class NotFound(Refusal):
     status = 404
 
 
+class UnknownSource(NotFound):
+    """A path under /webhook that belongs to no source."""
+
+    reason = "unknown_source"
+
+
 class MethodNotAllowed(Refusal):
-    """Another method than the path takes."""
+    """Another method than a webhook's."""
 
     status = 405
+    reason = "method"
 
 
 class TooSlow(Refusal):
@@ -97,6 +104,18 @@ class TooLarge(Refusal):
 
     status = 413
     reason = "too_large"
+
+
+class UrlTooLong(Refusal):
+    """The request line is longer than the limit."""
+
+    status = 414
+
+
+class HeadTooLong(Refusal):
+    """Request line, headers and trailers together are longer than the limit."""
+
+    status = 431
 
 
 class UnsupportedEncoding(Refusal):

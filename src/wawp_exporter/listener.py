@@ -4,34 +4,56 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import uvicorn
 
-from wawp_exporter.direct import Protocol
+from wawp_exporter.connection import App, Connection
+from wawp_exporter.crowd import MAX_CONNECTIONS, Crowd
 from wawp_exporter.errors import ListenError
 from wawp_exporter.values import split_listen
 
-KEEP_ALIVE_S = 75
+HANDSHAKE_S = 10.0
+GOODBYE_S = 5.0  # for the other side to agree that a TLS connection ends
 GRACE_S = 8  # less than the ten seconds after which containers are killed
 BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs several of them."""
+    """A server that leaves signals to whoever runs several of them, and whose connections are `Connection`s."""
+
+    def __init__(self, config: uvicorn.Config, app: App, crowd: Crowd) -> None:
+        super().__init__(config)
+        self.app = app
+        self.crowd = crowd
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Captures none."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens on bound sockets."""
+        loop, tls = asyncio.get_running_loop(), self.config.ssl
+        self.servers = [
+            await loop.create_server(
+                lambda: Connection(self.app, self.server_state, self.crowd),
+                sock=each,
+                ssl=tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+                ssl_shutdown_timeout=GOODBYE_S if tls else None,
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second; once a second, requests that never become whole are ended."""
         if counter % 10 == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Protocol):
+                if isinstance(connection, Connection):
                     connection.expire(now)
         return await super().on_tick(counter)
 
@@ -58,20 +80,19 @@ def address_of(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def make_server(app: Callable[..., Any], certificate: ssl.SSLContext | None) -> Server:
-    """A server for one listener; it speaks TLS if there is a certificate."""
+def make_server(app: App, certificate: ssl.SSLContext | None, limit: int = MAX_CONNECTIONS) -> Server:
+    """A server for one listener of at most `limit` connections; it speaks TLS if there is a certificate."""
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         ssl_context_factory=(lambda _config, _default: certificate) if certificate else None,
     )
     config.load()
-    return Server(config)
+    return Server(config, app, Crowd(limit))

@@ -57,7 +57,8 @@ class Telemetry:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self._sources: dict[str, SourceTelemetry] = {}
-        registry.register(Webhooks(self._sources))
+        self.strays = Strays(self)
+        registry.register(Webhooks(self._sources, self.strays))
         self.rejected = Counter(
             "wawp_exporter_webhooks_rejected",
             "Webhooks refused, by reason.",
@@ -203,8 +204,9 @@ class Durations(Collector):
 class Webhooks(Collector):
     """What each source counts of every webhook, as families: plain numbers on the hot path, read at a scrape."""
 
-    def __init__(self, sources: "dict[str, SourceTelemetry]") -> None:
+    def __init__(self, sources: "dict[str, SourceTelemetry]", strays: "Strays") -> None:
         self._sources = sources
+        self._strays = strays
 
     def collect(self) -> Iterator[Metric]:
         """The counts so far."""
@@ -220,6 +222,8 @@ class Webhooks(Collector):
             accepted.add_metric([name], source.last_accepted)
             for outcome, count in source.outcomes.items():
                 answered.add_metric([name, outcome], count)
+        if self._strays.count:
+            answered.add_metric(["", REJECTED], self._strays.count)
         yield answered
         yield accepted
 
@@ -238,6 +242,22 @@ class SourceTelemetry:
         """Counts a refusal under both names."""
         self.outcomes[REJECTED] += 1
         self.reasons[reason].inc()
+
+
+class Strays:
+    """Requests under /webhook that belong to no source, with the label `source=""`; the series begin with the first.
+
+    Their reasons are `unknown_source` and `method`: what else a URL says is no label.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self.count = 0
+
+    def reject(self, reason: str) -> None:
+        """Counts one under both names."""
+        self.count += 1
+        self._telemetry.rejected.labels("", reason).inc()
 
 
 class GatewayTelemetry:

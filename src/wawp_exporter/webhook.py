@@ -1,34 +1,35 @@
-"""`POST /webhook`: verifies, decodes and hands over one event.
+"""`POST /webhook`: verifies, decodes and hands over one event. All rules are here, whichever way a request came.
 
-The rules are in `admit`, `read` and `settle`, which know nothing of how the request came. Here they answer as an
-ASGI application; `direct` answers with them without one, at half the cost.
+A `Delivery` is one request: whoever carries it says what its head is and what came of its body, and writes the one
+answer. The carriers are `connection`, and the ASGI application `Webhook`, for any other server.
 """
 
 import asyncio
+import codecs
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
 from wawp_exporter.access import Access, Caller, Headers, caller_of
-from wawp_exporter.config import Secrets, Settings, Source
-from wawp_exporter.dialects import DIALECTS, WITH_SUFFIX
+from wawp_exporter.config import Settings
 from wawp_exporter.errors import (
+    LogUnavailable,
     MethodNotAllowed,
-    NotFound,
     Refusal,
     TooLarge,
     TooSlow,
-    Unauthenticated,
+    UnknownSource,
     UnsupportedEncoding,
 )
 from wawp_exporter.events import OtherEvent, StatusEvent
 from wawp_exporter.fleet import IGNORED, Fleet, Outcome
+from wawp_exporter.gate import SUFFIX, Gate
 from wawp_exporter.ingest import Ingest, unix_now
-from wawp_exporter.signature import Signatures, presented_token, token_matches
-from wawp_exporter.telemetry import SourceTelemetry, Telemetry
+from wawp_exporter.telemetry import Telemetry
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -39,74 +40,57 @@ BODY_TIMEOUT_S = 10.0
 DEFAULT_SOURCE = "default"
 TOO_LARGE = f"the body is too long, expected at most {MAX_BODY_BYTES} bytes"
 TOO_SLOW = f"the request did not arrive within {BODY_TIMEOUT_S:.0f} s"
+# A body that is not read to its end is followed by no other request.
+CLOSING = frozenset({408, 413, 415})
 
 
 class Disconnected(Exception):
     """The sender went away before its body was whole; there is nobody to answer."""
 
 
-def answer(status: int, content: bytes, *more: tuple[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The two ASGI messages of a JSON answer."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content)), *more]
-    start = {"type": "http.response.start", "status": status, "headers": headers}
-    return start, {"type": "http.response.body", "body": content}
+class Arrived(msgspec.Struct, frozen=True):
+    """A webhook as it came: `path` and `query` as they stand in the URL, `received_at` (Unix ms) when its head came."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    caller: Caller
+    body: bytes
+    received_at: int
 
 
-ACCEPTED = {outcome: answer(200, msgspec.json.encode({"outcome": outcome.value})) for outcome in Outcome}
+class Answer(msgspec.Struct, frozen=True):
+    """What is answered. `line` and `rest` are the same as bytes: between them stand the headers of every answer."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    close: bool
+    line: bytes
+    rest: bytes
 
 
-class Gate:
-    """What one source asks of its webhooks."""
-
-    def __init__(self, name: str, source: Source, secrets: Secrets, telemetry: SourceTelemetry) -> None:
-        self.name = name
-        self.telemetry = telemetry
-        self.parse = DIALECTS[source.dialect]
-        self.takes_suffix = source.dialect in WITH_SUFFIX
-        self.header = source.hmac_header.lower().encode("latin-1", "replace")
-        self.allow_unsigned = source.allow_unsigned
-        keys = secrets.hmac_keys.get(name, ())
-        self.signatures = Signatures(keys, source.hmac_algorithm) if keys else None
-        self.tokens = secrets.tokens.get(name, ())
-
-    def check(self, query: bytes, caller: Caller, body: bytes, access: Access) -> None:
-        """Raises Unauthenticated unless the signature or the token matches, or neither is asked for."""
-        headers = caller.headers
-        signature = headers.get(self.header)
-        if self.signatures and signature is not None:
-            if not self.signatures.match(body, signature):
-                raise Unauthenticated("the signature does not match the body under any key", "bad_signature")
-            return
-        if self.tokens:
-            given = presented_tokens(query, headers)
-            if given:
-                if not any(token_matches(self.tokens, token) for token in given):
-                    raise Unauthenticated("the token is wrong", "bad_token")
-                return
-        if self.allow_unsigned:
-            return
-        if self.signatures:
-            raise Unauthenticated(f"the header {self.header.decode('latin-1')} is missing", "missing_signature")
-        if self.tokens:
-            raise Unauthenticated("a token is required: Authorization: Bearer …, ?token= or ?secret=", "bad_token")
-        if not access.local(caller):
-            raise Unauthenticated(
-                "unsigned webhooks are taken only from this machine; configure hmac_keys_file or token_file",
-                "missing_signature",
-            )
+def answer(status: int, content: Mapping[str, str], *more: tuple[bytes, bytes], close: bool = False) -> Answer:
+    """An answer in JSON."""
+    body = msgspec.json.encode(content)
+    last = [(b"connection", b"close")] if close else []
+    headers = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *more, *last)
+    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    rest = b"".join(name + b": " + value + b"\r\n" for name, value in headers) + b"\r\n" + body
+    return Answer(status, headers, body, close, line, rest)
 
 
-def presented_tokens(query: bytes, headers: Headers) -> list[bytes]:
-    """Every token that a request carries: in Authorization, `?token=` or `?secret=`."""
-    given = presented_token(headers.get(b"authorization"))
-    fields = parse_qs(query) if query else {}
-    asked = [*fields.get(b"token", []), *fields.get(b"secret", [])]
-    # A plus in a URL means a space, but whoever pastes a base64 token means a plus.
-    return [*([given] if given else []), *asked, *(token.replace(b" ", b"+") for token in asked)]
+def refusal_answer(refusal: Refusal) -> Answer:
+    """A refusal in the one shape of errors."""
+    more = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
+    return answer(refusal.status, {"error": refusal.message}, *more, close=refusal.status in CLOSING)
+
+
+ACCEPTED = {outcome: answer(200, {"outcome": outcome.value}) for outcome in Outcome}
 
 
 class Webhook:
-    """The ASGI application of `/webhook` and `/webhook/{source}` on one listener."""
+    """The intake of one listener; as an ASGI application it answers `/webhook` and `/webhook/{source}`."""
 
     def __init__(self, settings: Settings, access: Access, ingest: Ingest, fleet: Fleet, telemetry: Telemetry) -> None:
         self.access = access
@@ -117,55 +101,69 @@ class Webhook:
             name: Gate(name, source, settings.secrets, telemetry.source(name))
             for name, source in settings.config.sources.items()
         }
-
-        self._at = {f"/webhook/{name}": gate for name, gate in self.gates.items()}
+        self._at = {f"/webhook/{name}".encode(): gate for name, gate in self.gates.items()}
         if DEFAULT_SOURCE in self.gates:
-            self._at["/webhook"] = self.gates[DEFAULT_SOURCE]
+            self._at[b"/webhook"] = self.gates[DEFAULT_SOURCE]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        started = time.perf_counter()
-        gate = None
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        caller = caller_of(scope)
+        delivery = Delivery(self, scope["method"].encode(), path, scope["query_string"], caller, answered.set_result)
+        delivery.begin()
         try:
-            gate = self.admit(scope["path"], scope["method"])
-            caller = caller_of(scope)
-            received_at = unix_now()
-            check_length(caller.headers)
-            event = self.read(gate, scope["query_string"], caller, await read_body(receive), received_at)
-            outcome = await self.ingest.submit(event) if event else IGNORED
-            self.settle(gate, outcome, received_at, started)
-            start, body = ACCEPTED[outcome]
-        except Refusal as refusal:
-            start, body = self.refuse(gate, refusal, started)
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                await collect(receive, delivery)
+        except TimeoutError:
+            delivery.refuse(TooSlow(TOO_SLOW))
         except Disconnected:
             return
-        await send(start)
-        await send(body)
+        given = await answered
+        await send({"type": "http.response.start", "status": given.status, "headers": list(given.headers)})
+        await send({"type": "http.response.body", "body": given.body})
 
-    def admit(self, path: str, method: str) -> Gate:
-        """The source by the path; raises NotFound, MethodNotAllowed."""
-        gate = self._at.get(path) or self._suffixed(path)
-        if gate is None:
-            raise NotFound("no such source is configured")
-        if method != "POST":
+    def admit(self, method: bytes, path: bytes) -> Gate:
+        """The source, by the request line alone; raises UnknownSource, MethodNotAllowed."""
+        gate = self._at.get(path) or self._find(path)
+        if method != b"POST":
             raise MethodNotAllowed("webhooks are sent with POST", [("Allow", "POST")])
         return gate
 
-    def _suffixed(self, path: str) -> Gate | None:
-        """The source of a path that says more than its name, where the dialect has it so."""
-        gate = self.gates.get(path.removeprefix("/webhook/").partition("/")[0])
-        return gate if gate and gate.takes_suffix else None
+    def _find(self, path: bytes) -> Gate:
+        """The source of a path that ends with a slash, is percent-encoded, or says more than the name.
 
-    def read(self, gate: Gate, query: bytes, caller: Caller, body: bytes, received_at: int) -> StatusEvent | None:
+        What follows the name is an event's name or a session's, where the dialect has it so.
+        """
+        path = path.removesuffix(b"/")
+        first, slash, rest = path.removeprefix(b"/webhook/").partition(b"/")
+        if gate := self._at.get(path):
+            return gate
+        gate = self.gates.get(unquote_to_bytes(first).decode("utf-8", "replace"))
+        if gate and (not slash or (rest and gate.takes_more)):
+            return gate
+        default = self.gates.get(DEFAULT_SOURCE)
+        if default and default.takes_suffix and SUFFIX.fullmatch(path.removeprefix(b"/webhook")):
+            return default
+        raise UnknownSource("no such source is configured")
+
+    def read(self, gate: Gate, arrived: Arrived) -> StatusEvent | None:
         """Verifies the bytes before anything looks into them; gives what is to be logged, if anything."""
+        caller = arrived.caller
         caller.check_host()
-        gate.check(query, caller, body, self.access)
+        gate.check(arrived.query, caller, arrived.body, self.access)
         request_id = caller.headers.get(b"x-webhook-request-id")
-        event = gate.parse(gate.name, body, received_at, request_id.decode("latin-1") if request_id else None)
+        event = gate.parse(
+            gate.name,
+            arrived.body.removeprefix(codecs.BOM_UTF8),
+            arrived.received_at,
+            request_id.decode("latin-1") if request_id else None,
+            gate.session(arrived.path, arrived.query),
+        )
         if not isinstance(event, OtherEvent):
             return event
         if event.session is not None:
-            self.ingest.touch((gate.name, event.session), received_at)
+            self.ingest.touch((gate.name, event.session), arrived.received_at)
         return None
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:
@@ -174,15 +172,109 @@ class Webhook:
         gate.telemetry.last_accepted = received_at / 1000
         self.telemetry.webhook_duration.observe(time.perf_counter() - started)
 
-    def refuse(self, gate: Gate | None, refusal: Refusal, started: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Counts a refusal, and says it; a body that was not read to its end is followed by no other request."""
-        if gate and refusal.reason:
-            gate.telemetry.reject(refusal.reason)
+    def refuse(self, gate: Gate | None, refusal: Refusal, started: float) -> None:
+        """Counts a refusal; without a source under none."""
+        if refusal.reason:
+            (gate.telemetry if gate else self.telemetry.strays).reject(refusal.reason)
         self.telemetry.webhook_duration.observe(time.perf_counter() - started)
-        headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
-        if refusal.status in (408, 413, 415):
-            headers.append((b"connection", b"close"))
-        return answer(refusal.status, msgspec.json.encode({"error": refusal.message}), *headers)
+
+
+class Delivery:
+    """One webhook from its head to its answer, which `write` gets once. In a batch it is the Waiter of its event."""
+
+    __slots__ = (
+        "_body",
+        "_size",
+        "answered",
+        "caller",
+        "gate",
+        "method",
+        "path",
+        "query",
+        "received_at",
+        "started",
+        "webhook",
+        "write",
+    )
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        method: bytes,
+        path: bytes,
+        query: bytes,
+        caller: Caller,
+        write: Callable[[Answer], None],
+    ) -> None:
+        self.webhook = webhook
+        self.method = method
+        self.path = path
+        self.query = query
+        self.caller = caller
+        self.write = write
+        self.started = time.perf_counter()
+        self.received_at = unix_now()
+        self.gate: Gate | None = None
+        self.answered = False
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def begin(self) -> None:
+        """The head is whole: refuses what it alone rules out."""
+        try:
+            self.gate = self.webhook.admit(self.method, self.path)
+            check_length(self.caller.headers)
+        except Refusal as refusal:
+            self.refuse(refusal)
+
+    def feed(self, data: bytes) -> None:
+        """A part of the body."""
+        self._size += len(data)
+        if self.answered:
+            return
+        if self._size > MAX_BODY_BYTES:
+            self.refuse(TooLarge(TOO_LARGE))
+        else:
+            self._body.append(data)
+
+    def finish(self) -> None:
+        """The body is whole."""
+        if self.answered or self.gate is None:
+            return
+        arrived = Arrived(self.method, self.path, self.query, self.caller, b"".join(self._body), self.received_at)
+        try:
+            event = self.webhook.read(self.gate, arrived)
+            if event:
+                self.webhook.ingest.enqueue(event, self)
+            else:
+                self.set_result(IGNORED)
+        except Refusal as refusal:
+            self.refuse(refusal)
+
+    def done(self) -> bool:
+        """Whether it was answered."""
+        return self.answered
+
+    def set_exception(self, error: LogUnavailable) -> None:
+        """The log has refused the event."""
+        self.refuse(error)
+
+    def set_result(self, outcome: Outcome) -> None:
+        """The event is durable: answers 200."""
+        assert self.gate  # noqa: S101 - without one it was refused
+        self.webhook.settle(self.gate, outcome, self.received_at, self.started)
+        self._answer(ACCEPTED[outcome])
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answers with an error, unless it was answered."""
+        if not self.answered:
+            self.webhook.refuse(self.gate, refusal, self.started)
+            self._answer(refusal_answer(refusal))
+
+    def _answer(self, given: Answer) -> None:
+        self.answered = True
+        self._body.clear()
+        self.write(given)
 
 
 def check_length(headers: Headers) -> None:
@@ -195,24 +287,13 @@ def check_length(headers: Headers) -> None:
         raise TooLarge(TOO_LARGE)
 
 
-async def read_body(receive: Receive) -> bytes:
-    """The whole body; raises TooLarge, TooSlow, Disconnected."""
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await collect(receive)
-    except TimeoutError:
-        raise TooSlow(TOO_SLOW) from None
-
-
-async def collect(receive: Receive) -> bytes:
-    """The pieces of a body joined."""
-    body: bytes = b""
-    while True:
+async def collect(receive: Receive, delivery: Delivery) -> None:
+    """The body, until it is whole or the answer is there. Raises Disconnected."""
+    while not delivery.answered:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(TOO_LARGE)
+        delivery.feed(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            delivery.finish()
+            return

@@ -1,0 +1,244 @@
+"""Bytes of a connection → requests of HTTP/1.1, one after another and each within its limits.
+
+The parser gets one head at a time and never a body. httptools cannot stop between two requests, does not tell where one
+ends, hands trailers over as if they were headers, and gives the body away when a request asks for an upgrade.
+"""
+
+import re
+from urllib.parse import quote_from_bytes
+
+import httptools
+import msgspec
+
+from wawp_exporter.errors import BadRequest, HeadTooLong, Malformed, Refusal, UrlTooLong
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_FRAMING_BYTES = 256 * 1024  # sizes and line ends of chunks: as many as a body of single bytes needs
+CHUNK_SIZE_BYTES = 16  # a longer line has an extension, which counts as a part of the head
+
+END = b"\r\n\r\n"
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
+ASCII = bytes(range(128)).decode()
+VERSIONS = frozenset({"1.0", "1.1"})
+
+Line = tuple[bytes, bytes]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Request line and headers. `path` and `query` are as they were sent, bytes above 0x7f percent-encoded.
+
+    `lines` are all headers in their order, names in lower case; of equal names the last stands in `headers`.
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    version: str
+    lines: list[Line]
+    headers: dict[bytes, bytes]
+    keep_alive: bool
+
+
+class Reader:
+    """The requests of one connection: `feed` it, ask for the `head`, then for the `body` until it is `whole`.
+
+    Each of the three raises a Refusal for what is no HTTP, or too much of it; nothing can be read after that.
+    """
+
+    __slots__ = ("_after_data", "_budget", "_buffer", "_chunked", "_framing", "_left", "_seen", "_trailing", "whole")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._begin(MAX_HEAD_BYTES)
+
+    def _begin(self, budget: int) -> None:
+        self.whole = True
+        self._budget = budget
+        self._framing = MAX_FRAMING_BYTES
+        self._seen = self._left = 0
+        self._chunked = self._trailing = self._after_data = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes are here that nobody has asked for yet."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Takes what came."""
+        self._buffer += data
+
+    def head(self) -> Head | None:
+        """The next head, None while it is not complete. Raises BadRequest, UrlTooLong, HeadTooLong."""
+        self._skip_blank_lines()
+        end = self._buffer.find(END, max(0, self._seen - len(END) + 1))
+        self._seen = len(self._buffer)
+        if (end + len(END) if end >= 0 else self._seen) > self._budget:
+            raise self._too_long()
+        if end < 0:
+            return None
+        raw = self._take(end + len(END))
+        head = parse(raw)
+        self._begin(self._budget - len(raw))
+        self._expect(head.headers)
+        return head
+
+    def _skip_blank_lines(self) -> None:
+        """Old clients send one after a body (RFC 9112, 2.2)."""
+        if self._buffer.startswith((b"\r", b"\n")):
+            size = len(self._buffer)
+            self._buffer = self._buffer.lstrip(b"\r\n")
+            self._budget -= size - len(self._buffer)
+            if self._budget < 0:
+                raise BadRequest("nothing but line ends came, expected a request")
+
+    def _too_long(self) -> Refusal:
+        if b"\r\n" in self._buffer[:MAX_HEAD_BYTES]:
+            return HeadTooLong(f"the request line and its headers are over {MAX_HEAD_BYTES} bytes")
+        return UrlTooLong(f"the request line is over {MAX_HEAD_BYTES} bytes")
+
+    def _expect(self, headers: dict[bytes, bytes]) -> None:
+        """How the body is framed; the parser has refused what is ambiguous."""
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            raise BadRequest("Transfer-Encoding: not understood, expected chunked")
+        self._chunked = coding is not None
+        self._left = int(headers.get(b"content-length", 0))
+        self.whole = not self._chunked and not self._left
+        if self.whole:
+            self._budget = MAX_HEAD_BYTES
+
+    def body(self) -> bytes:
+        """What has come of the body since it was last asked for. Raises Malformed, HeadTooLong."""
+        if self._chunked:
+            return b"".join(self._chunks())
+        piece = self._take(self._left)
+        self._left -= len(piece)
+        self.whole = not self._left
+        if self.whole:
+            self._budget = MAX_HEAD_BYTES
+        return piece
+
+    def _chunks(self) -> list[bytes]:
+        pieces: list[bytes] = []
+        while not self.whole:
+            if self._left:
+                pieces.append(piece := self._take(self._left))
+                self._left -= len(piece)
+                if self._left:
+                    break
+            line = self._line()
+            if line is None:
+                break
+            self._frame(line)
+        return pieces
+
+    def _frame(self, line: bytes) -> None:
+        """A line between pieces of the body. Trailers are read to their end and ignored."""
+        if self._trailing:
+            if not line:
+                self._begin(MAX_HEAD_BYTES)
+        elif self._after_data:
+            if line:
+                raise Malformed("a chunk of the body is longer than it says")
+            self._after_data = False
+        else:
+            found = CHUNK.fullmatch(line)
+            if not found:
+                raise Malformed("the size of a chunk of the body is not a hexadecimal number")
+            self._left = int(found[1], 16)
+            self._after_data = bool(self._left)
+            self._trailing = not self._left
+
+    def _line(self) -> bytes | None:
+        """The next line, None while it is not complete."""
+        end = self._buffer.find(b"\r\n", max(0, self._seen - 1))
+        size = end if end >= 0 else len(self._buffer)
+        free = 0 if self._trailing else CHUNK_SIZE_BYTES
+        if size - free > self._budget:
+            raise HeadTooLong(f"headers, trailers and extensions of chunks are over {MAX_HEAD_BYTES} bytes")
+        self._seen = 0 if end >= 0 else size
+        if end < 0:
+            return None
+        self._budget -= max(0, size + 2 * self._trailing - free)
+        self._framing -= size + 2
+        if self._framing < 0:
+            raise Malformed("the chunks of the body are too small, expected fewer and larger ones")
+        line = self._take(end)
+        del self._buffer[:2]
+        return line
+
+    def _take(self, size: int) -> bytes:
+        piece = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return piece
+
+
+class Sink:
+    """What the parser found in one head."""
+
+    __slots__ = ("complete", "lines", "url")
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.lines: list[Line] = []
+        self.complete = 0
+
+    def on_url(self, url: bytes) -> None:
+        """The request target."""
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One of the headers."""
+        self.lines.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The empty line."""
+        self.complete += 1
+
+
+def parse(raw: bytes) -> Head:
+    """A head with its empty line. Raises BadRequest."""
+    raw = raw if raw.isascii() else with_ascii_url(raw)
+    try:
+        return read(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError:
+        raise BadRequest("the request cannot be read, expected HTTP/1.1") from None
+    # To another protocol nobody changes here, and the request is answered as if it had not asked (RFC 9110, 7.8).
+    try:
+        return read(UPGRADE.sub(b"", raw))
+    except (httptools.HttpParserUpgrade, httptools.HttpParserError):
+        raise BadRequest("the request cannot be read, expected HTTP/1.1 and a method other than CONNECT") from None
+
+
+def with_ascii_url(raw: bytes) -> bytes:
+    """Bytes above 0x7f in the request line percent-encoded, as browsers do it."""
+    line, end, rest = raw.partition(b"\r\n")
+    return quote_from_bytes(line, safe=ASCII).encode() + end + rest
+
+
+def read(raw: bytes) -> Head:
+    """As the parser sees it; raises its errors, BadRequest for what it lets through."""
+    sink = Sink()
+    parser = httptools.HttpRequestParser(sink)
+    parser.feed_data(raw)
+    version = parser.get_http_version()
+    if sink.complete != 1 or version not in VERSIONS:
+        raise BadRequest("the request cannot be read, expected HTTP/1.1")
+    path, _, query = origin_form(sink.url).partition(b"?")
+    keep_alive = version == "1.1" and parser.should_keep_alive()
+    return Head(parser.get_method(), path, query, version, sink.lines, dict(sink.lines), keep_alive)
+
+
+def origin_form(url: bytes) -> bytes:
+    """The path and query of a request target: proxies are sent whole URLs, and a fragment stays at home."""
+    url = url.partition(b"#")[0] if b"#" in url else url
+    if url.startswith(b"/"):
+        return url
+    _, scheme, rest = url.partition(b"://")
+    if not scheme:
+        return url
+    path = rest[len(re.split(rb"[/?]", rest, maxsplit=1)[0]) :]
+    return path if path.startswith(b"/") else b"/" + path

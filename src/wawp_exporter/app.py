@@ -23,6 +23,7 @@ from wawp_exporter.access import Access, caller_of
 from wawp_exporter.api import JSON, Api, Check, Endpoint
 from wawp_exporter.audit import patterns
 from wawp_exporter.config import Settings, load
+from wawp_exporter.crowd import connection_limit
 from wawp_exporter.database import place_of
 from wawp_exporter.errors import (
     ConfigError,
@@ -588,7 +589,7 @@ def make_service(settings: Settings, config_path: Path | None) -> Service:
     if web.ingress_listen:
         service.faces.append(Face(service, web.ingress_listen, webhooks=True, others=False))
     for face in service.faces:
-        face.server = make_server(face, certificate)
+        face.server = make_server(face, certificate, connection_limit(len(service.faces)))
     return service
 
 

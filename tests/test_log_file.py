@@ -1,5 +1,6 @@
 """The event log as a file: what is SQLite's own."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -53,6 +54,57 @@ def test_a_second_process_is_refused(log: Log, path: Path) -> None:
 
     log.close()
     Log(path).close()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The modes of a folder's files, and its own."""
+    return {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    """That of most shells, under which files are readable by everybody."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def test_only_its_owner_may_read_a_log(usual_umask: None, path: Path) -> None:
+    """Names of sessions are nobody else's business; what SQLite puts beside the file, and the lock, are as private."""
+    log = Log(path)
+    log.append([event(W, 0)])
+
+    assert modes(path.parent) == {
+        "data": 0o700,
+        "wawp.db": 0o600,
+        "wawp.db-wal": 0o600,
+        "wawp.db-shm": 0o600,
+        "wawp.db.lock": 0o600,
+    }
+    log.close()
+
+
+def test_a_log_that_a_link_leads_to_is_private_too(usual_umask: None, tmp_path: Path) -> None:
+    """The link may be there before the file is."""
+    (tmp_path / "wawp.db").symlink_to(tmp_path / "elsewhere.db")
+
+    Log(tmp_path / "wawp.db").close()
+
+    assert modes(tmp_path)["elsewhere.db"] == 0o600
+
+
+def test_the_mode_of_a_log_that_is_there_is_left_alone(usual_umask: None, path: Path) -> None:
+    """Somebody may have let a group read it, for backups."""
+    path.parent.mkdir()
+    Log(path).close()
+    path.chmod(0o640)
+
+    log = Log(path)
+    log.append([event(W, 0)])
+
+    assert {modes(path.parent)[name] for name in ("wawp.db", "wawp.db-wal", "wawp.db-shm")} == {0o640}
+    assert modes(path.parent)["data"] == 0o755
+    log.close()
 
 
 def test_a_corrupt_file_is_refused(path: Path) -> None:

@@ -4,12 +4,13 @@ A `Place` is the path of a SQLite file, or the URL of a PostgreSQL database.
 """
 
 import fcntl
+import io
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -22,6 +23,8 @@ from sqlalchemy.exc import DBAPIError
 from wawp_exporter.errors import LogError
 
 BUSY_S = 5.0
+PRIVATE = 0o600  # the modes of files and folders that are made here
+PRIVATE_FOLDER = 0o700
 CACHED = 512  # statements kept ready: each size of a batch is one of its own
 MIN_SQLITE = (3, 38, 0)  # the JSON operators
 # Readers keep the write-ahead log from starting over; what it grew to meanwhile is given back after them.
@@ -84,20 +87,28 @@ def reason_of(error: Exception) -> str:
     return str(original).splitlines()[0] if str(original) else type(original).__name__
 
 
-def take_lock(path: Path) -> IO[bytes]:
+def take_lock(path: Path) -> io.FileIO:
     """One process a file: two would each hold half of the fleet. The lock goes with the process, whatever ends it."""
     with told("open", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("ab")
+        path.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        lock = io.FileIO(path.with_name(path.name + ".lock"), "a", opener=open_private)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
         raise LogError(f"cannot open the event log {path}: another process is using it") from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n".encode())
-    lock.flush()
+    with told("open", path):
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n".encode())
+        # SQLite gives the files beside it the mode of this one. One that is there keeps its mode.
+        if not path.exists():
+            io.FileIO(path, "a", opener=open_private).close()
     return lock
+
+
+def open_private(path: str, flags: int) -> int:
+    """Opens a file; if it has to be made, only its owner may read it."""
+    return os.open(path, flags, PRIVATE)
 
 
 def make_engine(place: Place, *, reads_only: bool = False) -> sa.Engine:

@@ -62,6 +62,7 @@ metrics:
   sessions: all                  # all | troubled: those not WORKING/STOPPED, in an episode, restricted or silent, and 1 h after
   session_histograms: true       # about 100 series a session: false is advised above 500 sessions
   max_sessions: 5000             # beyond it counted only; STOPPED drop first, then WORKING; in an episode up to twice as many
+  max_names_per_source: 100000   # beyond it events of new names are logged and answered 200, but not folded; an alert says so
   forget_stopped_after: 30d      # series vanish, the log stays
 remedy: {alerts: [], max_per_hour: 3, max_concurrent: 5, dry_run: false, token_file: null, backoff: 1m}   # max_per_hour: a session
 slo: {objective: 0.99}

@@ -27,6 +27,7 @@ ORDER = (
     "tables",
     "partitions",
     "ordered",
+    "names",
     "log",
     "history",
     "audit",

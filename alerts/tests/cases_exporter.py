@@ -264,6 +264,25 @@ def sessions_without_series_are_reported_added_over_shards_not_replicas() -> Gro
     )
 
 
+@case("exporter", "WawpSessionLimitReached")
+def names_over_the_limit_are_reported_once_whatever_the_number_of_replicas() -> Group:
+    rows = [
+        own("wawp_exporter_names_over_limit", "0 7 7 0+0x9", source="default"),
+        own("wawp_exporter_names_over_limit", "0 0 7 0+0x9", "b:1", source="default"),
+        own("wawp_exporter_names_over_limit", "0+0x9", source="other"),
+    ]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpSessionLimitReached", 0),
+            *reads("names-over", 60),
+            *firing("WawpSessionLimitReached", 240),
+            *silent("WawpSessionLimitReached", 300),
+        ],
+    )
+
+
 @case("exporter", "WawpClockSkew")
 def clocks_more_than_ten_seconds_apart_are_reported_in_either_direction() -> Group:
     """The samples at 0, 1, … minutes; a late evaluation is no skew."""

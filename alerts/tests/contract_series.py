@@ -32,6 +32,7 @@ SERIES: dict[str, set[str]] = {
     "wawp_threshold_default_seconds": {"source", "kind"},
     "wawp_slo_objective_ratio": {"source"},
     "wawp_sessions_dropped": {"shard"},
+    "wawp_exporter_names_over_limit": {"source"},
     "wawp_exporter_webhooks_total": {"source", "outcome"},
     "wawp_exporter_webhooks_rejected_total": {"source", "reason"},
     "wawp_exporter_unknown_statuses_total": {"source"},

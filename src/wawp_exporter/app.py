@@ -256,6 +256,7 @@ class Service:
                 self.certificate.current = pair
         if restored:
             self.upkeep.spawn("warm", self._warm)
+        self.upkeep.spawn("look", self._look)  # there may be room for more names now
 
     def _refuse_rebind(self, settings: Settings) -> None:
         """What only a restart can change must not be taken as changed."""
@@ -306,6 +307,7 @@ class Service:
         """Looks up what a scrape must not wait for."""
         try:
             self.oldest_event = await asyncio.to_thread(self.log.oldest_event)
+            await self.ingest.admit()
             if self.log.shared:
                 self.log_bytes = await asyncio.to_thread(self.log.size_bytes)
         except LogError as error:
@@ -325,11 +327,14 @@ class Service:
 
     async def _purge(self) -> None:
         await self.ingest.prepare()
-        if not await self.ingest.lease("purge", HOUR_S):
-            return
         before = unix_now() - int(self.settings.config.database.retention * 1000)
         try:
+            if not await self.ingest.lease("purge", HOUR_S):
+                await self.ingest.forget_tombstones(before)
+                return
             count = await self.ingest.purge(before)
+            await self.ingest.purge_names(before)
+            await self.ingest.forget_tombstones(before)
         except LogError as error:
             logger.error("old events not purged", error=describe(error))
         else:

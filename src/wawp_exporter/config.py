@@ -225,6 +225,8 @@ class Metrics(Section):
     """About 100 series a session: false is advised above 500 sessions."""
     max_sessions: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
     """Beyond it counted only; STOPPED drop first, then WORKING; in an episode up to twice as many."""
+    max_names_per_source: Annotated[int, Field(ge=1)] = 100_000
+    """Beyond it events of new names are logged and answered 200, but not folded; an alert says so."""
     forget_stopped_after: PositiveDuration = Field(default="30d")  # type: ignore[assignment]  # parsed by the validator
     """Series vanish, the log stays."""
 

@@ -479,6 +479,13 @@ class Fleet:
         self._add(session, mono)
         self._refresh(session, now, mono)
 
+    def adopt(self, key: Key, memory: Memory, now: int, mono: float) -> None:
+        """Takes a session as the log tells it; what was known of it, if anything was, goes."""
+        session = self.find(key, now, mono)
+        if session:
+            self._drop(session, mono)
+        self.restore(key, memory, now, mono)
+
     def guest(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
         """A session of another shard, to be looked at: it is no part of this fleet."""
         session = self._recall(key, memory, mono)

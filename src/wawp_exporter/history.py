@@ -16,6 +16,7 @@ from wawp_exporter.errors import BadRequest, LogError
 from wawp_exporter.events import OTHER_ENGINE, Point, Status, normal
 from wawp_exporter.fleet import Key
 from wawp_exporter.log import Action, actions_of, owner_of
+from wawp_exporter.names import OVER
 from wawp_exporter.ordered import BEFORE
 from wawp_exporter.tables import event, run
 from wawp_exporter.tables import session as sessions
@@ -156,7 +157,8 @@ class History:
 
     def resume(self, after: int, limit: int) -> list[Told] | None:
         """The transitions among the rows after number `after`, in log order; None when those are over `limit`."""
-        query = EVENTS.where(event.c.seq > after).order_by(event.c.seq).limit(limit + 1)
+        mine = (event.c.seq > after, sessions.c.standing != int(OVER))
+        query = EVENTS.where(*mine).order_by(event.c.seq).limit(limit + 1)
         with told("read", self.place), self._engine.connect() as reader:
             rows = reader.execute(query).all()
         if len(rows) > limit:
@@ -190,6 +192,8 @@ class History:
     def _pasts(self, since: Since, end: int, source: str | None, name: str | None) -> Iterator[Past]:
         """Each session's points from `since` up to `end`; some sessions a transaction, so that none lasts long."""
         asked = sa.select(sessions.c.id, sessions.c.source, sessions.c.name, sessions.c.tombstone)
+        if name is None:
+            asked = asked.where(sessions.c.standing != int(OVER))  # a flood of names must not hide the others
         with told("read", self.place):
             with self._engine.connect() as reader:
                 known = {row.id: row for row in reader.execute(asked.where(*chosen(source, name)))}

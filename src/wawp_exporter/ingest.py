@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from wawp_exporter.errors import LogError, LogUnavailable
 from wawp_exporter.events import BY_NAME, Point, StatusEvent, normal
-from wawp_exporter.fleet import DUPLICATE, LATE, REPEAT, TRANSITION, Fleet, Key, Outcome, Session
+from wawp_exporter.fleet import DUPLICATE, IGNORED, LATE, REPEAT, TRANSITION, Fleet, Key, Memory, Outcome, Session
 from wawp_exporter.log import Action, Appended, Deleted, Followed, Log, Restored
 from wawp_exporter.telemetry import Telemetry
 
@@ -30,6 +30,7 @@ MAX_QUEUE = 20_000  # beyond it senders are told to retry: memory is not a log
 SAVE_SLICE = 1000  # states written between two batches
 SAVE_LEASE_S = 15.0
 PURGE_PAUSE_S = 0.1
+MAX_SIGNS = 100_000  # signs of life that wait to be told
 
 logger = structlog.get_logger()
 
@@ -77,6 +78,10 @@ class Ingest:
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def _max_names(self) -> int:
+        return self.fleet.rules.config.metrics.max_names_per_source
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class Ingest:
             return
         started = time.perf_counter()
         events = [event for event, _ in batch]
-        running = asyncio.get_running_loop().run_in_executor(self._writer, self.log.append, events)
+        running = asyncio.get_running_loop().run_in_executor(self._writer, self.log.append, events, self._max_names)
         running.add_done_callback(partial(self._written, batch, started))
 
     def _written(self, batch: list[Waiting], started: float, running: "asyncio.Future[Appended]") -> None:
@@ -164,6 +169,8 @@ class Ingest:
         self.healthy = True
         now, mono = unix_now(), time.monotonic()
         self.telemetry.appends.inc(sum(map(bool, chain.from_iterable(appended.rows))))
+        for source in {source for source, _ in appended.over}:
+            self.telemetry.source(source).exceed()
         if self.log.shared:
             self._answer(batch, appended)
             return
@@ -172,7 +179,10 @@ class Ingest:
         answers: list[tuple[Waiter, Outcome]] = []
         try:
             for (event, waiter), rows in zip(batch, appended.rows, strict=True):
-                outcome, late = self.fleet.apply(event, rows, now, mono)
+                if appended.over and (event.source, event.session) in appended.over:
+                    outcome, late = unfolded(rows), False
+                else:
+                    outcome, late = self.fleet.apply(event, rows, now, mono)
                 self._count(event, outcome)
                 if late:
                     self._spawn(self._correct(event, outcome, waiter))
@@ -187,7 +197,7 @@ class Ingest:
         newest = dict(appended.before)
         for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             key = (event.source, event.session)
-            outcome = self._foresee(event, rows, newest.get(key))
+            outcome = unfolded(rows) if key in appended.over else self._foresee(event, rows, newest.get(key))
             if outcome in (TRANSITION, REPEAT):
                 newest[key] = event.own
             self._count(event, outcome)
@@ -215,6 +225,10 @@ class Ingest:
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""
         now, mono = unix_now(), time.monotonic()
+        self.log.unlearn(deleted.key)
+        if not deleted.tombstone:
+            self._adopt(deleted.key, deleted.memory)
+            return
         if self.fleet.tombstones.get(deleted.key, 0) >= deleted.tombstone:
             return
         self.fleet.find(deleted.key, now, mono)
@@ -260,8 +274,25 @@ class Ingest:
     def touch(self, key: Key, now: int) -> None:
         """A sign of life of a session at `now` (Unix ms); an unknown one is not created."""
         self.fleet.touch(key, now, time.monotonic())
-        if self.log.shared:
+        if self.log.shared and len(self._heard) < MAX_SIGNS:  # while the log cannot be written they wait
             self._heard[key] = now
+
+    async def admit(self) -> None:
+        """Folds names over the limit while there is room, and counts those that still are. Raises LogError."""
+        over = await self._read(self.log.over_limit)
+        for source in over:
+            while joined := await self._write(self.log.admit, source, self._max_names):
+                for key, memory in joined.items():
+                    if not self.log.shared:  # there each replica learns of it as it follows the log
+                        self._adopt(key, memory)
+        over = await self._read(self.log.over_limit) if over else over
+        for source in self.fleet.rules.config.sources:
+            self.telemetry.source(source).names_over = over.get(source, 0)
+
+    def _adopt(self, key: Key, memory: Memory | None) -> None:
+        """A name that was over the limit is folded from now on."""
+        if memory and key[0] in self.fleet.rules.config.sources:
+            self.fleet.adopt(key, memory, unix_now(), time.monotonic())
 
     async def tell(self) -> None:
         """Tells the other replicas which sessions gave signs of life here."""
@@ -359,6 +390,23 @@ class Ingest:
             await asyncio.sleep(PURGE_PAUSE_S)
         return total
 
+    async def purge_names(self, before: int) -> int:
+        """Deletes names of which nothing is left in the log, a slice at a time between batches."""
+        total, place = 0, 0
+        while True:
+            count, place = await self._write(self.log.purge_names, before, place)
+            total += count
+            if not place:
+                return total
+            await asyncio.sleep(PURGE_PAUSE_S)
+
+    async def forget_tombstones(self, before: int) -> None:
+        """Lets go of deletions whose names retention has taken from the log."""
+        kept = await self._read(self.log.tombstones)
+        for key, tombstone in list(self.fleet.tombstones.items()):
+            if tombstone < before and key not in kept:
+                del self.fleet.tombstones[key]
+
     async def prepare(self) -> None:
         """Makes room in the log for what is to come."""
         try:
@@ -395,6 +443,11 @@ class Ingest:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def unfolded(rows: Sequence[int]) -> Outcome:
+    """What becomes of an event whose name is over the limit: it is logged, once."""
+    return IGNORED if rows[-1] else DUPLICATE
 
 
 def tell(waiter: Waiter, what: Outcome | LogUnavailable) -> None:

@@ -16,12 +16,13 @@ from uuid import uuid4
 import msgspec
 import sqlalchemy as sa
 
-from wawp_exporter import partitions
+from wawp_exporter import names, partitions
 from wawp_exporter.database import APPENDING, Place, make_engine, migrate, name_of, take_lock, told
 from wawp_exporter.errors import LogError
 from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent, normal
 from wawp_exporter.fleet import Key, Memory, decode_memory, learn, slot_of
 from wawp_exporter.machine import State, fold
+from wawp_exporter.names import FOLDED, FORGOTTEN, NAMING, OVER, UNLIMITED, Names, newest_of
 from wawp_exporter.tables import (
     Row,
     Statements,
@@ -39,7 +40,7 @@ from wawp_exporter.tables import (
 
 TIMELESS_MS = 3_600_000  # how long the key of an event without a time tells a retry
 RECENT_MS = 86_400_000  # the actions that a claim is judged by
-MAX_IDS = 200_000  # sessions whose row ids are remembered
+ADMITTED = 100  # names over the limit that are folded in one transaction
 CHANNEL = "wawp_log"
 # The clock of the database, one for all replicas.
 DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
@@ -57,8 +58,9 @@ RESTED_ON = sa.exists().where(
     state.c.session_id == event.c.session_id, event.c.key_at >= sa.func.coalesce(_boundary, 0)
 )
 REMEMBERED = (
-    sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, state.c.memory)
+    sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, session.c.standing, state.c.memory)
     .join_from(session, state, session.c.id == state.c.session_id, isouter=True)
+    .where(session.c.standing != int(OVER))
     .execution_options(yield_per=2000)  # a row at a time takes twice as long
 )
 
@@ -67,12 +69,14 @@ REMEMBERED = (
 class Appended:
     """What a batch left in the log: for each event the row of each point, 0 if it was known; and the newest `seq`.
 
-    `before` has the newest point that a shared log held of each session.
+    `before` has the newest point that a shared log held of each session. `over` are names over the limit of their
+    source: they are logged and not folded.
     """
 
     rows: list[tuple[int, ...]]
     seq: int
     before: dict[Key, Point] = field(default_factory=dict)
+    over: frozenset[Key] = frozenset()
 
     @property
     def fresh(self) -> list[tuple[bool, ...]]:
@@ -108,7 +112,10 @@ class Followed(msgspec.Struct, frozen=True):
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """A deletion; `memory` is what came after it already, if anything did."""
+    """A deletion; `memory` is what came after it already, if anything did.
+
+    `tombstone` is 0 where there was none: a name that was over the limit is folded from now on, as `memory` says.
+    """
 
     number: int
     key: Key
@@ -139,11 +146,11 @@ class Log:
         self.holder = uuid4().hex
         self.index, self.total = shard
         self._lock = take_lock(place) if isinstance(place, Path) else None
-        self._ids: dict[Key, int] = {}
         self._seq = 0
         self._run: int | None = None
         self._ears: sa.Connection | None = None
         self._statements = Statements("postgresql" if self.shared else "sqlite")
+        self._names = Names(self._statements, self.total)
         try:
             self._open(place)
         except BaseException:
@@ -185,26 +192,27 @@ class Log:
                 reader = reader.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
             yield reader
 
-    def append(self, events: Sequence[StatusEvent]) -> Appended:
+    def append(self, events: Sequence[StatusEvent], max_names: int = UNLIMITED) -> Appended:
         """Appends a batch durably: when this returns, it is on disk; when it raises, nothing of it is.
 
         A point that the log holds already (same session, time as sent, and status) is not fresh. An event whose
-        timeless key was seen within the hour has no fresh points.
+        timeless key was seen within the hour has no fresh points. Of a source at most `max_names` names are folded.
         """
         with self._writing() as writer:
-            known = self._sessions([(e.source, e.session) for e in events])
+            settled = self._names.settle(writer, newest_of(events), max_names)
+            known = settled.ids
             before = self._newest(known) if self.shared else {}
             repeated = self._repeated([e for e in events if e.timeless_key], before)
             fresh = [e for e in events if id(e) not in repeated] if repeated else events
             numbers = self._store(writer, [row for e in fresh for row in rows_for(e, known[e.source, e.session])])
-        self._remember(known)
+        self._names.remember(settled)
         self._seq = max(self._seq, max(numbers, default=0))
         left = iter(numbers)
         rows = [
             (0,) * len(e.points) if repeated and id(e) in repeated else tuple(islice(left, len(e.points)))
             for e in events
         ]
-        return Appended(rows, self._seq, before)
+        return Appended(rows, self._seq, before, settled.over)
 
     def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[int]:
         """Inserts the points that are new, and takes from others what the log did not know of them; the new ones'
@@ -227,36 +235,6 @@ class Log:
     def holds(self, key: Key) -> bool:
         """Whether a session is of this replica's shard."""
         return self.total == 1 or slot_of(key) % self.total == self.index
-
-    def _sessions(self, keys: Sequence[Key]) -> dict[Key, int]:
-        """The row ids of sessions, new ones inserted; remembered by the caller once the transaction holds."""
-        found = self._known(keys)
-        missing = set(keys).difference(found)
-        if not missing:
-            return found
-        rows = msgspec.json.encode([(*key, slot_of(key)) for key in sorted(missing)]).decode()
-        for owner, source, name in self._writer.execute(self._statements.insert_sessions, {"rows": rows}):
-            found[source, name] = owner
-        # What is missing still, another replica was faster with.
-        return found | self._known([key for key in missing if key not in found])
-
-    def _known(self, keys: Sequence[Key]) -> dict[Key, int]:
-        """The row ids of those sessions that the log knows."""
-        found = {key: self._ids[key] for key in keys if key in self._ids}
-        missing = set(keys).difference(found)
-        return found | self._stored_ids(missing) if missing else found
-
-    def _stored_ids(self, keys: set[Key]) -> dict[Key, int]:
-        """The row ids of those sessions that the log knows."""
-        rows = {"rows": msgspec.json.encode(list(keys)).decode()}
-        found = self._writer.execute(self._statements.known_sessions, rows)
-        return {(source, name): owner for owner, source, name in found}
-
-    def _remember(self, known: dict[Key, int]) -> None:
-        """Of a million sessions of other shards only the ids of late are kept."""
-        if len(self._ids) > MAX_IDS and self.total > 1:
-            self._ids.clear()
-        self._ids.update(known)
 
     def _newest(self, owners: dict[Key, int]) -> dict[Key, Point]:
         """The newest point of each session since its deletion, if it was deleted."""
@@ -299,14 +277,7 @@ class Log:
     def save(self, memories: Sequence[tuple[Key, Memory]], seq: int, *, covers: bool = True) -> None:
         """Keeps what the fold of the log up to `seq` knows of sessions; `covers` if that is all there was to keep."""
         with self._writing() as writer:
-            known = self._known([key for key, _ in memories])
-            rows = [
-                (known[key], memory.state.oldest, msgspec.json.encode(memory).decode(), seq)
-                for key, memory in memories
-                if key in known
-            ]
-            if rows:
-                writer.execute(self._statements.upsert_state, {"rows": msgspec.json.encode(rows).decode()})
+            self._keep(writer, memories, seq)
             if covers:
                 mark = self._statements.insert(watermark).values(total=self.total, shard=self.index, seq=seq)
                 writer.execute(
@@ -314,7 +285,17 @@ class Log:
                         index_elements=["total", "shard"], set_={"seq": seq}, where=watermark.c.seq < seq
                     )
                 )
-        self._remember(known)
+
+    def _keep(self, writer: sa.Connection, memories: Sequence[tuple[Key, Memory]], seq: int) -> None:
+        """Writes states of the log up to `seq`."""
+        known = self._names.known(writer, [key for key, _ in memories])
+        rows = [
+            (known[key], memory.state.oldest, msgspec.json.encode(memory).decode(), seq)
+            for key, memory in memories
+            if key in known
+        ]
+        if rows:
+            writer.execute(self._statements.upsert_state, {"rows": msgspec.json.encode(rows).decode()})
 
     def forget(self, key: Key, tombstone: int) -> None:
         """Marks a session deleted at `tombstone`; its events stay for audits."""
@@ -322,19 +303,56 @@ class Log:
         with self._writing(ordered=True) as writer:
             where = sa.and_(session.c.source == source, session.c.name == name, session.c.tombstone < tombstone)
             # Not the events: what happened stays true.
-            deleted = sa.update(session).where(where).values(tombstone=tombstone).returning(session.c.id)
-            owner = writer.scalar(deleted)
+            marks = {"tombstone": tombstone, "standing": int(FORGOTTEN)}
+            owner = writer.scalar(sa.update(session).where(where).values(marks).returning(session.c.id))
             if owner is None:  # never seen, or deleted by another replica
                 return
             writer.execute(sa.delete(state).where(state.c.session_id == owner))
             if self.shared:
                 writer.execute(sa.insert(deletion).values(session_id=owner, tombstone=tombstone))
             self._announce(writer)
+        self.unlearn(key)
+
+    def unlearn(self, key: Key) -> None:
+        """Looks a name up anew when it comes next: it was deleted."""
+        self._names.ids.pop(key, None)
+
+    def admit(self, source: str, max_names: int) -> dict[Key, Memory]:
+        """Folds the first names over the limit, some at a time, while there is room; returns what is known of them.
+
+        A state that covers all of the log is kept with the decision, so that a start finds it.
+        """
+        found: dict[Key, Memory] = {}
+        with self._writing() as writer:
+            self._lock_names(writer)
+            rows = names.waiting(writer, source, min(names.room_of(writer, source, max_names), ADMITTED))
+            for owner, name, tombstone in rows:
+                memory = refold(writer, owner, tombstone, None, 0)
+                if memory:
+                    found[source, name] = memory
+                # Retention has taken its events: it must not keep the room for others.
+                names.set_standing(writer, [owner], FOLDED if memory else FORGOTTEN)
+            self._keep(writer, list(found.items()), self._newest_row(writer))
+            if self.shared and rows:
+                joined = [{"session_id": row.id, "tombstone": 0} for row in rows]
+                writer.execute(sa.insert(deletion), joined)
+                self._announce(writer)
+        return found
+
+    def _lock_names(self, writer: sa.Connection) -> None:
+        """Nobody decides about names, nor appends, until the commit."""
+        if self.shared:
+            for lock in (NAMING, APPENDING):
+                writer.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+
+    def _newest_row(self, reader: sa.Connection) -> int:
+        """The number of the newest row."""
+        return reader.scalar(sa.select(sa.func.max(event.c.seq))) or 0 if self.shared else self._seq
 
     def hear(self, signs: Sequence[tuple[Key, int]]) -> None:
         """Tells the other replicas when sessions were last heard of (Unix ms); an unknown session is not created."""
         with self._writing() as writer:
-            known = self._known([key for key, _ in signs])
+            known = self._names.known(writer, [key for key, _ in signs])
             now = writer.scalar(sa.select(DATABASE_NOW))
             rows = sorted((known[key], at, now) for key, at in signs if key in known)
             writer.execute(self._statements.upsert_heard, {"rows": msgspec.json.encode(rows).decode()})
@@ -366,7 +384,7 @@ class Log:
         other replica decides about the session meanwhile.
         """
         with self._writing() as writer:
-            owner = self._sessions([key])[key]
+            owner = self._names.settle(writer, {key: 0}, UNLIMITED).ids[key]
             writer.execute(sa.select(session.c.id).where(session.c.id == owner).with_for_update())
             recent = actions_of(writer, owner, now - RECENT_MS)
             result = judge(recent) or "running"
@@ -417,18 +435,38 @@ class Log:
             doomed = sa.select(event.c.seq).where(event.c.seq < end, sa.not_(RESTED_ON)).order_by(event.c.seq)
             return writer.execute(sa.delete(event).where(event.c.seq.in_(doomed.limit(limit)))).rowcount
 
+    def purge_names(self, before: int, after: int = 0, limit: int = 2000) -> tuple[int, int]:
+        """Deletes names of which nothing is left, a slice at a time; see `names.purge`."""
+        with self._writing(ordered=True) as writer:
+            if not after:
+                self._names.ids.clear()  # another replica may have deleted some that are remembered here
+            return names.purge(writer, before, after, limit)
+
     # -- reading ------------------------------------------------------------------------------------------------
+
+    def over_limit(self) -> dict[str, int]:
+        """How many names of each source are over the limit; sources without any are left out."""
+        with self._reading() as reader:
+            return names.over_limit(reader)
+
+    def tombstones(self) -> set[Key]:
+        """The names that were deleted and are still kept."""
+        with self._reading() as reader:
+            rows = reader.execute(sa.select(session.c.source, session.c.name).where(session.c.tombstone > 0))
+            return {(source, name) for source, name in rows}
 
     def restore(self, sources: Sequence[str]) -> Restored:
         """The memories of all sessions of `sources`, those with events after the watermark folded anew."""
         with self._reading() as reader:
-            seq = reader.scalar(sa.select(sa.func.max(event.c.seq))) or 0 if self.shared else self._seq
-            found = Restored({}, {}, {}, seq, reader.scalar(sa.select(sa.func.max(deletion.c.id))) or 0)
+            found = Restored(
+                {}, {}, {}, self._newest_row(reader), reader.scalar(sa.select(sa.func.max(deletion.c.id))) or 0
+            )
             covered = self._covered(reader)
             stale = self._stale(reader, covered)
-            for owner, source, name, tombstone, text in reader.execute(REMEMBERED.where(*self._mine())):
+            for owner, source, name, tombstone, standing, text in reader.execute(REMEMBERED.where(*self._mine())):
                 key = (source, name)
-                self._ids[key] = owner
+                if standing == FOLDED:
+                    self._names.ids[key] = owner
                 if tombstone:
                     found.tombstones[key] = tombstone
                 if source not in sources:
@@ -467,7 +505,7 @@ class Log:
         Only what can matter for a change at `around` is read: WORKING ends everything before it.
         """
         with self._reading() as reader:
-            owner = self._ids.get(key) or owner_of(reader, key)
+            owner = self._names.ids.get(key) or owner_of(reader, key)
             return fold_session(reader, owner, max(tombstone, anchor(reader, owner, around) - 1), seq)
 
     def look(self, key: Key) -> Memory | None:
@@ -487,19 +525,22 @@ class Log:
         """
         rows = sa.select(event).where(event.c.seq > after).order_by(event.c.seq).limit(limit).subquery()
         query = (
-            sa.select(session.c.source, session.c.name, rows)
+            sa.select(session.c.source, session.c.name, session.c.standing, rows)
             .join_from(rows, session, session.c.id == rows.c.session_id)
             .order_by(rows.c.seq)
         )
         with self._reading() as reader:
             found = reader.execute(query).all()
-        mine = [Followed(row.seq, event_of(row)) for row in found if self.holds((row.source, row.name))]
+        folded = (row for row in found if row.standing != OVER and self.holds((row.source, row.name)))
+        mine = [Followed(row.seq, event_of(row)) for row in folded]
         return mine, found[-1].seq if found else after, len(found) < limit
 
     def deletions(self, after: int) -> list[Deleted]:
         """The deletions after number `after`, oldest first, in this shard."""
         query = (
-            sa.select(deletion.c.id, deletion.c.tombstone, deletion.c.session_id, session.c.source, session.c.name)
+            sa.select(
+                deletion, session.c.source, session.c.name, session.c.standing, session.c.tombstone.label("newest")
+            )
             .join_from(deletion, session, session.c.id == deletion.c.session_id)
             .where(deletion.c.id > after, *self._mine())
             .order_by(deletion.c.id)
@@ -608,8 +649,10 @@ def actions_of(reader: sa.Connection, owner: int, since: int, limit: int | None 
 
 
 def memory_after(reader: sa.Connection, row: Any) -> Memory | None:
-    """What came of a session after its deletion."""
-    return refold(reader, row.session_id, row.tombstone, None, 0)
+    """What came of a session after its deletion, or is known of one that is folded from now on."""
+    if row.standing == OVER:
+        return None
+    return refold(reader, row.session_id, row.tombstone or row.newest, None, 0)
 
 
 def owner_of(reader: sa.Connection, key: Key) -> int:

@@ -54,6 +54,7 @@ class Reconciler:
         self._ingest = ingest
         self._telemetry = telemetry.gateway(source)
         self._suspects: dict[str, Suspect] = {}
+        self._over: set[str] = set()  # names over metrics.max_names_per_source
         self._absent: set[str] = set()
         self._started_at: int | None = None
         self._lease = f"gateway {source} {ingest.log.total}/{ingest.log.index}"
@@ -112,6 +113,7 @@ class Reconciler:
                 await asyncio.sleep(0)  # webhooks get their turn
         await self._forget_absent(named, asked)
         self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in named}
+        self._over &= named.keys()
         self._telemetry.up.set(1)
         self._telemetry.last_success.set(asked / 1000)
         self.confirmed = True
@@ -147,7 +149,11 @@ class Reconciler:
         forgotten = self._ingest.fleet.tombstones.get(key, 0)
         if asked <= forgotten or (forgotten and normal(reading.status) is Status.STOPPED):
             return
-        await self._append(key, reading, asked)
+        if key[1] in self._over:
+            return
+        if await self._append(key, reading, asked) is Outcome.IGNORED:
+            self._over.add(key[1])  # once is enough: it is logged, and not folded
+            return
         logger.info("session found at the gateway", source=key[0], status=normal(reading.status).value)
 
     async def _correct(self, key: Key, reading: Reading, at: int, before: Status) -> None:

@@ -18,6 +18,7 @@ session = sa.Table(
     sa.Column("name", sa.Text),
     sa.Column("tombstone", sa.BigInteger),
     sa.Column("slot", sa.BigInteger),
+    sa.Column("standing", sa.Integer),
 )
 event = sa.Table(
     "event",
@@ -115,11 +116,8 @@ class Statements:
         self._insert_events = self._upsert_events(self._insert_rows(event, EVENT_COLUMNS))
         self._texts: dict[tuple[bool, int, int], str] = {}
         self.known_sessions = self._known_sessions()
-        self.insert_sessions = (
-            self._insert_rows(session, ("source", "name", "slot"))
-            .on_conflict_do_nothing()
-            .returning(session.c.id, session.c.source, session.c.name)
-        )
+        names = ("source", "name", "slot", "standing")
+        self.insert_sessions = self._insert_rows(session, names).on_conflict_do_nothing()
         upsert = self._insert_rows(state, ("session_id", "oldest", "memory", "seq"))
         self.upsert_state = upsert.on_conflict_do_update(
             index_elements=["session_id"],
@@ -148,7 +146,8 @@ class Statements:
     def _known_sessions(self) -> Any:
         each, (source, name) = self.rows_of([session.c.source, session.c.name])
         same = sa.and_(session.c.source == source, session.c.name == name)
-        return sa.select(session.c.id, session.c.source, session.c.name).join_from(each, session, same)
+        found = (session.c.id, session.c.source, session.c.name, session.c.tombstone, session.c.standing)
+        return sa.select(*found).join_from(each, session, same)
 
     def store_events(self, writer: sa.Connection, rows: Sequence[Row], after: int) -> Numbers:
         """Inserts points, and takes from those of the log (up to number `after`) what it did not know of them."""

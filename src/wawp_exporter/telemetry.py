@@ -218,14 +218,21 @@ class Webhooks(Collector):
             "When a webhook of the source was last accepted (Unix seconds), 0 if never.",
             labels=["source"],
         )
+        over = GaugeMetricFamily(
+            "wawp_exporter_names_over_limit",
+            "Names over metrics.max_names_per_source: their events are logged and not folded.",
+            labels=["source"],
+        )
         for name, source in self._sources.items():
             accepted.add_metric([name], source.last_accepted)
+            over.add_metric([name], source.names_over)
             for outcome, count in source.outcomes.items():
                 answered.add_metric([name, outcome], count)
         if self._strays.count:
             answered.add_metric(["", REJECTED], self._strays.count)
         yield answered
         yield accepted
+        yield over
 
 
 class SourceTelemetry:
@@ -234,9 +241,14 @@ class SourceTelemetry:
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self.outcomes = dict.fromkeys((*map(str, Outcome), REJECTED), 0)
         self.last_accepted = 0.0
+        self.names_over = 0
         self.reasons = {reason: telemetry.rejected.labels(name, reason) for reason in REASONS}
         self.unknown_statuses = telemetry.unknown_statuses.labels(name)
         self.clock_skew = telemetry.clock_skew.labels(name)
+
+    def exceed(self) -> None:
+        """A name is over the limit; how many are is counted in the log, now and then."""
+        self.names_over = max(1, self.names_over)
 
     def reject(self, reason: str) -> None:
         """Counts a refusal under both names."""

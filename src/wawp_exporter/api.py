@@ -6,9 +6,9 @@ import binascii
 import heapq
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,10 +19,9 @@ from starlette.responses import Response
 from wawp_exporter.access import Access, Caller
 from wawp_exporter.audit import Audit, Query, audit
 from wawp_exporter.database import Place
-from wawp_exporter.errors import BadRequest, Conflict, GatewayError, NoAnswer, NotFound
+from wawp_exporter.errors import BadRequest, Conflict, GatewayError, Left, NoAnswer, NotFound, TooBusy
 from wawp_exporter.events import Restriction, Status
 from wawp_exporter.fleet import Fleet, Key, Session
-from wawp_exporter.gateway import Gateway
 from wawp_exporter.history import History, Told
 from wawp_exporter.ingest import Ingest, unix_now
 from wawp_exporter.openapi import Problem
@@ -39,6 +38,7 @@ MAX_RETRY_S = 3600
 TIME = "a date, an RFC 3339 time, Unix seconds, or an age such as 24h"
 
 T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R")
 Endpoint = Callable[[Request], Awaitable[Response]]
 Check = Callable[[Access, Caller], None]
 Limit = Annotated[int, Meta(ge=1, le=1000, description="How many to give at most.")]
@@ -257,14 +257,15 @@ class Api:
     async def qr(self, request: Request) -> Response:
         """The QR image of a session that waits for a scan, as soon as there is one."""
         session = await self._session(request)
-        gateway = self.watch.gateways.get(session.source)
-        if gateway is None:
+        if session.source not in self.watch.gateways:
             raise NotFound("the source has no api, expected it to be configured")
+        if self._scanning.locked():
+            raise TooBusy(f"{MAX_SCANNING} callers wait for a QR code, which is the limit; try again")
         async with self._scanning:
-            image = await self._wait_for_qr(session.key, gateway)
+            image = await while_connected(request, self._wait_for_qr(session.key))
         return Response(image, media_type="image/png", headers={"Cache-Control": "no-store"})
 
-    async def _wait_for_qr(self, key: Key, gateway: Gateway) -> bytes:
+    async def _wait_for_qr(self, key: Key) -> bytes:
         """The image comes some seconds after the status. Raises Conflict, NoAnswer."""
         until = time.monotonic() + QR_WAIT_S
         while time.monotonic() < until:
@@ -272,6 +273,9 @@ class Api:
             status = session.state.status if session else Status.STOPPED
             if status not in (Status.STARTING, Status.SCAN_QR_CODE):
                 raise Conflict(f"the session is {status}, expected SCAN_QR_CODE")
+            gateway = self.watch.gateways.get(key[0])  # a reload may have replaced it
+            if gateway is None:
+                raise NoAnswer("the source has no api any more")
             try:
                 image = await gateway.qr(key[1])
             except GatewayError as error:
@@ -313,13 +317,14 @@ class Api:
         start = instant("from", query.start, zone, now) if query.start else None
         end = instant("to", query.end, zone, now) if query.end else None
         span = (query.source, query.session, start, end)
-        found, more = await self.reader.light(read_transitions, self.place, *span, query.limit, query.cursor)
+        read = self.reader.light(read_transitions, self.place, *span, query.limit, query.cursor)
+        found, more = await while_connected(request, read)
         return JSON(Transitions([transition_view(each) for each in found], more))
 
     async def audit(self, request: Request) -> Response:
         """The uptime audit, as JSON or CSV."""
         asked = parameters(request, AuditQuery)
-        report = await self.audited(asked)
+        report = await while_connected(request, self.audited(asked))
         accepted = request.headers.get("accept", "")
         if asked.format == "csv" or (asked.format is None and accepted.startswith("text/csv")):
             name = f"wawp-audit-{report.start:%Y%m%d}-{report.end:%Y%m%d}.csv"
@@ -376,6 +381,26 @@ def transition_view(told: Told) -> TransitionView:
         told.engine,
         told.origin or "webhook",
     )
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, R]) -> R:
+    """What `work` gives; it is cancelled when the caller closes the connection. Raises Left."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Left("the caller has left")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def disconnected(request: Request) -> None:
+    """Returns when the caller has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def key_in(request: Request) -> Key:

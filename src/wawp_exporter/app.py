@@ -318,10 +318,10 @@ class Service:
         now, config, place = unix_now(), self.settings.config, self.log.place
         try:
             if not self._learned:
-                for each in await self.reader.heavy(recoveries, place, now, self._began):
+                for each in await self.reader.background(recoveries, place, now, self._began):
                     self.recoveries.add(*each)
                 self._learned = True
-            self.fleet.recur(await self.reader.heavy(patterns, place, config, now))
+            self.fleet.recur(await self.reader.background(patterns, place, config, now))
         except LogError as error:
             logger.error("log not readable", error=describe(error))
 

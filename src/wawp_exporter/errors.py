@@ -157,6 +157,21 @@ class NoAnswer(Refusal):
         super().__init__(message, [("Retry-After", "5")])
 
 
+class TooBusy(Refusal):
+    """As much is being read from the log as there is room for."""
+
+    status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, [("Retry-After", "10")])
+
+
+class Left(Refusal):
+    """The caller has closed the connection: nobody reads the answer."""
+
+    status = 503
+
+
 class TooManyStreams(Refusal):
     """As many readers follow the events as there is room for."""
 

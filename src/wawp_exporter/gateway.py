@@ -89,6 +89,8 @@ class Gateway:
         **request: Any,
     ) -> httpx.Response:
         """The whole answer, if its status is among `accepted`."""
+        if self._client.is_closed:
+            raise GatewayError("it is not asked any more: the exporter is stopping, or its configuration has changed")
         try:
             limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT_S)
             # The whole of it: httpx starts anew with each piece that drips in.

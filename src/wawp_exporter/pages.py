@@ -17,11 +17,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from wawp_exporter import __version__
-from wawp_exporter.api import Api, AuditQuery, converted
+from wawp_exporter.api import Api, AuditQuery, converted, while_connected
 from wawp_exporter.audit import Row, covered, row, tally
 from wawp_exporter.config import Config, Thresholds
 from wawp_exporter.database import Place
-from wawp_exporter.errors import BadRequest, LogError
+from wawp_exporter.errors import BadRequest, LogError, TooBusy
 from wawp_exporter.events import Status
 from wawp_exporter.fleet import STATUSES, WEEKDAYS, Fleet, Key, Rules, Session
 from wawp_exporter.heatmap import RANGES, Heatmaps, Paths, Range, draw, draw_live, read_rows
@@ -256,12 +256,12 @@ class Pages:
     async def audit(self, request: Request) -> Response:
         """The uptime audit, by form; a mistake in it is shown beside it."""
         now, given = unix_now(), {key: value for key, value in request.query_params.items() if value}
-        asked, report, error = AuditQuery(start="7d"), None, ""
+        asked, report, error, status = AuditQuery(start="7d"), None, "", 200
         try:
             asked = msgspec.structs.replace(told_query(given), format=None)
-            report = await self._api.audited(asked)
-        except BadRequest as mistake:
-            error = mistake.message
+            report = await while_connected(request, self._api.audited(asked))
+        except (BadRequest, TooBusy) as refusal:
+            error, status = refusal.message, refusal.status
         values: dict[str, Any] = {"asked": asked, "zone": self._config.timezone, "error": error, "report": report}
         if report:
             worst = sorted(report.sessions, key=lambda row: -row.downtime_seconds)
@@ -269,7 +269,7 @@ class Pages:
                                 ("Sources", report.sources), ("Sessions", worst)]  # fmt: skip
             values["most"] = max(map(max, report.hour_of_week))
             values["link"] = urlencode({key: value for key, value in given.items() if key != "format"})
-        return render("audit.html", now, 400 if error else 200, **values)
+        return render("audit.html", now, status, **values)
 
     async def _heat(self, query: FleetQuery, sessions: list[Session], now: int, have: str) -> Heat:
         """The heatmap of these sessions; without the past if the browser says that it has it."""
@@ -279,6 +279,8 @@ class Pages:
             drawing = await self.heatmaps.drawing(query.range, keys, now)
         except LogError as error:
             logger.error("heatmap not drawn", error=str(error))
+            drawing = None
+        except TooBusy:
             drawing = None
         read_at, past = drawing or (now, None)
         stamp = f"{query.range}-{read_at}-{hash(keys) & 0xFFFFFFFF:x}" if drawing else ""

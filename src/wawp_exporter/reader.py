@@ -7,49 +7,133 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
-from wawp_exporter.errors import LogError
+from wawp_exporter.errors import LogError, TooBusy
 
 T = TypeVar("T")
 
 NICENESS = 10  # webhooks go first
+MAX_REPORTS = 9  # reads of a fleet: one runs, the others wait for their turn
+REPORT_LIMIT_S = 600.0  # as long as PostgreSQL lets a statement take
+THREADS = 4
+MAX_READS = 64  # reads of one session or page: four run, the others wait
 
 
 class Reader:
     """Runs functions that open the log for themselves; their arguments and results must be picklable.
 
     A thread that folds a month of history would hold the interpreter, and webhooks would wait for it: hence the
-    process, which is started when it is first needed.
+    process, which is started when it is first needed, and anew when it has ended.
     """
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        self._worker: Worker | None = None
+        self._turn = asyncio.Lock()
+        self._reports = 0
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="log-reads")
+        self._reads: set[Future[Any]] = set()
+        self._closed = False
+
+    @property
+    def reports(self) -> int:
+        """How many reports run or wait."""
+        return self._reports
 
     async def light(self, function: Callable[..., T], *args: object) -> T:
-        """In a thread: for reads of one session."""
-        return await asyncio.to_thread(function, *args)
+        """In a thread: for reads of one session. Raises TooBusy; what nobody waits for any more is not begun."""
+        self._check_room(len(self._reads), MAX_READS)
+        try:
+            future = self._threads.submit(function, *args)
+        except RuntimeError:
+            raise LogError("cannot read the event log: no thread can be started") from None
+        self._reads.add(future)
+        future.add_done_callback(self._reads.discard)
+        return await asyncio.wrap_future(future)
 
     async def heavy(self, function: Callable[..., T], *args: object) -> T:
-        """In the process, one after another: for reads of a fleet. Raises LogError when the process dies."""
-        if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")  # a fork would inherit the lock of the log
-            self._pool = ProcessPoolExecutor(1, spawn, initializer=settle)
+        """In the process, one after another: for reads of a fleet that somebody asks for.
+
+        Raises TooBusy, and LogError when the process dies. Cancelled while it waits, the read is not begun; cancelled
+        while it runs, its process is ended.
+        """
+        self._check_room(self._reports, MAX_REPORTS)
+        self._reports += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
-        except BrokenProcessPool:
-            self._pool = None
-            raise LogError("cannot read the event log: the process that reads it has ended") from None
+            return await self.background(function, *args)
+        finally:
+            self._reports -= 1
+
+    async def background(self, function: Callable[..., T], *args: object) -> T:
+        """As `heavy`, for the service's own reads: they wait for their turn, however many others do."""
+        async with self._turn:
+            self._check_room(0, 1)
+            if self._worker is None or self._worker.broken:
+                self._worker = Worker()
+            try:
+                async with asyncio.timeout(REPORT_LIMIT_S):
+                    return await self._worker.run(function, *args)
+            except TimeoutError:
+                limit = f"{REPORT_LIMIT_S:g} s"
+                raise TooBusy(
+                    f"the report took longer than {limit}, expected a shorter time or fewer sessions"
+                ) from None
+
+    def _check_room(self, taken: int, limit: int) -> None:
+        if self._closed:
+            raise TooBusy("the exporter is stopping, try again")
+        if taken >= limit:
+            raise TooBusy(f"{limit} reads of the log run or wait, which is the limit; try again")
 
     def close(self) -> None:
         """Ends the process; what it was reading is of no use any more."""
-        if self._pool:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._worker:
+            self._worker.end()
+
+
+class Worker:
+    """A process that runs one function at a time."""
+
+    def __init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")  # a fork would inherit the lock of the log
+        self._pool = ProcessPoolExecutor(1, spawn, initializer=settle)
+        self._pid = 0
+        self._ended = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether the process has ended, by itself or not."""
+        return self._ended or bool(self._pid and not self._processes())
+
+    def _processes(self) -> list[BaseProcess]:
+        return [process for process in multiprocessing.active_children() if process.pid == self._pid]
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """The result. Raises LogError when the process ends or cannot be started; ends it when this is cancelled."""
+        try:
+            self._pid = self._pid or await self._call(os.getpid)
+            return await self._call(function, *args)
+        except (BrokenProcessPool, OSError, RuntimeError) as error:
+            self.end()
+            raise LogError("cannot read the event log: the process that reads it has ended") from error
+        except asyncio.CancelledError:
+            self.end()
+            raise
+
+    async def _call(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.wrap_future(self._pool.submit(function, *args))
+
+    def end(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._ended = True
+        for process in self._processes():
+            process.kill()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def settle() -> None:

@@ -232,6 +232,7 @@ class Connection(asyncio.Protocol):
             "client": self.client,
             "server": self.server,
             "state": {},
+            "abort": self.transport.abort,  # for an answer without an end whose reader is stuck
         }
 
     def _take_body(self, request: Delivery | Exchange) -> None:

@@ -2,34 +2,40 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 
 import msgspec
+import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from wawp_exporter.database import Place
-from wawp_exporter.errors import Refusal, TooManyStreams
+from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams
 from wawp_exporter.events import Status
 from wawp_exporter.fleet import Fleet, Key, Session
 from wawp_exporter.history import History, Told
+from wawp_exporter.ingest import describe
 from wawp_exporter.machine import Transition
 from wawp_exporter.reader import Reader
 
 MAX_STREAMS = 100
 MAX_MISSED = 5000  # transitions that are caught up on; who missed more loads everything anew
 RING = 8192  # frames kept for the slowest reader: a few batches of the log
-CHUNK = 512  # frames written at once
+CHUNK = 512  # frames taken off the ring at once
+PIECE_BYTES = 16_384  # written at once; with what a connection holds back this bounds the memory of a stuck reader
 HEARTBEAT_S = 15.0
-PATIENCE_S = 30.0  # for a reader that takes nothing
+PATIENCE_S = 30.0  # for a reader that takes too little; the connection itself ends one that takes nothing in 10 s
+GOODBYE_S = 1.0  # at a stop, for a reader to take what is left
 RETRY = b"retry: 2000\n\n"
 RESET = b"event: reset\ndata: {}\n\n"
 HEARTBEAT = b": still here\n\n"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+logger = structlog.get_logger()
 
 
 class Hub:
@@ -42,7 +48,7 @@ class Hub:
         self.fleet = fleet
         self.place = place
         self.reader = reader
-        self.readers = 0
+        self.streams: set[Stream] = set()
         self.count = 0  # frames ever published
         self.newest = 0  # the row of the last transition that was told
         self.closed = False
@@ -62,10 +68,21 @@ class Hub:
         """Tells all readers that a session is gone. It has no row in the log, hence no id."""
         self._publish(0, sse("deleted", {"source": key[0], "session": key[1]}))
 
+    @property
+    def readers(self) -> int:
+        """How many follow."""
+        return len(self.streams)
+
     def close(self) -> None:
-        """Ends all streams, so that a graceful stop need not wait for them."""
-        self.closed = True
-        self._changed.set()
+        """Ends all streams, so that a graceful stop need not wait for them; those that are stuck are cut off."""
+        if not self.closed:
+            self.closed = True
+            self._changed.set()
+            asyncio.get_running_loop().call_later(GOODBYE_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        for stream in self.streams:
+            stream.abort()
 
     def open(self, request: Request) -> Response:
         """The answer to `GET /api/v1/events`. Raises Refusal for a bad Last-Event-ID, TooManyStreams."""
@@ -82,9 +99,16 @@ class Hub:
         place, told = self.count, 0
         yield RETRY
         if after is not None:
-            missed = await self.reader.light(read_missed, self.place, after)
+            try:
+                missed = await self.reader.light(read_missed, self.place, after)
+            except (LogError, TooBusy) as error:
+                logger.warning("stream not resumed, its reader tries again", error=describe(error))
+                return
+            if missed is None:
+                yield RESET
             # Of several shards each tells of its own, live and in retrospect.
-            yield RESET if missed is None else b"".join(self._retold(item) for item in missed if self._mine(item))
+            for piece in pieces(self._retold(item) for item in missed or () if self._mine(item)):
+                yield piece
             told = missed[-1].seq if missed else 0
         while not self.closed and self.count - place <= len(self._ring):
             if place == self.count:
@@ -94,7 +118,8 @@ class Hub:
             start = len(self._ring) - (self.count - place)
             new = list(islice(self._ring, start, start + CHUNK))
             place += len(new)
-            yield b"".join(data for seq, data in new if seq > told or not seq)
+            for piece in pieces(data for seq, data in new if seq > told or not seq):
+                yield piece
 
     async def _news(self) -> bool:
         """Waits for the next frame; False when there is none for so long that the reader may wonder."""
@@ -126,6 +151,7 @@ class Stream(StreamingResponse):
     def __init__(self, hub: Hub, frames: AsyncIterator[bytes]) -> None:
         super().__init__(frames, media_type="text/event-stream", headers=HEADERS)
         self.hub = hub
+        self.abort: Callable[[], object] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends frames until the reader, the hub, or the patience with the reader ends."""
@@ -134,12 +160,18 @@ class Stream(StreamingResponse):
             async with asyncio.timeout(PATIENCE_S):
                 await send(message)
 
-        self.hub.readers += 1
+        self.abort = scope.get("abort", self.abort)
+        self.hub.streams.add(self)
         try:
             with suppress(ClientDisconnect):
                 await super().__call__(scope, receive, patient)
+        except TimeoutError:
+            # Not closed: that would wait until the reader has taken what is on its way.
+            self.abort()
+            while "abort" in scope and (await receive())["type"] != "http.disconnect":
+                pass
         finally:
-            self.hub.readers -= 1
+            self.hub.streams.discard(self)
 
 
 class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):
@@ -154,6 +186,18 @@ class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):
     ready: bool
     group: str | None
     engine: str
+
+
+def pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Frames joined to pieces of about PIECE_BYTES."""
+    joined = bytearray()
+    for each in frames:
+        joined += each
+        if len(joined) >= PIECE_BYTES:
+            yield bytes(joined)
+            joined.clear()
+    if joined:
+        yield bytes(joined)
 
 
 def frame(key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.builders import ms
 from wawp_exporter import evolution, wppconnect
 from wawp_exporter.config import Source
 from wawp_exporter.dialects import DIALECTS
-from wawp_exporter.errors import InvalidEvent
+from wawp_exporter.errors import InvalidEvent, Malformed
 from wawp_exporter.events import OtherEvent, Status, StatusEvent
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -59,6 +59,11 @@ def status_in(told: StatusEvent | OtherEvent) -> str:
         (update(event="qrcode.updated", data={"qrcode": {"base64": "data:image/png;base64,AAAA"}}), Q),
         (update(event="logout.instance"), X),
         (update(event="remove.instance"), X),
+        (update(event="instance.delete"), X),
+        (update(event="status.instance", data={"status": "closed"}), F),
+        (update(event="status.instance", data={"status": "removed"}), F),
+        (update("close", data={"statusReason": 403}), F),
+        (update(event="qrcode.updated", data={"message": "QR code limit reached", "statusCode": 500}), F),
         (update("paused"), "paused"),
     ],
 )
@@ -115,7 +120,46 @@ def test_local_time_that_says_it_is_utc_is_understood(zone: float, ago: float) -
     assert evolution.instant_of(local.isoformat().replace("+00:00", "Z"), ms(0)) == ms(-ago)
 
 
-@pytest.mark.parametrize("text", [None, "", "yesterday", 5])
+@pytest.mark.parametrize("zone", [-5, -3, 0, 1, 3, 8, 13])
+@pytest.mark.parametrize("ahead", [61, 90, 240, 600])
+def test_a_clock_that_is_ahead_is_dated_when_it_comes(zone: float, ahead: float) -> None:
+    """And counted: not taken for a retry from another time zone, which would have the session stuck for minutes."""
+    local = datetime.fromtimestamp(ms(ahead) / 1000, UTC) + timedelta(hours=zone)
+    told = read("evolution", update("connecting", date_time=local.isoformat().replace("+00:00", "Z")), ms(0))
+
+    assert isinstance(told, StatusEvent)
+    assert (told.own.at, told.skewed, told.timeless_key) == (ms(0), True, None)
+
+
+@pytest.mark.parametrize("zone", [-3, 0, 1, 8])
+@pytest.mark.parametrize("ago", [900, 1215, 1499])
+def test_the_last_retry_keeps_its_place_too(zone: float, ago: float) -> None:
+    """Evolution tries for 25 minutes; where time zones are whole hours, that can be told from a clock that is ahead."""
+    local = datetime.fromtimestamp(ms(-ago) / 1000, UTC) + timedelta(hours=zone)
+
+    assert evolution.instant_of(local.isoformat().replace("+00:00", "Z"), ms(0)) == ms(-ago)
+
+
+@pytest.mark.parametrize("offset", ["-03:00", "-0300", "+0530", "+05:45", "+00:00", "-12"])
+@pytest.mark.parametrize("ago", [-3600, -90, 0, 1000, 86_400])
+def test_an_offset_that_is_given_is_used(offset: str, ago: float) -> None:
+    """Nothing is guessed then: however late it is, and however far ahead."""
+    hours, minutes = int(offset[1:3]), int(offset[3:].lstrip(":") or "0")
+    zone = timezone(timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1))
+    local = datetime.fromtimestamp(ms(-ago) / 1000, zone).replace(tzinfo=None).isoformat()
+
+    assert evolution.instant_of(local + offset, ms(0)) == ms(-ago)
+
+
+@pytest.mark.parametrize("days", [-400, -3, -1])
+def test_a_clock_that_is_days_behind_dates_nothing(days: int) -> None:
+    """No time zone explains it, and Evolution does not try again for so long."""
+    local = datetime.fromtimestamp(ms(0) / 1000, UTC) + timedelta(days=days)
+
+    assert evolution.instant_of(local.isoformat().replace("+00:00", "Z"), ms(0)) == 0
+
+
+@pytest.mark.parametrize("text", [None, "", "yesterday", 5, 20261126, [], {}, "0001-01-01T00:00:00+23:59", "9" * 9999])
 def test_an_event_without_a_time_is_dated_when_it_comes(text: object) -> None:
     """And known by its body."""
     told = read("evolution", update(date_time=text), ms(7))
@@ -159,6 +203,16 @@ def test_an_evolution_instance_is_watched(service: parts.Exporter) -> None:
     assert PHONE not in everything
 
 
+def test_an_evolution_whose_clock_is_ahead_is_watched_all_the_same(service: parts.Exporter) -> None:
+    """What its clock says is counted; what comes later is later, and the session is not taken for ready."""
+    told = [outcome(service, update(state, ago=ago), "evo") for state, ago in [("connecting", -90), ("open", -58)]]
+    lost = update("close", ago=-62, data={"statusReason": 428})
+
+    assert [*told, outcome(service, lost, "evo")] == ["transition", "transition", "transition"]
+    assert status_of(service, "evo", "my-instance") == D
+    assert 'wawp_exporter_clock_skew_events_total{source="evo"} 2.0' in service.metrics()
+
+
 def test_evolutions_webhook_by_events_has_its_own_paths(service: parts.Exporter) -> None:
     """`/connection-update` is appended to the URL; other dialects have no such paths."""
     assert service.post(update(), source="evo/connection-update").status_code == 200
@@ -191,12 +245,85 @@ def test_a_wppconnect_event_without_a_session_takes_the_urls() -> None:
         parse("wpp", parts.encode(without), ms(0), None, "")
 
 
+# -- what is not as it should be
+
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    1e300,
+    2**63,
+    "",
+    "\ud800",
+    "\0",
+    PHONE * 9,
+    "x" * 100_000,
+    [],
+    [PHONE],
+    {},
+    {"a": {"b": [1]}},
+]
+FIELDS = {
+    "evolution": ["event", "instance", "data", "date_time", "data.state", "data.statusReason", "data.status"],
+    "wppconnect": ["event", "session", "status"],
+}
+WHOLE = [
+    ("evolution", update("close", data={"status": "closed", "statusReason": 401})),
+    ("evolution", update(event="status.instance", data={"status": "closed"})),
+    ("evolution", update(event="qrcode.updated", data={"qrcode": {"code": PHONE}, "statusCode": 500})),
+    ("evolution", update(event="logout.instance")),
+    ("wppconnect", {"event": "status-find", "session": "s", "status": "inChat"}),
+    ("wppconnect", {"event": "qrcode", "session": "s", "qrcode": PHONE}),
+    ("wppconnect", {"event": "logoutsession", "session": "s"}),
+]
+
+
+def refusal_of(dialect: str, body: dict[str, Any]) -> str:
+    """What is said of a body, "" if it is taken."""
+    try:
+        DIALECTS[dialect]("default", json.dumps(body).encode(), ms(0), None, "")
+    except (InvalidEvent, Malformed) as refusal:
+        return refusal.message
+    return ""
+
+
+@pytest.mark.parametrize(("dialect", "whole"), WHOLE)
+def test_what_is_odd_is_read_or_refused_by_name(dialect: str, whole: dict[str, Any]) -> None:
+    """Whatever stands in a field: an event, another event, or 422 that names the field and repeats nothing of it."""
+    for field in FIELDS[dialect]:
+        for value in ODD:
+            body = json.loads(json.dumps(whole))
+            *above, name = field.split(".")
+            (body[above[0]] if above and isinstance(body.get(above[0]), dict) else body)[name] = value
+
+            said = refusal_of(dialect, body)
+
+            assert said in ("", "the body is not JSON") or said.partition(":")[0] in FIELDS[dialect]
+            assert PHONE not in said
+
+
+@pytest.mark.parametrize("dialect", ["evolution", "wppconnect"])
+def test_an_event_that_is_nested_too_deeply_is_refused(dialect: str) -> None:
+    """As in any other dialect."""
+    body = b'{"event": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+    with pytest.raises(Malformed):
+        DIALECTS[dialect]("default", body, ms(0), None, "")
+
+
+def test_where_the_url_could_help_the_error_says_so() -> None:
+    """An operator of wppconnect-server reads how to go on."""
+    with pytest.raises(InvalidEvent, match=r"/webhook/\{source\}\?session=NAME"):
+        read("wppconnect", json.loads((SAMPLES / "wppconnect-status-find-real-no-session.json").read_text()))
+
+
 # -- adding another one
 
 
 @pytest.mark.parametrize("module", [evolution, wppconnect])
 def test_an_adapter_is_a_page(module: Any) -> None:
-    """One file of less than sixty lines, which imports nothing of ours but `events`."""
+    """One file of less than sixty lines, which imports nothing of ours but `events`, and `localtime`."""
     text = (SRC / f"{module.__name__.rpartition('.')[2]}.py").read_text()
 
     assert len(text.splitlines()) < 60

@@ -17,6 +17,7 @@ ORDER = (
     "values",
     "config",
     "events",
+    "localtime",
     "evolution",
     "wppconnect",
     "dialects",

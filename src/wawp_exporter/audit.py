@@ -10,7 +10,7 @@ import msgspec
 
 from wawp_exporter.config import Config
 from wawp_exporter.database import Place
-from wawp_exporter.events import Status, normal
+from wawp_exporter.events import Status
 from wawp_exporter.fleet import (
     START_OUTCOMES,
     STATUSES,
@@ -157,9 +157,6 @@ def spans(past: Past) -> Iterator[tuple[Transition, int]]:
             if entered:
                 yield entered, past.tombstone
             state = entered = None
-        if state and state.status is normal(point.status):
-            state = msgspec.structs.replace(state, at=point.at, tie=point.tie)
-            continue
         state, transition = step(state, point)
         if transition:
             if entered:

@@ -46,6 +46,13 @@ LOGIN = frozenset({Status.SCAN_QR_CODE, *PASSKEYS})
 BY_NAME = {status.value: status for status in Status}
 
 
+# What a webhook says of the end of a session, where others may be about the same end, the weakest first: it is closed,
+# for whatever reason; it was lost; somebody stopped it. `machine.end` judges them together: they overtake each other.
+ENDINGS = CLOSED, LOST, DECIDED = "closed", "lost", "decided"
+# What a status says of an end, unless the dialect knows better.
+USUAL_ENDINGS = {Status.FAILED: LOST, Status.DISCONNECTED: LOST, STOPPED: DECIDED}
+
+
 class Restriction(Word):
     """What WhatsApp may do to an account that is WORKING."""
 
@@ -65,13 +72,15 @@ class Point(msgspec.Struct, frozen=True, gc=False):
     """One observed status. `status` is verbatim; times are the gateway's in Unix ms.
 
     `key_at` is the time as sent and identifies the point in the log; `at` is the time that is believed, and
-    `(at, tie)` orders points of one session.
+    `(at, tie)` orders points of one session. `ending` is one of ENDINGS for a dialect whose gateway reports one end
+    with several webhooks.
     """
 
     status: str
     at: int
     tie: int
     key_at: int
+    ending: str | None = None
 
 
 class StatusEvent(msgspec.Struct, frozen=True, gc=False):
@@ -102,7 +111,7 @@ class StatusEvent(msgspec.Struct, frozen=True, gc=False):
     @property
     def skewed(self) -> bool:
         """Whether its time was too far ahead to be believed."""
-        return self.own.at != self.own.key_at
+        return self.own.key_at - self.received_at > MAX_AHEAD_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,14 @@ def build(
     return StatusEvent(source, session, points, received_at, event_id, engine, limits, *keyed)
 
 
+def ending(event: StatusEvent, word: str | None = None) -> StatusEvent:
+    """The event, marked with what it says of an end: `word`, else what its status usually says, if anything."""
+    word = word or USUAL_ENDINGS.get(normal(event.own.status))
+    if word is None:
+        return event
+    return msgspec.structs.replace(event, points=(msgspec.structs.replace(event.own, ending=word),))
+
+
 def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]:
     """Believes each time up to a minute ahead of receipt, and counts ties in the order sent."""
     latest = received_at + MAX_AHEAD_MS
@@ -287,10 +304,10 @@ def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]
     return tuple(points)
 
 
-def name_of(value: object, field: str) -> str:
-    """A usable name: a non-empty string of at most 256 bytes of UTF-8."""
+def name_of(value: object, field: str, hint: str = "") -> str:
+    """A usable name: a non-empty string of at most 256 bytes of UTF-8; `hint` says what helps where it is missing."""
     if not isinstance(value, str) or not value:
-        raise InvalidEvent(f"{field}: missing, empty or not a string, expected a name")
+        raise InvalidEvent(f"{field}: missing, empty or not a string, expected a name{hint}")
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:

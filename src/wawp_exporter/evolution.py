@@ -1,19 +1,27 @@
-"""Webhooks of the Evolution API: `connection.update`, `qrcode.updated`, an instance that is logged out or removed."""
+"""Webhooks of the Evolution API: its connection, QR codes, and an instance that is closed, logged out or removed."""
 
-from datetime import UTC, datetime
-from typing import Any
+from wawp_exporter import events, localtime
 
-from wawp_exporter.events import MAX_AHEAD_MS, OtherEvent, Status, StatusEvent, build, decode, name_of
-
-STATES = {"open": Status.WORKING, "connecting": Status.STARTING, "close": Status.DISCONNECTED, "refused": Status.FAILED}
+Status = events.Status
+STATES = {
+    "open": Status.WORKING,
+    "connecting": Status.STARTING,
+    "close": Status.DISCONNECTED,
+    "refused": Status.FAILED,  # as many QR codes as it shows were not scanned
+    "closed": Status.FAILED,  # of status.instance: it does not connect again by itself
+    "removed": Status.FAILED,  # the same, until 1.3
+}
 EVENTS = {
     "qrcode.updated": Status.SCAN_QR_CODE,
     "logout.instance": Status.STOPPED,
     "remove.instance": Status.STOPPED,
-    "status.instance": Status.STOPPED,
+    "instance.delete": Status.STOPPED,
 }
-LOGGED_OUT = 401  # the statusReason of a phone that was unlinked: it does not come back by itself
-ZONE_MS = 900_000  # the offsets of all time zones are multiples of it
+FIELDS = {"connection.update": "state", "status.instance": "status"}
+# The statusReason of an unlinked phone, a banned account, …: it does not connect again by itself.
+GIVEN_UP = frozenset({"401", "402", "403", "406"})
+
+instant_of = localtime.instant_of
 
 
 def parse(
@@ -22,36 +30,29 @@ def parse(
     received_at: int,
     request_id: str | None = None,
     named: str = "",  # noqa: ARG001 - its events always have it
-) -> StatusEvent | OtherEvent:
+) -> events.StatusEvent | events.OtherEvent:
     """As `events.parse`. Keys, numbers and QR codes of the body are not looked at."""
-    told = decode(body)
-    kind = name_of(told.get("event"), "event").lower().replace("_", ".")
-    if kind != "connection.update" and kind not in EVENTS:
+    told = events.decode(body)
+    kind = events.name_of(told.get("event"), "event").lower().replace("_", ".")
+    if kind not in FIELDS and kind not in EVENTS:
         name = told.get("instance")
-        return OtherEvent(name if isinstance(name, str) else None)
-    session = name_of(told.get("instance"), "instance")
-    status = EVENTS.get(kind) or state_of(told.get("data"))
+        return events.OtherEvent(name if isinstance(name, str) else None)
+    session = events.name_of(told.get("instance"), "instance")
+    status = status_of(kind, told.get("data"))
     at = instant_of(told.get("date_time"), received_at)
-    return build(source, session, status, [(status, at)] if at else [], received_at, body, request_id)
+    event = events.build(source, session, status, [(status, at)] if at else [], received_at, body, request_id)
+    # A logout follows each loss too, and may come first: by itself it says no more than that the instance is closed.
+    return events.ending(localtime.not_ahead(event), events.CLOSED if kind == "logout.instance" else None)
 
 
-def state_of(data: object) -> str:
-    """`data.state` as a status; one that is not known is kept as it is. Raises InvalidEvent."""
-    given: dict[str, Any] = data if isinstance(data, dict) else {}
-    state = name_of(given.get("state"), "data.state")
-    if state == "close" and given.get("statusReason") == LOGGED_OUT:
-        return Status.FAILED
-    return STATES.get(state, state)
-
-
-def instant_of(text: object, received_at: int) -> int:
-    """`date_time` is local time that says it is UTC: the zone is what makes it less than a quarter of an hour old.
-
-    Unix ms, 0 for what is no time.
-    """
-    try:
-        local = datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
-    except ValueError:
-        return 0
-    sent = round(local.timestamp() * 1000)
-    return sent + (received_at - sent + MAX_AHEAD_MS) // ZONE_MS * ZONE_MS
+def status_of(kind: str, data: object) -> str:
+    """The status by the event and its `data`; a state that is not known is kept as it is. Raises InvalidEvent."""
+    given = data if isinstance(data, dict) else {}
+    if kind == "qrcode.updated" and "statusCode" in given:
+        return Status.FAILED  # no code: it has shown as many as it shows
+    if kind in EVENTS:
+        return EVENTS[kind]
+    field = FIELDS[kind]
+    state = events.name_of(given.get(field) or ("closed" if field == "status" else None), f"data.{field}")
+    gave_up = state == "close" and str(given.get("statusReason"))[:4] in GIVEN_UP
+    return Status.FAILED if gave_up else STATES.get(state, state)

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from wawp_exporter import ordered
 from wawp_exporter.database import Place, make_engine, name_of, newest_schema, told, version
 from wawp_exporter.errors import BadRequest, LogError
-from wawp_exporter.events import OTHER_ENGINE, Point, Status, normal
+from wawp_exporter.events import CLOSED, ENDINGS, LOST, OTHER_ENGINE, Point, Status, normal
 from wawp_exporter.fleet import Key
-from wawp_exporter.log import Action, actions_of, owner_of
+from wawp_exporter.log import Action, actions_of, owner_of, point_of
+from wawp_exporter.machine import State, fold, step
 from wawp_exporter.names import OVER
-from wawp_exporter.ordered import BEFORE
-from wawp_exporter.tables import event, run
+from wawp_exporter.ordered import BEFORE, UNCERTAIN
+from wawp_exporter.tables import certain, event, run
 from wawp_exporter.tables import session as sessions
 
 AHEAD_MS = 60_000  # the believed time of an event is never later than its receipt by more
@@ -26,7 +27,7 @@ FIRST_SPAN_MS = 600_000
 EVER_MS = 1 << 48
 CHUNK = 500
 # Leaving WORKING for one of these is a disconnect.
-LOST = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
+WORSE = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
 
 Mark = tuple[int, int, int]  # (at, tie, seq): the order of events
 # From when on the events of each session (by its row id) are read; from the first where it says nothing.
@@ -82,6 +83,8 @@ EVENTS: sa.Select[Any] = sa.select(
     event.c.seq,
     event.c.engine,
     event.c.origin,
+    event.c.key_at,
+    event.c.session_id,
     BEFORE,
 ).join_from(event, sessions, sessions.c.id == event.c.session_id)
 NEWEST_FIRST = (event.c.at.desc(), event.c.tie.desc(), event.c.seq.desc())
@@ -147,7 +150,7 @@ class History:
         with told("read", self.place), self._engine.connect() as reader:
             span = FIRST_SPAN_MS if session is None else EVER_MS  # one session's events are found by the index
             for row in walk(reader, chosen(source, session), start or 0, end, place, span):
-                item = tell(row)
+                item = tell(reader, row)
                 if item.before is item.status:
                     continue
                 if len(found) == limit:
@@ -161,9 +164,10 @@ class History:
         query = EVENTS.where(*mine).order_by(event.c.seq).limit(limit + 1)
         with told("read", self.place), self._engine.connect() as reader:
             rows = reader.execute(query).all()
-        if len(rows) > limit:
-            return None
-        return [item for item in map(tell, rows) if item.before is not item.status]
+            if len(rows) > limit:
+                return None
+            found = [tell(reader, row) for row in rows]
+        return [item for item in found if item.before is not item.status]
 
     # -- spans of time ------------------------------------------------------------------------------------------
 
@@ -173,12 +177,13 @@ class History:
         """Each session's statuses from `start` to `end` (Unix ms), in one pass."""
         for past in self._pasts(last_before(start), end, source, session):
             points: list[tuple[int, Status]] = []
+            state: State | None = None
             for point in past.points:
-                status = normal(point.status)
+                state, transition = step(state, point)
                 if point.at < start:
-                    points = [(point.at, status)]
-                elif not points or points[-1][1] is not status:
-                    points.append((point.at, status))
+                    points = [(point.at, state.status)]
+                elif transition:
+                    points.append((point.at, state.status))
             yield Timeline(past.source, past.session, past.engine, past.tombstone, points)
 
     def pasts(self, start: int, end: int, *, source: str | None = None, session: str | None = None) -> Iterator[Past]:
@@ -209,7 +214,7 @@ class History:
         """When each session left WORKING for anything but STOPPED and UNKNOWN, as ((source, session), Unix ms)."""
         for past in self._pasts(last_before(start), end, None, None):
             for before, point in pairwise(past.points):
-                if before.status == Status.WORKING and point.status in LOST and point.at >= start:
+                if before.status == Status.WORKING and point.status in WORSE and point.at >= start:
                     yield (past.source, past.session), point.at
 
     def count(self) -> int:
@@ -250,8 +255,9 @@ class History:
 
 
 def last_before(start: int) -> Since:
-    """From the newest event of each session before `start` on: what was true then."""
-    return lambda reader, owners: ordered.newest(reader, [(owner, start) for owner in owners])
+    """From the newest event of each session before `start` on that says what was true then, whatever came before it."""
+    said = certain(ordered.prior)
+    return lambda reader, owners: ordered.newest(reader, [(owner, start) for owner in owners], said)
 
 
 def entry_before(start: int) -> Since:
@@ -260,18 +266,23 @@ def entry_before(start: int) -> Since:
     def since(reader: sa.Connection, owners: Sequence[int]) -> dict[int, int]:
         asked = [(owner, start) for owner in owners]
         worked = ordered.newest(reader, asked, ordered.prior.c.status == Status.WORKING)
-        return ordered.newest(reader, worked.items(), ordered.prior.c.status != Status.WORKING)
+        other = ordered.prior.c.status != Status.WORKING
+        return ordered.newest(reader, worked.items(), other, certain(ordered.prior))
 
     return since
 
 
-def past_of(owner: Any, rows: Iterable[Any]) -> Past:
+def past_of(owner: Any, rows: Sequence[Any]) -> Past:
     """A session's events as its past."""
-    points, engine = [], None
-    for _, at, tie, _, status, said in rows:
-        points.append(Point(status, at, tie, at))
-        engine = said or engine
-    return Past(owner.source, owner.name, engine or OTHER_ENGINE, owner.tombstone, points)
+    engines = [said for *_, said, _ in rows if said]
+    return Past(owner.source, owner.name, engines[-1] if engines else OTHER_ENGINE, owner.tombstone, points_of(rows))
+
+
+def points_of(rows: Iterable[Any]) -> list[Point]:
+    """Rows of `ordered.between` as points."""
+    return [
+        Point(status, at, tie, at, origin if origin in ENDINGS else None) for _, at, tie, _, status, _, origin in rows
+    ]
 
 
 def chosen(source: str | None, name: str | None) -> list[sa.ColumnElement[bool]]:
@@ -337,21 +348,35 @@ def first_received(reader: sa.Connection, moment: int) -> int:
     return 0 if low <= oldest else int(low)
 
 
-def tell(row: sa.Row[Any]) -> Told:
+def tell(reader: sa.Connection, row: sa.Row[Any]) -> Told:
     """An event and the status before it."""
+    if row.before == UNCERTAIN or row.origin in (CLOSED, LOST):
+        before, status = judged(reader, row)
+    else:
+        before, status = normal(row.before) if row.before is not None else None, normal(row.status)
     return Told(
         row.source,
         row.session,
-        normal(row.before) if row.before is not None else None,
-        normal(row.status),
+        before,
+        status,
         row.status,
         row.at,
         row.tie,
         row.received_at,
         row.seq,
         row.engine or OTHER_ENGINE,
-        row.origin,
+        None if row.origin in ENDINGS else row.origin,
     )
+
+
+def judged(reader: sa.Connection, row: sa.Row[Any]) -> tuple[Status | None, Status]:
+    """The status before and after an event, where the events before it decide: as the fold has it."""
+    owner, place = row.session_id, (row.at, row.tie, row.seq)
+    since = ordered.newest(reader, [(owner, row.at)], certain(ordered.prior))
+    state: State | None = None
+    for _, rows in ordered.between(reader, [(owner, since.get(owner, 0))], row.at + 1):
+        state = fold(point for each, point in zip(rows, points_of(rows), strict=True) if each[1:4] < place)
+    return state.status if state else None, step(state, point_of(row))[0].status
 
 
 def to_cursor(item: Told) -> str:

@@ -20,6 +20,7 @@ from wawp_exporter.errors import LogError, LogUnavailable
 from wawp_exporter.events import BY_NAME, Point, StatusEvent, normal
 from wawp_exporter.fleet import DUPLICATE, IGNORED, LATE, REPEAT, TRANSITION, Fleet, Key, Memory, Outcome, Session
 from wawp_exporter.log import Action, Appended, Deleted, Followed, Log, Restored
+from wawp_exporter.machine import step
 from wawp_exporter.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -211,7 +212,8 @@ class Ingest:
         tombstone = self.fleet.tombstones.get((event.source, event.session), 0)
         if (event.own.at, event.own.tie) < place or event.own.at <= tombstone:
             return LATE
-        return REPEAT if newest and normal(newest.status) is normal(event.own.status) else TRANSITION
+        state = step(None, newest)[0] if newest else None
+        return TRANSITION if step(state, event.own)[1] else REPEAT
 
     def fold(self, followed: Iterable[Followed], seq: int) -> None:
         """Folds rows of a shared log, in its order; `seq` is the number of the last that was read."""

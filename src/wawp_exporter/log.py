@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from wawp_exporter import names, partitions
 from wawp_exporter.database import APPENDING, Place, make_engine, migrate, name_of, take_lock, told
 from wawp_exporter.errors import LogError
-from wawp_exporter.events import OTHER_ENGINE, Limit, Point, Status, StatusEvent, normal
+from wawp_exporter.events import ENDINGS, OTHER_ENGINE, Limit, Point, Status, StatusEvent, normal
 from wawp_exporter.fleet import Key, Memory, decode_memory, learn, slot_of
 from wawp_exporter.machine import State, fold
 from wawp_exporter.names import FOLDED, FORGOTTEN, NAMING, OVER, UNLIMITED, Names, newest_of
@@ -27,6 +27,7 @@ from wawp_exporter.tables import (
     Row,
     Statements,
     action,
+    certain,
     deletion,
     event,
     heard,
@@ -242,7 +243,7 @@ class Log:
             return {}
         each, (owner,) = self._statements.rows_of([session.c.id])
         newest = (
-            sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at)
+            sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
             .where(event.c.session_id == owner, event.c.at > session.c.tombstone)
             .order_by(event.c.key_at.desc())
             .limit(8)
@@ -254,7 +255,7 @@ class Log:
         names = {owner: key for key, owner in owners.items()}
         found: dict[Key, Point] = {}
         for row in self._writer.execute(query, {"rows": rows}):
-            key, point = names[row.owner], Point(row.status, row.at, row.tie, row.key_at)
+            key, point = names[row.owner], point_of(row)
             found[key] = max(found.get(key, point), point, key=lambda p: (p.at, p.tie))
         return found
 
@@ -626,7 +627,7 @@ def rows_for(event: StatusEvent, owner: int) -> list[Row]:
     """The rows of an event's points; its id and its restrictions stand beside its own point only."""
     *older, own = event.points
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
-    received_at, engine, origin = event.received_at, event.engine, event.origin
+    received_at, engine, origin = event.received_at, event.engine, event.origin or own.ending
     rows: list[Row] = [(owner, p.status, p.at, p.tie, p.key_at, received_at, None, engine, None, origin) for p in older]
     rows.append((owner, own.status, own.at, own.tie, own.key_at, received_at, event.event_id, engine, limits, origin))
     return rows
@@ -635,10 +636,14 @@ def rows_for(event: StatusEvent, owner: int) -> list[Row]:
 def event_of(row: sa.Row[Any]) -> StatusEvent:
     """A row of the log as an event of one point."""
     limits = msgspec.json.decode(row.limits, type=tuple[Limit, ...]) if row.limits else ()
-    point = Point(row.status, row.at, row.tie, row.key_at)
-    return StatusEvent(
-        row.source, row.name, (point,), row.received_at, row.event_id, row.engine, limits, origin=row.origin
-    )
+    point, is_end = point_of(row), row.origin in ENDINGS
+    origin = None if is_end else row.origin
+    return StatusEvent(row.source, row.name, (point,), row.received_at, row.event_id, row.engine, limits, origin=origin)
+
+
+def point_of(row: Any) -> Point:
+    """A row of the log as a point. The column `origin` has what it says of an end, too: no webhook has both."""
+    return Point(row.status, row.at, row.tie, row.key_at, row.origin if row.origin in ENDINGS else None)
 
 
 def actions_of(reader: sa.Connection, owner: int, since: int, limit: int | None = None) -> list[Action]:
@@ -692,12 +697,12 @@ def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | N
 
 def fold_session(reader: sa.Connection, owner: int, after: int, seq: int | None = None) -> State | None:
     """Folds the events of one session with `at` > `after`, up to row `seq`."""
-    columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at)
+    columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
     where = sa.and_(event.c.session_id == owner, event.c.at > after)
     if seq is not None:
         where = sa.and_(where, event.c.seq <= seq)
     rows = reader.execute(columns.where(where).order_by(event.c.at, event.c.tie, event.c.seq))
-    return fold(Point(*row) for row in rows)
+    return fold(point_of(row) for row in rows)
 
 
 def anchor(reader: sa.Connection, owner: int, around: int) -> int:
@@ -707,4 +712,5 @@ def anchor(reader: sa.Connection, owner: int, around: int) -> int:
     working = reader.scalar(sa.select(newest).where(mine, event.c.status == Status.WORKING, event.c.at < around))
     if working is None:
         return 0
-    return reader.scalar(sa.select(newest).where(mine, event.c.status != Status.WORKING, event.c.at < working)) or 0
+    other = sa.and_(event.c.status != Status.WORKING, certain(event))
+    return reader.scalar(sa.select(newest).where(mine, other, event.c.at < working)) or 0

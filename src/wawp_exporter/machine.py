@@ -4,9 +4,22 @@ from collections.abc import Iterable
 
 import msgspec
 
-from wawp_exporter.events import LOGIN, STARTING, STOPPED, UNKNOWN, WORKING, Point, Status, normal
+from wawp_exporter.events import (
+    CLOSED,
+    DECIDED,
+    LOGIN,
+    LOST,
+    STARTING,
+    STOPPED,
+    UNKNOWN,
+    WORKING,
+    Point,
+    Status,
+    normal,
+)
 
 RESTART_MS = 30_000  # a restart is STOPPED for 3 to 13 s; longer is somebody's decision
+END_MS = 30_000  # webhooks about one end of a session come within this time, in any order
 
 
 class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -14,7 +27,8 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `since` is the entry into `status`; `auth_since` and `down_since` begin the login and the down episode;
     `held_*` keep both through a STOPPED that may turn out to be a restart, which began at `stopped_at`.
-    `left_working` is when it left WORKING, until it is WORKING again or stays STOPPED.
+    `left_working` is when it left WORKING, until it is WORKING again or stays STOPPED. `lost_at` and `decided_at` are
+    when the last webhook said so of the end that the session is in (`events.ENDINGS`).
     """
 
     status: Status
@@ -28,6 +42,8 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
     stopped_at: int = 0
     left_working: int = 0
     worked: bool = False
+    lost_at: int = 0
+    decided_at: int = 0
 
     def outdates(self, point: Point) -> bool:
         """Whether `point` is older than the live status: `(at, tie)` decides, then arrival."""
@@ -67,32 +83,60 @@ def step(state: State | None, point: Point) -> tuple[State, Transition | None]:
 
     The caller has checked that `state.outdates(point)` is false.
     """
+    if point.ending is not None:
+        return end(state, point, point.ending)
     status = normal(point.status)
     if state and state.status is status:
-        return msgspec.structs.replace(state, at=point.at, tie=point.tie), None
+        return msgspec.structs.replace(state, at=point.at, tie=point.tie, lost_at=0, decided_at=0), None
     after = enter(state or BLANK, status, point.at, point.tie)
     return after, Transition(state, after)
 
 
-def enter(before: State, status: Status, at: int, tie: int) -> State:
-    """What entering `status` does to the episodes. UNKNOWN opens none and closes none."""
+def end(state: State | None, point: Point, ending: str) -> tuple[State, Transition | None]:
+    """Applies a point about an end of the session that other points may be about too.
+
+    Some gateways report one end with several webhooks, within milliseconds and on several connections, so that any may
+    come last. Of those within END_MS the one that says most decides: a decision (`closesession`) before a loss
+    (`disconnectedMobile`), a loss before a mere closing (`logout.instance`, which follows both). A weaker one that
+    comes after a stronger one repeats it; a stronger one that comes after a weaker one is a transition. A point that is
+    about no end (STARTING, WORKING, a QR code) begins anew. This is part of the fold, not of the intake: a webhook that
+    comes late takes its place by its time, and a replay of the log comes to the same state.
+    """
+    before, status = state or BLANK, normal(point.status)
+    stronger = {CLOSED: max(before.lost_at, before.decided_at), LOST: before.decided_at}.get(ending, 0)
+    lost = point.at if ending == LOST else before.lost_at
+    decided = point.at if ending == DECIDED else before.decided_at
+    if state and (state.status is status or point.at - stronger <= END_MS):
+        return msgspec.structs.replace(state, at=point.at, tie=point.tie, lost_at=lost, decided_at=decided), None
+    entered = enter(before, status, point.at, point.tie, lost=ending == LOST)
+    after = msgspec.structs.replace(entered, lost_at=lost, decided_at=decided)
+    return after, Transition(state, after)
+
+
+def enter(before: State, status: Status, at: int, tie: int, *, lost: bool = False) -> State:
+    """What entering `status` does to the episodes. UNKNOWN opens none and closes none.
+
+    `lost`: it is the loss that a STOPPED before it belongs to.
+    """
     if status is UNKNOWN:
-        return msgspec.structs.replace(before, status=status, since=at, at=at, tie=tie)
+        return msgspec.structs.replace(before, status=status, since=at, at=at, tie=tie, lost_at=0, decided_at=0)
     if status is WORKING:
         return State(status, at, at, tie, worked=True)
     left = at if before.status is WORKING else before.left_working
     if status is STOPPED:
         held = before.auth_since, before.down_since
         return State(status, at, at, tie, 0, 0, *held, stopped_at=at, left_working=left, worked=before.worked)
-    auth, down, left = resume(before, status, at) if before.stopped_at else (before.auth_since, before.down_since, left)
+    auth, down = before.auth_since, before.down_since
+    if before.stopped_at:
+        auth, down, left = resume(before, at) if status is STARTING or lost else (0, 0, 0)
     # A status that is neither WORKING nor STOPPED is down; one that waits for a human begins a login.
     auth = auth or (at if status in LOGIN else 0)
     return State(status, at, at, tie, auth, down or at, left_working=left, worked=before.worked)
 
 
-def resume(before: State, status: Status, at: int) -> tuple[int, int, int]:
-    """Leaves a STOPPED: STARTING within 30 s continues the held episodes, anything else forgets them."""
-    if status is STARTING and at - before.stopped_at <= RESTART_MS:
+def resume(before: State, at: int) -> tuple[int, int, int]:
+    """Leaves a STOPPED that was no decision: within 30 s the held episodes go on, later they are forgotten."""
+    if at - before.stopped_at <= RESTART_MS:
         return before.held_auth, before.held_down, before.left_working
     return 0, 0, 0
 

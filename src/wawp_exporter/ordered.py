@@ -13,14 +13,16 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from wawp_exporter.tables import event, rows_of
+from wawp_exporter.tables import certain, event, rows_of
 
 RECENT_MS = 40 * 86_400_000  # looked through first: the older months of PostgreSQL are tables of their own
 AT_ONCE = 200  # sessions asked for in one statement
 
 prior = event.alias("prior")
 _TRUE_TIME, _SKEWED = prior.c.at == prior.c.key_at, prior.c.at != prior.c.key_at
-_columns = (prior.c.status, prior.c.at, prior.c.tie, prior.c.seq)
+UNCERTAIN = ""  # stands for a status that only what came before it can tell
+_status = sa.case((certain(prior), prior.c.status), else_=UNCERTAIN).label("status")
+_columns = (_status, prior.c.at, prior.c.tie, prior.c.seq)
 _earlier = sa.and_(
     prior.c.session_id == event.c.session_id,
     sa.tuple_(prior.c.at, prior.c.tie, prior.c.seq) < sa.tuple_(event.c.at, event.c.tie, event.c.seq),
@@ -33,7 +35,7 @@ def _first(query: sa.Select[Any], name: str) -> sa.Select[Any]:
 
 
 def _before() -> Any:
-    """The status before an event of a query, as it was sent."""
+    """The status before an event of a query, as it was sent; UNCERTAIN for an end that something may explain."""
     tail = (prior.c.tie.desc(), prior.c.seq.desc())
     usual = sa.select(*_columns).where(_earlier, _TRUE_TIME, prior.c.key_at <= event.c.at)
     skewed = sa.select(*_columns).where(_earlier, _SKEWED, prior.c.at <= event.c.at)
@@ -66,7 +68,7 @@ def newest(reader: sa.Connection, asked: Iterable[tuple[int, int]], *where: sa.C
 def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -> Iterator[tuple[int, list[Any]]]:
     """For each (session id, Unix ms), in order of ids, its events from then until before `end`, in their order.
 
-    Sessions without any are left out. The events are rows of (session id, at, tie, seq, status, engine).
+    Sessions without any are left out. The events are rows of (session id, at, tie, seq, status, engine, origin).
     """
     asked = sorted(asked)
     usual = sa.and_(event.c.at == event.c.key_at, event.c.key_at < end), event.c.key_at
@@ -81,7 +83,7 @@ def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -
 def _since(postgresql: bool, where: sa.ColumnElement[bool], column: sa.Column[int]) -> sa.Select[Any]:
     """The events of each session that is asked for from its time on, session after session."""
     each, (owner, since) = rows_of(postgresql, [event.c.session_id, event.c.at])
-    columns = (event.c.at, event.c.tie, event.c.seq, event.c.status, event.c.engine)
+    columns = (event.c.at, event.c.tie, event.c.seq, event.c.status, event.c.engine, event.c.origin)
     wanted = sa.and_(event.c.session_id == owner, column >= since, where)
     if postgresql:  # OFFSET forbids to read the table otherwise than session by session
         mine = sa.select(*columns).where(wanted).offset(sa.literal_column("0")).lateral("mine")

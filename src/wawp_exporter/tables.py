@@ -9,6 +9,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from wawp_exporter.events import CLOSED, LOST
+
 schema = sa.MetaData()
 session = sa.Table(
     "session",
@@ -105,6 +107,14 @@ AT_ONCE = 128  # rows of a statement: each number of them is a statement of its 
 EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
 USUAL = 8  # the first ones: few events tell of restrictions or of an origin, and Python binds None slowest of all
 NEWER = "SELECT seq, session_id, key_at, status, revision FROM event WHERE seq > ?"
+
+
+def certain(rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a row of `event` says what its session was, whatever came before it.
+
+    Not so of an end that a stronger one before it may explain (`machine.end`).
+    """
+    return sa.or_(rows.c.origin.is_(None), rows.c.origin.not_in([CLOSED, LOST]))
 
 
 class Statements:

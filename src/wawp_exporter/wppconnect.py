@@ -1,7 +1,8 @@
 """Webhooks of wppconnect-server: `status-find`, a QR or pairing code, and a session that is closed or logged out."""
 
-from wawp_exporter.events import OtherEvent, Status, StatusEvent, build, decode, name_of
+from wawp_exporter.events import OtherEvent, Status, StatusEvent, build, decode, ending, name_of
 
+IN_URL = "; where it leaves it out, the URL of its webhook may name it: /webhook/{source}?session=NAME"
 STATUSES = {
     "isLogged": Status.WORKING,
     "inChat": Status.WORKING,
@@ -11,9 +12,10 @@ STATUSES = {
     "qrReadError": Status.FAILED,
     "autocloseCalled": Status.FAILED,  # nobody scanned in time
     "disconnectedMobile": Status.FAILED,
+    "desconnectedMobile": Status.FAILED,  # as it was spelt until November 2025
     "phoneNotConnected": Status.DISCONNECTED,
     "serverClose": Status.DISCONNECTED,
-    "browserClose": Status.STOPPED,  # what follows closing a session; a crash looks the same
+    "browserClose": Status.FAILED,  # by itself it is a crash; it follows each other end too
 }
 EVENTS = {
     "qrcode": Status.SCAN_QR_CODE,
@@ -35,9 +37,9 @@ def parse(
     if kind != "status-find" and kind not in EVENTS:
         name = told.get("session", named or None)
         return OtherEvent(name if isinstance(name, str) else None)
-    session = name_of(told.get("session") or named, "session")
+    session = name_of(told.get("session") or named, "session", IN_URL)
     status = EVENTS.get(kind) or status_of(told.get("status"))
-    return build(source, session, status, [], received_at, body, request_id)
+    return ending(build(source, session, status, [], received_at, body, request_id))
 
 
 def status_of(text: object) -> str:

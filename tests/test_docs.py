@@ -17,6 +17,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 READ_AT_SCRAPE = {
     "wawp_exporter_log_size_bytes",
     "wawp_exporter_log_free_bytes",
+    "wawp_exporter_log_disk_bytes",
     "wawp_exporter_log_follow_lag_seconds",
     "wawp_exporter_log_oldest_event_timestamp_seconds",
     "wawp_exporter_queue_depth",

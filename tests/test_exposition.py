@@ -87,6 +87,7 @@ EXPORTER = {
     "wawp_exporter_log_append_duration_seconds": ("histogram", set()),
     "wawp_exporter_log_size_bytes": ("gauge", set()),
     "wawp_exporter_log_free_bytes": ("gauge", set()),
+    "wawp_exporter_log_disk_bytes": ("gauge", set()),
     "wawp_exporter_log_oldest_event_timestamp_seconds": ("gauge", set()),
     "wawp_exporter_queue_depth": ("gauge", set()),
     "wawp_exporter_config_last_reload_successful": ("gauge", set()),

@@ -158,7 +158,7 @@ def the_pace_is_that_of_an_hour_not_of_half_of_it() -> Group:
     """A checkpoint that takes 30 GB of 60 in the first half and nothing in the second is no trend of the second."""
     rows = [own("wawp_exporter_log_free_bytes", "60e9-1e9x29 30e9+0x40")]
     return group(
-        60, rows, [*firing("WawpLogDiskFilling", 3960, severity="warning"), *silent("WawpLogDiskFilling", 5940)]
+        60, rows, [*firing("WawpLogDiskFilling", 4560, severity="warning"), *silent("WawpLogDiskFilling", 5940)]
     )
 
 
@@ -204,13 +204,13 @@ def one_failed_append_is_reported_for_five_minutes() -> Group:
 def a_disk_that_is_full_within_a_day_at_the_pace_of_the_last_hour_is_reported() -> Group:
     """Also not before it has lasted for ten minutes: a checkpoint of the database is no trend."""
     rows = [own("wawp_exporter_log_free_bytes", "90e9+0x9 90e9-200e6x39 82e9+0x90")]
-    slow = [own("wawp_exporter_log_free_bytes", "900e9+0x99", "b:1")]
+    slow = [own("wawp_exporter_log_free_bytes", "900e9+0x139", "b:1")]
     return group(
         60,
         [*rows, *slow],
         [
-            *silent("WawpLogDiskFilling", 600, 1080),
-            *firing("WawpLogDiskFilling", 1800, severity="warning"),
+            *silent("WawpLogDiskFilling", 600, 1080, 4140),
+            *firing("WawpLogDiskFilling", 4800, severity="warning"),
             *silent("WawpLogDiskFilling", 7200),
         ],
     )
@@ -220,11 +220,46 @@ def a_disk_that_is_full_within_a_day_at_the_pace_of_the_last_hour_is_reported() 
 def a_pace_that_lasts_longer_than_a_day_is_not() -> Group:
     """90 GB that shrink by 65 MB a minute last 23 hours; 95 GB by 60 MB, 26 hours."""
     rows = [
-        own("wawp_exporter_log_free_bytes", "90e9-65e6x40"),
-        own("wawp_exporter_log_free_bytes", "90e9-65e6x40", "b:1"),
+        own("wawp_exporter_log_free_bytes", "90e9-65e6x90"),
+        own("wawp_exporter_log_free_bytes", "90e9-65e6x90", "b:1"),
     ]
-    fine = [s.one("wawp_exporter_log_free_bytes", "95e9-60e6x40", job="fine", instance="a:1")]
-    return group(60, [*rows, *fine], [*silent("WawpLogDiskFilling", 600), *reads("disk-filling", 720)])
+    fine = [s.one("wawp_exporter_log_free_bytes", "95e9-60e6x90", job="fine", instance="a:1")]
+    return group(60, [*rows, *fine], [*silent("WawpLogDiskFilling", 4140), *reads("disk-filling", 4800)])
+
+
+@case("exporter", "WawpLogDiskFilling")
+def a_new_installation_is_not_reported_by_its_first_hour() -> Group:
+    """71 GB are free, and the first minutes write much once: no hour has been seen whole."""
+    rows = [own("wawp_exporter_log_free_bytes", "71e9-100e6x20 69e9+0x130")]
+    return group(60, rows, silent("WawpLogDiskFilling", 300, 900, 1800, 3600, 4200, 4800, 9000))
+
+
+@case("exporter", "WawpLogDiskFilling")
+def an_hour_with_a_gap_is_no_hour() -> Group:
+    """Nobody saw what was written during half an hour of it; the next whole hour counts."""
+    rows = [own("wawp_exporter_log_free_bytes", "90e9-200e6x20 _x30 84e9-200e6x100")]
+    return group(
+        60, rows, [*silent("WawpLogDiskFilling", 4800, 6600), *firing("WawpLogDiskFilling", 7800, severity="warning")]
+    )
+
+
+@case("exporter", "WawpLogDiskFilling")
+def a_disk_that_is_free_for_the_most_part_is_not_reported() -> Group:
+    """A large file that is copied in an hour fills no disk; more than half of it must be used."""
+    free = "90e9-200e6x150"
+    rows = [own("wawp_exporter_log_free_bytes", free), own("wawp_exporter_log_disk_bytes", "100e9+0x150")]
+    other = [
+        s.one("wawp_exporter_log_free_bytes", free, job="half", instance="a:1"),
+        s.one("wawp_exporter_log_disk_bytes", "140e9+0x150", job="half", instance="a:1"),
+    ]
+    return group(
+        60,
+        [*rows, *other],
+        [
+            *silent("WawpLogDiskFilling", 4800, 6000),
+            *firing("WawpLogDiskFilling", 7200, job="half", severity="warning"),
+        ],
+    )
 
 
 @case("exporter", "WawpLogDiskFilling")

@@ -42,6 +42,7 @@ SERIES: dict[str, set[str]] = {
     "wawp_exporter_log_append_errors_total": set(),
     "wawp_exporter_log_size_bytes": set(),
     "wawp_exporter_log_free_bytes": set(),
+    "wawp_exporter_log_disk_bytes": set(),
     "wawp_exporter_queue_depth": set(),
     "wawp_exporter_reconcile_corrections_total": {"source"},
     "wawp_exporter_reconcile_last_success_timestamp_seconds": {"source"},

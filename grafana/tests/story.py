@@ -124,6 +124,7 @@ class Process:
         read("wawp_exporter_queue_depth", "As in the exporter.", lambda: 0)
         read("wawp_exporter_log_size_bytes", "As in the exporter.", lambda: 5e6)
         read("wawp_exporter_log_free_bytes", "As in the exporter.", lambda: 5e10)
+        read("wawp_exporter_log_disk_bytes", "As in the exporter.", lambda: 2e11)
         read("wawp_exporter_log_oldest_event_timestamp_seconds", "As in the exporter.", lambda: START)
         read("wawp_exporter_time_seconds", "As in the exporter.", lambda: START + self.now)
         self.telemetry.keep_sources(["default"])

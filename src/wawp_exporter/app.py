@@ -130,7 +130,9 @@ class Service:
                 lambda: self.follower.lag if self.follower else 0,
             )
         else:
-            read("wawp_exporter_log_free_bytes", "Bytes that are left for the log.", lambda: self.log.free_bytes() or 0)
+            log = self.log
+            read("wawp_exporter_log_free_bytes", "Bytes that are left for the log.", lambda: log.free_bytes() or 0)
+            read("wawp_exporter_log_disk_bytes", "Bytes of the disk under the log.", lambda: log.disk_bytes() or 0)
         read(
             "wawp_exporter_log_oldest_event_timestamp_seconds",
             "When the oldest logged event was received (Unix seconds), 0 for an empty log.",

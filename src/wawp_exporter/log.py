@@ -614,6 +614,10 @@ class Log:
         """The bytes that the file system has left for the log; None where only the database knows."""
         return shutil.disk_usage(self.place.parent).free if isinstance(self.place, Path) else None
 
+    def disk_bytes(self) -> int | None:
+        """The bytes of that file system in all."""
+        return shutil.disk_usage(self.place.parent).total if isinstance(self.place, Path) else None
+
     def close(self) -> None:
         """Ends all connections and lets other processes in."""
         self.deafen()

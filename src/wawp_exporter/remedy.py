@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -92,12 +92,17 @@ def must_not(status: Status, alert: str) -> str:
     return {Status.STOPPED: "stopped", Status.WORKING: "recovered"}.get(status, "unknown")
 
 
+class Closed(Exception):
+    """Nobody is let in any more."""
+
+
 class Room:
     """Lets at most `limit` in at once; the limit may change meanwhile."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._inside = 0
+        self._closed = False
         self._changed = asyncio.Event()
 
     def resize(self, limit: int) -> None:
@@ -105,11 +110,18 @@ class Room:
         self._limit = limit
         self._changed.set()
 
+    def close(self) -> None:
+        """Turns away whoever waits or comes later."""
+        self._closed = True
+        self._changed.set()
+
     async def __aenter__(self) -> None:
-        """Waits until there is room."""
-        while self._inside >= self._limit:
+        """Waits until there is room. Raises Closed."""
+        while self._inside >= self._limit and not self._closed:
             self._changed.clear()
             await self._changed.wait()
+        if self._closed:
+            raise Closed
         self._inside += 1
 
     async def __aexit__(self, *_: object) -> None:
@@ -131,7 +143,7 @@ class Remedies:
         self._room = Room(remedy.max_concurrent)
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._begun: set[asyncio.Task[None] | None] = set()
+        self._begun: set[asyncio.Task[Any]] = set()  # those whose gateway is being asked
         self._results: dict[int, str] = {}  # of actions that the log could not take yet
 
     def configure(self, remedy: Remedy) -> None:
@@ -166,13 +178,14 @@ class Remedies:
     async def close(self) -> None:
         """Begins no more restarts, waits CLOSE_S for those that are under way, and notes what was cut off."""
         self._closing = True
-        for task in self._tasks - self._begun:
+        self._room.close()
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=CLOSE_S)
+        # Those that have begun only: the others are being noted.
+        for task in self._begun:
             task.cancel()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await asyncio.wait(self._tasks)
         await self.settle()
 
     async def settle(self) -> None:
@@ -220,19 +233,21 @@ class Remedies:
 
     async def _restart(self, key: Key, alert: str, action: Action) -> None:
         result = "not_started"
+        task = asyncio.current_task()
+        assert task  # noqa: S101 - a coroutine of the event loop has one
         try:
             async with self._room:
-                self._begun.add(asyncio.current_task())
+                self._begun.add(task)
                 result = "interrupted"
                 # It may have waited for its turn: what was true then need not be now.
                 result = await self._refusal(key, alert) or await self._try(key, alert)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Closed):
             pass  # by `close`: what is left to do is to note it
         except Exception as error:  # noqa: BLE001 - whatever ends it, it is counted and noted
             logger.error("restart failed", source=key[0], session=key[1], error=describe(error))
             result = "failed"
         finally:
-            self._begun.discard(asyncio.current_task())
+            self._begun.discard(task)
         self._count(key, result)
         self._say(key, alert, result)
         await self._conclude(action.id, result)

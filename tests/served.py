@@ -51,7 +51,8 @@ class Served:
 def completed(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with the defaults of tests: any free port, and a log in the folder."""
     web = {"listen": "127.0.0.1:0", **config.get("web", {})}
-    return {"database": {"url": f"sqlite:///{folder}/wawp.db"}, **config, "web": web}
+    database = {"url": f"sqlite:///{folder}/wawp.db", **config.get("database", {})}
+    return {**config, "web": web, "database": database}
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ from wawp_exporter.errors import (
     LogError,
     NotFound,
     Refusal,
+    TooBusy,
     TooLarge,
     WawpExporterError,
 )
@@ -325,7 +326,10 @@ class Service:
                 self._learned = True
             self.fleet.recur(await self.reader.background(patterns, place, config, now))
         except LogError as error:
-            logger.error("log not readable", error=describe(error))
+            if not self._stopping:
+                logger.error("log not readable", error=describe(error))
+        except TooBusy:
+            return  # the service stops, or the log is too large to be read within the limit
 
     async def _purge(self) -> None:
         await self.ingest.prepare()

@@ -101,6 +101,29 @@ def test_a_url_is_a_path_and_a_query(url: bytes, path: bytes, query: bytes) -> N
     assert (head.path, head.query) == (path, query)
 
 
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        (b"", True),
+        (b"Connection: keep-alive\r\n", True),
+        (b"Connection: closed\r\n", True),
+        (b"Connection: close\r\n", False),
+        (b"Connection: keep-alive , CLOSE \r\n", False),
+        (b"Connection: close\r\nConnection: te\r\n", False),
+        (b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n", False),
+    ],
+)
+def test_a_connection_is_kept_unless_its_sender_says_otherwise(method: bytes, headers: bytes, kept: bool) -> None:
+    """Whether the request has a body or not."""
+    ((head, _),) = requests(
+        method + b" / HTTP/1.1\r\n" + headers + b"Content-Length: %d\r\n\r\n" % (method == b"POST") + b"x"
+    )
+
+    assert head.keep_alive is kept
+    assert not requests(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")[0][0].keep_alive
+
+
 @pytest.mark.parametrize(
     "request_",
     [

@@ -298,6 +298,7 @@ class Connection(asyncio.Protocol):
         self.began = 0.0
         self.discarded = 0
         if self.reader.waiting:
+            self.pause_reading()
             self.loop.call_soon(self._advance)
         else:
             self.idle = self.loop.time()

@@ -19,6 +19,7 @@ CHUNK_SIZE_BYTES = 16  # a longer line has an extension, which counts as a part 
 END = b"\r\n\r\n"
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
+CONNECTION = re.compile(rb"[ \t]*,[ \t]*|[ \t]+$")
 ASCII = bytes(range(128)).decode()
 VERSIONS = frozenset({"1.0", "1.1"})
 
@@ -228,8 +229,14 @@ def read(raw: bytes) -> Head:
     if sink.complete != 1 or version not in VERSIONS:
         raise BadRequest("the request cannot be read, expected HTTP/1.1")
     path, _, query = origin_form(sink.url).partition(b"?")
-    keep_alive = version == "1.1" and parser.should_keep_alive()
-    return Head(parser.get_method(), path, query, version, sink.lines, dict(sink.lines), keep_alive)
+    headers = dict(sink.lines)
+    keep_alive = version == "1.1" and (b"connection" not in headers or not says_close(sink.lines))
+    return Head(parser.get_method(), path, query, version, sink.lines, headers, keep_alive)
+
+
+def says_close(lines: list[Line]) -> bool:
+    """Whether this is the connection's last request; once a head has ended, the parser does not know any more."""
+    return any(name == b"connection" and b"close" in CONNECTION.split(value.lower()) for name, value in lines)
 
 
 def origin_form(url: bytes) -> bytes:

@@ -457,3 +457,37 @@ def hardened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporte
     """One exporter for all that is not HTTP."""
     with parts.Exporter({}, tmp_path_factory.mktemp("hardened")) as exporter:
         yield exporter
+
+
+PAGES = ("/static/wawp.css", "/static/live.js", "/", "/audit", "/sessions/default/s", "/metrics", "/-/ready")
+READS = ("/api/v1/audit?format=csv", "/api/v1/transitions", "/api/v1/sessions", "/api/v1/groups", "/api/openapi.json")
+
+
+def test_without_file_descriptors_nothing_is_broken(exporter: Callable[..., Any]) -> None:
+    """What is in memory is served, what needs a file is 503, webhooks are taken; and all heals by itself.
+
+    Those who cannot be let in are kept waiting or sent away, and the log does not fill with it.
+    """
+    service: parts.Exporter = exporter({"timezone": "Europe/Zurich"})
+    assert service.post(body_of(("s", "WORKING", parts.now_ms()))).status_code == 200
+    before = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
+    answers = {}
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):  # some of them are still to be accepted
+            stack.enter_context(connect(service))
+        open_now = len(list(Path(f"/proc/{service.pid}/fd").iterdir()))
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (open_now, before[1]))
+        stack.callback(resource.prlimit, service.pid, resource.RLIMIT_NOFILE, before)
+        for _ in range(20):
+            stack.enter_context(connect(service))
+        for path in (*PAGES, *READS):
+            answers[path] = service.get(path).status_code
+        taken = service.post(body_of(("s", "FAILED", parts.now_ms()))).status_code
+
+    assert set(answers.values()) <= {200, 503}, answers
+    assert answers["/static/wawp.css"] == answers["/metrics"] == 200, answers
+    assert taken == 200
+    for path in (*PAGES, *READS):
+        assert service.get(path).status_code == 200, path
+    assert "Traceback" not in service.stderr
+    assert len(service.stderr.splitlines()) < 200

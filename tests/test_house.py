@@ -63,6 +63,7 @@ ORDER = (
     "api",
     "operations",
     "pages",
+    "assets",
     "upkeep",
     "app",
     "signals",

@@ -2,25 +2,28 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio._backends._asyncio  # noqa: F401 - the first long answer imports it, which takes a file descriptor
 import structlog
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Match, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Match, Route
 
 from wawp_exporter import logs
 from wawp_exporter.access import Access, caller_of
 from wawp_exporter.api import JSON, Api, Check, Endpoint
+from wawp_exporter.assets import Assets
 from wawp_exporter.audit import patterns
 from wawp_exporter.config import Settings, load
 from wawp_exporter.crowd import connection_limit
@@ -481,9 +484,16 @@ def make_app(service: Service, face: Face) -> Starlette:
         guarded(face, "GET", "/audit", pages.audit, read),
         guarded(face, "GET", "/sessions/{source}/{session:name}", pages.session, read),
         guarded(face, "GET", "/sessions/{source}", pages.session, read),  # ?session=, for what a path cannot hold
-        Mount("/static", StaticFiles(packages=[("wawp_exporter", "static")])),
+        Route("/static/{name}", Assets().get),
     ]
-    handlers = {Refusal: refused, LogError: unreadable, HTTPException: failed, Exception: broken}
+    handlers = {
+        Refusal: refused,
+        LogError: unreadable,
+        HTTPException: failed,
+        ClientDisconnect: left,
+        OSError: exhausted,
+        Exception: broken,
+    }
     return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # handlers of subclasses
 
 
@@ -527,6 +537,20 @@ async def unreadable(_request: Request, error: LogError) -> Response:
     """The log could not be read; what the system said of it, which holds no data, goes to the log."""
     logger.error("log not readable", error=describe(error))
     return JSONResponse({"error": "the event log cannot be read, try again"}, 503, headers={"Retry-After": "5"})
+
+
+async def left(_request: Request, _error: ClientDisconnect) -> Response:
+    """The caller went away before its request was whole: nobody reads this."""
+    return Response(status_code=400)
+
+
+async def exhausted(_request: Request, error: OSError) -> Response:
+    """The system has no file descriptor or no memory to spare: that passes. Anything else is a defect."""
+    if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
+        raise error
+    logger.error("request failed", error=describe(error), reason=os.strerror(error.errno))
+    answer = {"error": "the system has no file descriptors or no memory left for this, try again"}
+    return JSONResponse(answer, 503, headers={"Retry-After": "5"})
 
 
 async def failed(request: Request, error: HTTPException) -> Response:

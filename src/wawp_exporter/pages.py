@@ -211,6 +211,9 @@ class Pages:
         self._place = api.place
         self._reader = api.reader
         self.heatmaps = Heatmaps(api.place, api.reader)
+        # Now, since to read one later takes a file descriptor.
+        for name in templates.list_templates():
+            templates.get_template(name)
 
     @property
     def _config(self) -> Config:
@@ -443,6 +446,7 @@ templates = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
+    auto_reload=False,
 )
 templates.filters.update(
     age=age, utc=utc, day=day, shade=shade, session_link=session_link, qr_link=qr_link, percent=percent, lasting=lasting

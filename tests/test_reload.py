@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import parts
-from tests.served import Served, eventually, run, served
+from tests.served import Served, run, served
 from wawp_exporter.errors import WawpExporterError
 
 TLS = {"web": {"tls": {"cert_file": "tls.crt", "key_file": "tls.key"}}}
@@ -186,30 +186,5 @@ def test_no_webhook_of_an_added_source_comes_before_its_sessions_are_back(tmp_pa
             after = service.service.fleet.sessions["b", "s"].state
             assert outcome == "repeat"
             assert (after.down_since, after.auth_since) == (before.down_since, before.auth_since)
-
-    run(check())
-
-
-def test_a_source_that_others_have_is_whole_when_a_reload_adds_it(tmp_path: Path, postgres: parts.Postgres) -> None:
-    """Another replica has had it for long; what this one followed of it before is no part of its sessions."""
-    database = {"url": postgres.create_database("added_source")}
-
-    async def check() -> None:
-        async with served(tmp_path, {"database": database, "sources": {"a": {}}}) as service:
-            other = tmp_path / "other"
-            other.mkdir()
-            async with served(other, {"database": database, "sources": {"a": {}, "b": {}}}) as replica:
-                for number, status in enumerate(("WORKING", "FAILED", "SCAN_QR_CODE")):
-                    await replica.post(status, source="b", at=parts.now_ms() - 60_000 + number)
-                await replica.post(session="mark", source="a")
-                for each in (service, replica):
-                    await eventually(lambda each=each: ("a", "mark") in each.service.fleet.sessions)  # type: ignore[misc]
-                assert ("b", "s") not in service.service.fleet.sessions
-
-                service.write({"database": database, "sources": {"a": {}, "b": {}}})
-                await service.service.reload()
-                await service.service.awaken()
-                states = [each.service.fleet.sessions["b", "s"].state for each in (service, replica)]
-                assert states[0] == states[1]
 
     run(check())

@@ -220,9 +220,6 @@ class Ingest:
         now, mono = unix_now(), time.monotonic()
         self._applied = seq
         for row in followed:
-            # A source that this replica does not have is restored as a whole when a reload adds it.
-            if row.event.source not in self.fleet.rules.config.sources:
-                continue
             _, late = self.fleet.apply(row.event, (row.seq,), now, mono)
             if late:
                 self._spawn(self._correct(row.event, LATE))

@@ -35,7 +35,7 @@ def fill(log: Log, sessions: int, events: int, every: int = 3600) -> None:
             f"SELECT {columns} FROM {many} CROSS JOIN {each} ORDER BY e.value, s.value",
             "INSERT INTO state (session_id, oldest, memory, seq) "
             f"SELECT s.value + 1, {ms(0)} - s.value, '', 0 FROM {each}",
-            *(["ANALYZE"] if log.shared else []),
+            *(["SELECT setval('session_id_seq', 1000000)", "ANALYZE"] if log.shared else []),
         ):
             writer.execute(sa.text(statement))
 
@@ -43,11 +43,11 @@ def fill(log: Log, sessions: int, events: int, every: int = 3600) -> None:
 @contextmanager
 def visits(engine: sa.Engine) -> Iterator[Callable[[], int]]:
     """Counts what is looked at on the connections of an engine that are made or used meanwhile."""
-    count = [0]
+    count, watched = [0], list[Any]()
     postgresql = engine.dialect.name == "postgresql"
 
     def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if postgresql and not statement.startswith("EXPLAIN"):
+        if postgresql and statement.startswith(("SELECT", "INSERT")):
             raw = connection.connection.driver_connection
             with raw.cursor() as other:
                 other.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
@@ -60,6 +60,7 @@ def visits(engine: sa.Engine) -> Iterator[Callable[[], int]]:
     def watch(raw: Any, _record: Any, _proxy: Any) -> None:
         if not postgresql:
             raw.set_progress_handler(step, STEPS)
+            watched.append(raw)
 
     sa.event.listen(engine, "before_cursor_execute", explain)
     sa.event.listen(engine, "checkout", watch)
@@ -68,7 +69,8 @@ def visits(engine: sa.Engine) -> Iterator[Callable[[], int]]:
     finally:
         sa.event.remove(engine, "before_cursor_execute", explain)
         sa.event.remove(engine, "checkout", watch)
-        engine.dispose()
+        for raw in watched:
+            raw.set_progress_handler(None, STEPS)
 
 
 def scanned(plan: dict[str, Any]) -> int:

@@ -28,6 +28,7 @@ ORDER = (
     "tables",
     "partitions",
     "ordered",
+    "retention",
     "names",
     "log",
     "history",

@@ -53,6 +53,7 @@ from wawp_exporter.reader import Reader
 from wawp_exporter.reconcile import Watch
 from wawp_exporter.recovery import Recoveries, recoveries, recovery_of
 from wawp_exporter.remedy import Remedies, parse
+from wawp_exporter.retention import LEASE, LEASE_S
 from wawp_exporter.stream import Hub
 from wawp_exporter.telemetry import Telemetry
 from wawp_exporter.tls import Certificate, load_pair
@@ -338,7 +339,7 @@ class Service:
         await self.ingest.prepare()
         before = unix_now() - int(self.settings.config.database.retention * 1000)
         try:
-            if not await self.ingest.lease("purge", HOUR_S):
+            if not await self.ingest.lease(LEASE, LEASE_S):
                 await self.ingest.forget_tombstones(before)
                 return
             count = await self.ingest.purge(before)

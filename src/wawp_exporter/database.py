@@ -49,6 +49,8 @@ POSTGRES_WRITES = (
     # 200 means durable, whatever the server does for others.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
+# The clock of the database, one for all replicas.
+DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
 POSTGRES_READS = "SET default_transaction_read_only = on; SET statement_timeout = '10min'; SET jit = off"
 
 Place = Path | str

@@ -30,8 +30,9 @@ GATHER_S = 0.01  # nobody minds it in an answer, and 64 busy senders are back wi
 MAX_QUEUE = 20_000  # beyond it senders are told to retry: memory is not a log
 SAVE_SLICE = 1000  # states written between two batches
 SAVE_LEASE_S = 15.0
-PURGE_PAUSE_S = 0.1
 MAX_SIGNS = 100_000  # signs of life that wait to be told
+PURGE_PAUSE_S = 0.05
+PREPARE_TIMES = 20
 
 logger = structlog.get_logger()
 
@@ -385,12 +386,13 @@ class Ingest:
             logger.error("run not noted", error=describe(error))
 
     async def purge(self, before: int) -> int:
-        """Deletes events received before `before` (Unix ms), a slice at a time between batches."""
-        total = 0
-        while count := await self._write(self.log.purge, before):
-            total += count
+        """Deletes events received before `before` (Unix ms), a slice at a time beside the batches. Raises LogError."""
+        purge = self.log.purging(before)
+        while (doomed := await asyncio.to_thread(purge.look)) is not None:
+            if doomed.numbers:
+                await self._write(purge.take, doomed)
             await asyncio.sleep(PURGE_PAUSE_S)
-        return total
+        return purge.gone
 
     async def purge_names(self, before: int) -> int:
         """Deletes names of which nothing is left in the log, a slice at a time between batches."""
@@ -412,9 +414,14 @@ class Ingest:
     async def prepare(self) -> None:
         """Makes room in the log for what is to come."""
         try:
-            await self._write(self.log.prepare, unix_now())
+            for _ in range(PREPARE_TIMES):
+                if await self._write(self.log.prepare, unix_now()):
+                    return
+                await asyncio.sleep(PURGE_PAUSE_S)
         except LogError as error:
             logger.error("months not prepared", error=describe(error))
+        else:
+            logger.warning("months not prepared", error="the log is being read all the time, expected a moment between")
 
     def restored(self, seq: int) -> None:
         """Says that the fold holds the log up to `seq`."""

@@ -17,12 +17,13 @@ import msgspec
 import sqlalchemy as sa
 
 from wawp_exporter import names, partitions
-from wawp_exporter.database import APPENDING, Place, make_engine, migrate, name_of, take_lock, told
+from wawp_exporter.database import APPENDING, DATABASE_NOW, Place, make_engine, migrate, name_of, take_lock, told
 from wawp_exporter.errors import LogError
 from wawp_exporter.events import ENDINGS, OTHER_ENGINE, Limit, Point, Status, StatusEvent, normal
 from wawp_exporter.fleet import Key, Memory, decode_memory, learn, slot_of
 from wawp_exporter.machine import State, fold
 from wawp_exporter.names import FOLDED, FORGOTTEN, NAMING, OVER, UNLIMITED, Names, newest_of
+from wawp_exporter.retention import LEASE, LEASE_S, MOST, Purge
 from wawp_exporter.tables import (
     Row,
     Statements,
@@ -43,21 +44,7 @@ TIMELESS_MS = 3_600_000  # how long the key of an event without a time tells a r
 RECENT_MS = 86_400_000  # the actions that a claim is judged by
 ADMITTED = 100  # names over the limit that are folded in one transaction
 CHANNEL = "wawp_log"
-# The clock of the database, one for all replicas.
-DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
 
-_before = event.alias("before")
-# Events from the oldest that a live state rests on, and the one before: what it came from decides what it is. By the
-# time as sent, which is the one that is indexed; it is never before `at`, so nothing too much is let go.
-_boundary = (
-    sa.select(sa.func.max(_before.c.key_at))
-    .where(_before.c.session_id == state.c.session_id, _before.c.key_at < state.c.oldest)
-    .correlate(state)
-    .scalar_subquery()
-)
-RESTED_ON = sa.exists().where(
-    state.c.session_id == event.c.session_id, event.c.key_at >= sa.func.coalesce(_boundary, 0)
-)
 REMEMBERED = (
     sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, session.c.standing, state.c.memory)
     .join_from(session, state, session.c.id == state.c.session_id, isouter=True)
@@ -415,26 +402,28 @@ class Log:
             else:
                 writer.execute(sa.update(run).where(run.c.id == self._run).values(seen_at=now))
 
-    def prepare(self, now: int) -> None:
-        """Makes room for the months to come; to be called now and then."""
-        if self.shared:
-            with self._writing() as writer:
-                partitions.prepare(writer, now)
+    def prepare(self, now: int) -> bool:
+        """Makes room for the months to come; to be called now and then. False: somebody was reading, try again."""
+        if not self.shared:
+            return True
+        with told("write", self.place):
+            return partitions.patiently(self._writer, lambda writer: partitions.prepare(writer, now))
 
-    def purge(self, before: int, limit: int = 5000) -> int:
-        """Deletes events received before `before`, oldest first; returns how many, 0 when nothing is left to delete.
+    def purging(self, before: int, limit: int = MOST) -> Purge:
+        """A pass that deletes events received before `before`, in slices of up to `limit` rows.
 
-        What a live state still rests on (the entry into its status, the start of an episode) is kept. From SQLite go
-        up to `limit` rows at a time, from PostgreSQL whole months.
+        What a live state still rests on (the entry into its status, the start of an episode) is kept. With a shared log
+        the lease has been taken.
         """
-        with self._writing() as writer:
-            if self.shared:
-                return partitions.expire(writer, before, RESTED_ON)
-            # Found by walking from the oldest: an index on the time of receipt would slow each append.
-            young = sa.select(event.c.seq).where(event.c.received_at >= before).order_by(event.c.seq).limit(1)
-            end = sa.func.coalesce(young.scalar_subquery(), self._seq + 1)
-            doomed = sa.select(event.c.seq).where(event.c.seq < end, sa.not_(RESTED_ON)).order_by(event.c.seq)
-            return writer.execute(sa.delete(event).where(event.c.seq.in_(doomed.limit(limit)))).rowcount
+        return Purge(self._engine, self.place, self._writing, before, self.holder if self.shared else None, limit)
+
+    def purge(self, before: int, limit: int = MOST) -> int:
+        """All of such a pass at once; how many events went."""
+        purge = self.purging(before, limit)
+        if self.lease(LEASE, LEASE_S):
+            while (doomed := purge.look()) is not None:
+                purge.take(doomed)
+        return purge.gone
 
     def purge_names(self, before: int, after: int = 0, limit: int = 2000) -> tuple[int, int]:
         """Deletes names of which nothing is left, a slice at a time; see `names.purge`."""

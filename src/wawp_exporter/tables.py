@@ -214,6 +214,11 @@ class Statements:
         ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)
 
 
+def twin(name: str) -> sa.TableClause:
+    """Another table with the columns of `event`, such as a partition of it."""
+    return sa.table(name, *(sa.column(column.name, column.type) for column in event.columns))
+
+
 def rows_of(postgresql: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
     """A JSON array of arrays in the parameter `rows` as a table, and its columns.
 

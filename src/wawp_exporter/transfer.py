@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from wawp_exporter import partitions, tables
-from wawp_exporter.database import make_engine, name_of, told
+from wawp_exporter.database import DATABASE_NOW, make_engine, name_of, told
 from wawp_exporter.errors import LogError
-from wawp_exporter.log import DATABASE_NOW, Log
+from wawp_exporter.log import Log
 from wawp_exporter.progress import Progress
 
 SLICE = 5000  # rows a transaction: what an interruption costs

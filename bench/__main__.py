@@ -2,11 +2,18 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 
-from bench import capacity, intake, preflight, scrape
-from bench.results import show
+from bench import capacity, intake, preflight, scrape, volume
+from bench.results import Result, show
 
-BENCHES = {"scrape": scrape.run, "intake": intake.run, "capacity": capacity.run, "preflight": preflight.run}
+BENCHES: dict[str, Callable[[bool], list[Result]]] = {
+    "scrape": scrape.run,
+    "intake": intake.run,
+    "capacity": capacity.run,
+    "preflight": preflight.run,
+    "volume": volume.run,
+}
 
 
 def main() -> int:

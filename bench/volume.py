@@ -1,0 +1,197 @@
+"""A large log in PostgreSQL: how long an append takes while old events go, pages are read and the heatmap is drawn.
+
+`python -m bench.volume [--events 20000000] [--seconds 30]`; the peer of each figure is the same append, alone.
+"""
+
+import argparse
+import multiprocessing
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import sqlalchemy as sa
+
+from bench.results import Result, show
+from tests import parts
+from wawp_exporter import partitions
+from wawp_exporter.events import Point, StatusEvent
+from wawp_exporter.heatmap import read_rows
+from wawp_exporter.history import History
+from wawp_exporter.ingest import PURGE_PAUSE_S
+from wawp_exporter.log import Log
+from wawp_exporter.retention import LEASE, LEASE_S
+
+DAY = 86_400_000
+MONTHS = 13  # and one that is over
+SESSIONS = 10_000
+RESTING = 100  # one session in so many has been in its status since the log began: all of its events must be kept
+BATCH, PAUSE_S = 8, 0.02  # events of an append, and between two of them
+GREAT = 100_000_000
+STATUS = "(array['WORKING', 'FAILED', 'STARTING'])[1 + k % 3]"
+
+
+def fill(server: parts.Postgres, name: str, events: int, now: int) -> tuple[str, int]:
+    """A log of so many events, evenly over its months; where it is, and when (Unix ms) the first month was over."""
+    url = server.create_database(name)
+    log = Log(url)
+    months = [partitions.month_of(now)]
+    while len(months) <= MONTHS:
+        months.insert(0, partitions.month_of(partitions.unix_ms(months[0]) - DAY))
+    for month in months:
+        log.prepare(partitions.unix_ms(month))
+    log.close()
+    ids = f"generate_series(1, {SESSIONS}) AS i"
+    server.sql(f"INSERT INTO session (id, source, name, slot) SELECT i, 'default', 's' || i, 0 FROM {ids}", name)
+    server.sql("SELECT setval('session_id_seq', 1000000)", name)
+    first, last = partitions.unix_ms(months[0]), now - 3_600_000
+    rounds = max(len(months), events // SESSIONS)
+    step = (last - first) // rounds
+    for start in range(0, rounds, 100):  # a transaction of a million events
+        server.sql(
+            "INSERT INTO event (session_id, status, at, tie, key_at, received_at, engine) "
+            f"SELECT i, {STATUS}, x, 0, x, x, 'GOWS' "
+            f"FROM generate_series({start}, {min(rounds, start + 100) - 1}) AS k, {ids}, "
+            f"LATERAL (SELECT {first} + k::bigint * {step} + i::bigint * {step // SESSIONS} AS x) AS y",
+            name,
+        )
+    server.sql(
+        "INSERT INTO state (session_id, oldest, memory, seq) SELECT i, "
+        f"CASE WHEN i % {RESTING} = 0 THEN 1 ELSE {last - step} END, '', 0 FROM {ids}",
+        name,
+    )
+    server.sql("VACUUM ANALYZE", name)
+    server.sql("CHECKPOINT", name)
+    return url, partitions.unix_ms(months[1])
+
+
+def appends(url: str, seconds: float) -> list[float]:
+    """How long each append took, in ms."""
+    log, took = Log(url), []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        at = time.time_ns() // 1_000_000
+        names = (f"s{random.randrange(SESSIONS) + 1}" for _ in range(BATCH))
+        batch = [StatusEvent("default", name, (Point("WORKING", at, 0, at),), at) for name in names]
+        started = time.perf_counter()
+        log.append(batch)
+        took.append((time.perf_counter() - started) * 1000)
+        time.sleep(PAUSE_S)
+    log.close()
+    return took
+
+
+def purge(url: str, before: int, _until: float) -> list[float]:
+    """One pass of retention, slice by slice as the service does it, to its end."""
+    log, took = Log(url), []
+    assert log.lease(LEASE, LEASE_S)
+    pass_ = log.purging(before)
+    doomed, started = pass_.look(), time.perf_counter()
+    while doomed is not None:
+        if doomed.numbers:
+            pass_.take(doomed)
+        took.append((time.perf_counter() - started) * 1000)
+        time.sleep(PURGE_PAUSE_S)
+        started = time.perf_counter()
+        doomed = pass_.look()
+    print(f"retention: {pass_.gone:,} events gone in {len(took):,} slices")
+    log.release()
+    log.close()
+    return took
+
+
+def repeated(read: Callable[[], object], pause: float, until: float) -> list[float]:
+    """How long something took, again and again until then (Unix seconds), in ms."""
+    took = []
+    while time.time() < until:
+        started = time.perf_counter()
+        read()
+        took.append((time.perf_counter() - started) * 1000)
+        time.sleep(pause)
+    return took
+
+
+def pages(url: str, now: int, until: float) -> list[float]:
+    """Pages of transitions: the newest, of a session, of a time long ago, and what follows each of them."""
+    draw = random.Random(1)
+
+    def page() -> None:
+        start = now - draw.randrange(1, 390) * DAY
+        filters = draw.choice([{}, {"source": "default"}, {"start": start, "end": start + DAY}, {"end": start}])
+        session = draw.choice([None, f"s{draw.randrange(SESSIONS) + 1}"])
+        with History(url) as history:
+            _, cursor = history.transitions(session=session, **filters)
+            history.transitions(session=session, cursor=cursor, **filters)
+
+    return repeated(page, 0.1, until)
+
+
+def heatmaps(url: str, now: int, until: float) -> list[float]:
+    """The heatmap of the last hour."""
+    return repeated(lambda: read_rows(url, "1h", now), 2.0, until)
+
+
+def p99(took: list[float]) -> float:
+    """Of a hundred the longest but one."""
+    return sorted(took)[int(len(took) * 0.99)]
+
+
+def measured(url: str, events: int, before: int, now: int, seconds: float) -> Iterator[Result]:
+    """Each disturbance, with the same appends before it."""
+    disturbances = {
+        "retention": partial(purge, url, before),
+        "pages of transitions": partial(pages, url, now),
+        "heatmap of the last hour": partial(heatmaps, url, now),
+    }
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(appends, [url] * 2, [1] * 2))
+        for name, disturb in disturbances.items():
+            alone = pool.submit(appends, url, seconds).result()
+            disturbing = pool.submit(disturb, time.time() + seconds)
+            beside: list[float] = []
+            while not beside or not disturbing.done():
+                beside += pool.submit(appends, url, seconds if name != "retention" else 5.0).result()
+            took = disturbing.result()
+            print(
+                f"{name}: {len(took):,} times, median {statistics.median(took):.1f} ms, p99 {p99(took):.1f} ms; "
+                f"appends beside it: median {statistics.median(beside):.1f} ms, p99 {p99(beside):.1f} ms; "
+                f"alone: median {statistics.median(alone):.1f} ms, p99 {p99(alone):.1f} ms"
+            )
+            if name == "retention":
+                slices = GREAT / events * len(took)
+                each = statistics.mean(took) / 1000 + PURGE_PAUSE_S
+                print(f"of {GREAT:,} events that is {slices:,.0f} slices, {slices * each / 60:.0f} minutes a month")
+            title = f"append of {BATCH} events to {events:,}, p99: beside {name}"
+            yield Result(title, f"{p99(beside):.1f} ms", f"{p99(alone):.1f} ms", p99(beside) / p99(alone), 2, True)
+
+
+def run(quick: bool, events: int = 1_000_000, seconds: float = 10) -> list[Result]:
+    """Fills a log, and appends to it."""
+    events, seconds = (100_000, 2) if quick else (events, seconds)
+    now = time.time_ns() // 1_000_000
+    settings = {"fsync": "on", "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
+    with parts.Postgres(settings) as server:
+        started = time.monotonic()
+        url, before = fill(server, "volume", events, now)
+        size = sa.make_url(url).database
+        print(
+            f"{events:,} events of {SESSIONS:,} sessions in {time.monotonic() - started:.0f} s, "
+            + server.sql(f"SELECT pg_size_pretty(pg_database_size('{size}'))")
+        )
+        return list(measured(url, events, before, now, seconds))
+
+
+def main() -> int:
+    """As large as it is asked for."""
+    parser = argparse.ArgumentParser(prog="bench.volume", description=__doc__)
+    parser.add_argument("--events", type=int, default=20_000_000)
+    parser.add_argument("--seconds", type=float, default=30)
+    options = parser.parse_args()
+    return 0 if show(run(False, options.events, options.seconds)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -302,6 +302,49 @@ def test_a_change_with_the_token_is_open_from_anywhere() -> None:
     access("0.0.0.0:10011", api=(b"secret",)).check_change(TOKEN)
 
 
+BASIC = {"host": "wawp.lan:10011", "authorization": "Basic OnNlY3JldA=="}
+
+
+def browser(rules: Access, **more: str) -> bool:
+    """Whether a browser that knows the password may change something."""
+    asking = headers(peer="192.0.2.1", **(BASIC | more))
+    rules.check_read(asking)
+    rules.check_qr(asking)
+    try:
+        rules.check_change(asking)
+    except Forbidden:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("more", "allowed"),
+    [
+        ({}, True),
+        ({"sec_fetch_site": "same-origin"}, True),
+        ({"sec_fetch_site": "same-origin", "origin": "https://behind.a.proxy"}, True),
+        ({"sec_fetch_site": "none"}, True),
+        ({"sec_fetch_site": "same-site"}, False),
+        ({"sec_fetch_site": "cross-site"}, False),
+        ({"origin": "http://wawp.lan:10011"}, True),
+        ({"origin": "https://wawp.lan:10011"}, True),
+        ({"origin": "https://wawp.example"}, True),
+        ({"origin": "http://wawp.example"}, False),
+        ({"origin": "https://evil.org"}, False),
+        ({"origin": "http://wawp.lan:10011.evil.org"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": ""}, False),
+        ({"origin": "https://evil.org", "authorization": "Bearer secret"}, True),
+    ],
+)
+@pytest.mark.parametrize("url", ["https://wawp.example", "https://WAWP.example:443/pages"])
+def test_a_foreign_page_does_not_use_the_browsers_password(url: str, more: dict[str, str], allowed: bool) -> None:
+    """A browser sends HTTP Basic by itself; a bearer token it does not, so whoever sends one knows it."""
+    settings = Settings(config(web={"external_url": url}), Secrets(api_tokens=(b"secret",)))
+
+    assert browser(Access(settings, "0.0.0.0:10011"), **more) is allowed
+
+
 def test_a_stranger_behind_a_proxy_deletes_nothing(exporter: Start) -> None:
     """Over real sockets: HTTP/1.0 as a plain nginx speaks it, two Hosts, and what this machine may do."""
     running = exporter({})

@@ -1,7 +1,7 @@
 """The OpenAPI document against the running service."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -81,3 +81,13 @@ def test_the_document_is_served(service: parts.Exporter) -> None:
     assert served["openapi"].startswith("3.1")
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", served["info"]["version"])
     assert set(served["paths"]) == set(DOCUMENT["paths"])
+
+
+def test_the_address_that_people_use_is_told(exporter: Callable[..., parts.Exporter]) -> None:
+    """`web.external_url`: what the document's readers call, and what is printed at the start."""
+    running = exporter({"web": {"external_url": "https://wawp.example/"}})
+
+    served = running.client.get(f"{running.url}/api/openapi.json").json()
+
+    assert served["servers"] == [{"url": "https://wawp.example"}]
+    assert re.search(r"^Fleet page +https://wawp\.example/$", running.stderr, re.MULTILINE)

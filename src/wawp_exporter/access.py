@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -95,6 +96,22 @@ def is_loopback_in(form: re.Pattern[bytes], value: bytes) -> bool:
     return address is None or is_loopback(address.decode())
 
 
+def is_from_another_site(caller: Caller, own: str | None) -> bool:
+    """Whether a browser says that a page made the request which is not of the host that is asked, nor of `own`."""
+    sites = caller.all(b"sec-fetch-site")
+    if sites:
+        return not all(site in OWN_SITE for site in sites)
+    ours = {scheme + host for host in caller.all(b"host") for scheme in (b"http://", b"https://")}
+    return not ours.union({origin_of(own)} if own else ()).issuperset(caller.all(b"origin"))
+
+
+def origin_of(url: str) -> bytes:
+    """What browsers send as Origin from a page of this address."""
+    parts = urlsplit(url.lower())
+    usual = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}".encode()
+
+
 class Access:
     """The rules of one listener; `loopback` says that it is bound to loopback."""
 
@@ -124,14 +141,26 @@ class Access:
 
     def check_remedy(self, caller: Caller) -> None:
         """Alertmanager's notifications: their own token, or a caller from this very machine."""
-        tokens = self.settings.secrets.remedy_tokens
-        self.check(tokens, caller)
-        if not tokens and not self.local(caller):
-            raise Forbidden("this call needs remedy.token_file, or a request from this machine to a loopback listener")
+        self.check_proven(self.settings.secrets.remedy_tokens, caller, "remedy.token_file")
+        self.check_site(caller)
+
+    def check_qr(self, caller: Caller) -> None:
+        """The QR code: never without a token, unless from this very machine."""
+        self.check_proven(self.settings.secrets.api_tokens, caller, "web.api_token_file")
 
     def check_change(self, caller: Caller) -> None:
-        """Changing something: never without a token, unless from this very machine."""
-        tokens = self.settings.secrets.api_tokens
+        """Changing something: the same, and from no page of another site."""
+        self.check_proven(self.settings.secrets.api_tokens, caller, "web.api_token_file")
+        self.check_site(caller)
+
+    def check_proven(self, tokens: tuple[bytes, ...], caller: Caller, key: str) -> None:
+        """A token, or while none is configured a caller from this machine; raises Unauthenticated, Forbidden."""
         self.check(tokens, caller)
         if not tokens and not self.local(caller):
-            raise Forbidden("this call needs web.api_token_file, or a request from this machine to a loopback listener")
+            raise Forbidden(f"this call needs {key}, or a request from this machine to a loopback listener")
+
+    def check_site(self, caller: Caller) -> None:
+        """A browser sends the password of HTTP Basic by itself, whichever page asks for it; raises Forbidden."""
+        basic = caller.headers.get(b"authorization", b"").lower().startswith(b"basic")
+        if basic and is_from_another_site(caller, self.settings.config.web.external_url):
+            raise Forbidden("this call came from a page of another site, expected one of web.external_url")

@@ -402,7 +402,8 @@ class Endpoints:
 
     async def openapi(self, _request: Request) -> Response:
         """What is answered here, as an OpenAPI document."""
-        return JSON(DOCUMENT)
+        url = self.service.settings.config.web.external_url
+        return JSON({**DOCUMENT, "servers": [{"url": url}]} if url else DOCUMENT)
 
     async def events(self, request: Request) -> Response:
         """Each transition as it happens."""
@@ -464,7 +465,7 @@ def make_app(service: Service, face: Face) -> Starlette:
     bound: dict[tuple[str, str], tuple[Endpoint, Check]] = {
         ("GET", "/api/v1/sessions"): (api.sessions, read),
         ("GET", f"{SESSION}/ready"): (api.ready, read),
-        ("GET", f"{SESSION}/qr"): (api.qr, change),
+        ("GET", f"{SESSION}/qr"): (api.qr, Access.check_qr),
         ("POST", "/alertmanager"): (endpoints.alertmanager, Access.check_remedy),
         ("GET", SESSION): (api.session, read),
         ("DELETE", SESSION): (api.delete, change),

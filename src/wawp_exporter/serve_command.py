@@ -87,7 +87,7 @@ def announce(settings: Settings, addresses: list[str]) -> None:
         if not source.authenticated:
             whence = "anywhere" if source.allow_unsigned else "this machine only"
             logger.warning("unsigned webhooks are accepted", source=name, **{"from": whence})
-    click.echo(f"Fleet page       {page}/")
+    click.echo(f"Fleet page       {settings.config.web.external_url or page}/")
     click.echo(f"Metrics          {page}/metrics")
     first = next(iter(settings.config.sources.items()))
     if not first[1].authenticated:

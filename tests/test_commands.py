@@ -31,7 +31,7 @@ NOT_RUN = {
     r"^systemctl|^journalctl": "needs a running systemd",
     r"^open ": "a person's browser; test_browser looks at the page",
     r"^\.venv/bin/pytest": "would run the tests within the tests",
-    r"^sqlite3": "the program need not be there; the backup is made below with the library's same function",
+    r"sqlite3 data": "the program need not be there; the backup is made below with the library's same function",
     r"\$W": "asks a gateway; tests/gateway.py answers as one, and only to what the exporter asks",
     r"/qr\b": "needs a gateway; test_qr asks for the image",
     r"^ssh|^chronyc|web\.whatsapp\.com": "asks other machines",
@@ -65,11 +65,14 @@ class Place:
     signed: parts.Exporter
     database: str
 
+    def secrets(self, command: str) -> dict[str, str]:
+        """What a reader has exported before this command."""
+        return {"WAWP_EXPORTER_DATABASE__URL": self.database} if "migrate-log" in command else {}
+
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command as it stands, but for the address of the service."""
         service = self.signed if "--hmac-key-file" in command or "--token-file" in command else self.plain
         given = command.replace(ADDRESS, service.url).replace("/etc/wawp-exporter/config.yml", "wawp.yml")
-        given = given.replace("postgresql://wawp:secret@db.example/wawp", self.database)
         if " simulate " in given and "--list" not in given:
             given = " ".join([given, *QUICK, "--url", f"{service.url}/webhook"])
             given = given.replace("--duration 60", "--duration 2").replace("--duration 2592000", "--duration 604800")
@@ -77,7 +80,7 @@ class Place:
         return subprocess.run(
             ["bash", "-c", f"set -o pipefail; {given}"],
             cwd=self.folder,
-            env={**os.environ, **SETTINGS, "E": service.url, "PATH": path},
+            env={**os.environ, **SETTINGS, "E": service.url, "PATH": path, **self.secrets(command)},
             capture_output=True,
             text=True,
             check=False,

@@ -1,5 +1,6 @@
 """Moving a log from SQLite to PostgreSQL, by the command."""
 
+import os
 import random
 import re
 import subprocess
@@ -68,6 +69,17 @@ def test_a_log_is_the_same_in_its_new_place(source: Path, target: str) -> None:
     assert logs[1].append([event(W, 90 * DAY), event(F, 99 * DAY)]).seq > old.seq
     for log in logs:
         log.close()
+
+
+def test_the_database_may_come_from_the_environment(source: Path, target: str) -> None:
+    """Its address holds a password, and a command line can be read by everybody on the machine."""
+    given = [sys.executable, "-m", "wawp_exporter", "migrate-log", "--from", f"sqlite:///{source}"]
+    env = {**os.environ, "WAWP_EXPORTER_DATABASE__URL": target}
+
+    done = subprocess.run(given, capture_output=True, text=True, check=False, env=env)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "copied and verified" in done.stdout
 
 
 def test_an_interrupted_copy_goes_on_where_it_ended(source: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:

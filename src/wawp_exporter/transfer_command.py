@@ -14,7 +14,14 @@ from wawp_exporter.values import check_database
 
 @click.command("migrate-log")
 @click.option("--from", "source", required=True, metavar="URL", help="sqlite:///path/to/wawp.db")
-@click.option("--to", "target", required=True, metavar="URL", help="postgresql://user:password@host/name")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="URL",
+    envvar="WAWP_EXPORTER_DATABASE__URL",
+    help="postgresql://user:password@host/name; better in WAWP_EXPORTER_DATABASE__URL: a command line is no secret.",
+)
 def command(source: str, target: str) -> None:
     """Copy the event log from SQLite to PostgreSQL; stop the service first. Interrupted, it goes on when run again."""
     try:

@@ -4,16 +4,21 @@ import contextlib
 import gc
 import json
 import socket
+import ssl
 import struct
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import parts
 from tests.inside import Inside, rest, statuses
+from tests.test_service import make_certificate
+from wawp_exporter import ingest, listener
+from wawp_exporter.api import MAX_SCANNING
 from wawp_exporter.connection import KEEP_ALIVE_S, LINGER_BYTES, LINGER_S, WRITE_TIMEOUT_S, Connection
 from wawp_exporter.webhook import BODY_TIMEOUT_S, MAX_BODY_BYTES
 from wawp_exporter.wire import MAX_HEAD_BYTES
@@ -25,13 +30,14 @@ LOCAL = b"Host: localhost\r\n"
 
 @pytest.fixture(scope="module")
 def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    """A service in this process, with a source that wants a token."""
+    """A service in this process, with a source that wants a token and a gateway that never answers."""
     folder = tmp_path_factory.mktemp("inside")
     (folder / "token").write_text("t0ken")
-    nowhere = {"url": f"http://127.0.0.1:{parts.free_port()}", "poll_interval": "1h"}
-    sources = {"default": {"api": nowhere}, "token": {"token_file": "token"}}
+    mute = socket.create_server(("127.0.0.1", 0))
+    api = {"url": f"http://127.0.0.1:{mute.getsockname()[1]}", "poll_interval": "1h"}
+    sources = {"default": {"api": api}, "token": {"token_file": "token"}}
     remedy = {"alerts": ["WawpSessionFailed"]}
-    with Inside(folder, {"sources": sources, "remedy": remedy}) as service:
+    with mute, Inside(folder, {"sources": sources, "remedy": remedy}) as service:
         yield service
 
 
@@ -421,3 +427,42 @@ def test_only_so_many_connections_are_kept(inside: Inside) -> None:
             assert still_open(stream)
     finally:
         crowd.limit = before
+
+
+def test_more_events_than_memory_should_hold_are_refused(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is slow must not fill the memory; the sender tries again."""
+    monkeypatch.setattr(ingest, "MAX_QUEUE", 0)
+    answer = inside.ask(post(event(session="full")) + get(b"/-/healthy", b"Connection: close"))
+
+    assert statuses(answer) == [503, 200]
+    assert b"retry-after: " in answer
+
+
+def test_so_many_wait_for_a_code_and_the_next_is_told_to_wait(inside: Inside) -> None:
+    """Each of them asks the gateway again and again."""
+    assert statuses(inside.ask(post(event(session="qr", status="SCAN_QR_CODE"), b"Connection: close"))) == [200]
+    path = b"/api/v1/sessions/default/qr/qr"
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_SCANNING):
+            stack.enter_context(inside.connect()).sendall(get(path))
+        parts.wait_until(lambda: len(inside.server.server_state.tasks) == MAX_SCANNING)
+        assert statuses(inside.ask(get(path, b"Connection: close"))) == [503]
+
+
+def test_a_tls_client_that_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its handshake nothing else could end it; nor does it stay by not agreeing to its end."""
+    make_certificate(tmp_path, "localhost")
+    monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(listener, "GOODBYE_S", 0.2)
+    with Inside(tmp_path, {"web": {"tls": {"cert_file": "cert.pem", "key_file": "key.pem"}}}) as service:
+        with closing(socket.create_connection(("127.0.0.1", service.port), 20)) as silent:
+            assert rest(silent) in (b"", b"<reset>")
+        context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        with (
+            closing(socket.create_connection(("127.0.0.1", service.port), 20)) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            secure.sendall(post(b"x" * (MAX_BODY_BYTES + 1)))
+            assert statuses(secure.recv(1000)) == [413]
+            service.expire(LINGER_S + 1)
+            parts.wait_until(lambda: not service.connections)

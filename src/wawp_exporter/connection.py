@@ -34,6 +34,7 @@ KEEP_ALIVE_S = 75.0
 WRITE_TIMEOUT_S = 10.0  # without the peer taking a single byte
 LINGER_S = 5.0  # after an answer, for what is still being sent: to close at once would destroy the answer
 LINGER_BYTES = 8 * 1024 * 1024
+MAX_UNWRITTEN_BYTES = 64 * 1024  # and what one write adds to them
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LOGGER = logging.getLogger("uvicorn.error")
 
@@ -110,6 +111,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the clock: a connection is made to send something."""
         self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(MAX_UNWRITTEN_BYTES)
         self.tls = transport.get_extra_info("sslcontext") is not None
         self.client = address(transport.get_extra_info("peername"))
         self.server = address(transport.get_extra_info("sockname"))

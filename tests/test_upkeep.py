@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -131,6 +132,25 @@ def test_a_part_that_has_ended_makes_the_process_unhealthy(tmp_path: Path, dead:
             answer = await service.client.get("/-/healthy")
             assert answer.status_code == 503
             assert answer.json()["error"].startswith(f"{dead}: has ended")
+
+    run(test())
+
+
+def test_a_write_that_does_not_end_makes_the_service_unready(tmp_path: Path) -> None:
+    """The disk stands still: nothing is refused, and nothing is answered either."""
+    go = threading.Event()
+
+    async def test() -> None:
+        async with served(tmp_path) as service:
+            assert (await service.client.get("/-/ready")).status_code == 200
+            service.service.ingest._writer.submit(go.wait)
+            try:
+                await eventually(lambda: not service.service.ready)
+                answer = await service.client.get("/-/ready")
+                assert (answer.status_code, "has not answered" in answer.text) == (503, True)
+            finally:
+                go.set()
+            await eventually(lambda: service.service.ready)
 
     run(test())
 

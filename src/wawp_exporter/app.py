@@ -63,6 +63,7 @@ from wawp_exporter.webhook import Receive, Scope, Send, Webhook
 OUTAGE_MS = 45_000  # heartbeat interval (15 s) plus retry window of senders (30 s)
 MAX_NOTIFICATION_BYTES = 4 << 20
 HOUR_S = 3600
+STUCK_S = 30  # until a write that does not end makes the service unready
 REFRESH_PAGES = 8  # pages rendered before others get their turn
 AWAKEN = 256  # sessions made before others get their turn
 
@@ -207,8 +208,20 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether the log was writable when last tried, and is followed; it is replayed before anything listens."""
-        return self.ingest.healthy and (self.follower is None or self.follower.ready)
+        """Whether nothing is against it; the log is replayed before anything listens."""
+        return not self.unready
+
+    @property
+    def unready(self) -> str:
+        """Why what is told here cannot be relied on, "" if it can."""
+        if not self.ingest.healthy:
+            return "the event log cannot be written"
+        # A small write: the writer stands still if it takes this long, and refuses nothing meanwhile.
+        if self.upkeep.running_for("beat") > STUCK_S:
+            return f"the event log has not answered for {STUCK_S} s"
+        if self.follower and not self.follower.ready:
+            return "the event log cannot be followed: what is told here is old"
+        return ""
 
     @property
     def ended(self) -> list[str]:
@@ -247,7 +260,8 @@ class Service:
         # What leaves the fleet must be kept first: it comes back from the log when its source does.
         await self.ingest.save()
         added = sorted(set(settings.config.sources) - set(self.settings.config.sources))
-        async with self.follower.folding if self.follower else contextlib.nullcontext():
+        # What is restored and what is folded must meet at one place of the log.
+        async with self.follower.folding if self.follower and added else contextlib.nullcontext():
             restored = await asyncio.to_thread(self.log.restore, added) if added else None
             await self.watch.configure(settings)
             # From here on nothing waits and nothing can fail: no webhook meets one half of it.
@@ -430,11 +444,8 @@ class Endpoints:
 
     async def ready(self, _request: Request) -> Response:
         """The log is replayed and was writable when last tried."""
-        if self.service.ready:
-            return PlainTextResponse("wawp-exporter is ready.\n")
-        if not self.service.ingest.healthy:
-            return JSONResponse({"error": "the event log cannot be written"}, 503)
-        return JSONResponse({"error": "the event log cannot be followed: what is told here is old"}, 503)
+        problem = self.service.unready
+        return JSONResponse({"error": problem}, 503) if problem else PlainTextResponse("wawp-exporter is ready.\n")
 
     async def metrics(self, request: Request) -> Response:
         """The exposition, in the format and encoding asked for."""

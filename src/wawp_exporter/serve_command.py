@@ -87,11 +87,17 @@ def announce(settings: Settings, addresses: list[str]) -> None:
         if not source.authenticated:
             whence = "anywhere" if source.allow_unsigned else "this machine only"
             logger.warning("unsigned webhooks are accepted", source=name, **{"from": whence})
+    with contextlib.suppress(OSError):  # whoever reads standard output may have gone
+        show_addresses(settings, page, ingress)
+
+
+def show_addresses(settings: Settings, page: str, ingress: str) -> None:
+    """For people, on standard output."""
     click.echo(f"Fleet page       {settings.config.web.external_url or page}/")
     click.echo(f"Metrics          {page}/metrics")
     first = next(iter(settings.config.sources.items()))
     if not first[1].authenticated:
         path = "/webhook" if first[0] == "default" else f"/webhook/{first[0]}"
-        curl = "curl -k" if scheme == "https" else "curl"
+        curl = "curl -k" if ingress.startswith("https:") else "curl"
         click.echo(f"First webhook    {curl} -d '{EXAMPLE}' {ingress}{path}")
     sys.stdout.flush()

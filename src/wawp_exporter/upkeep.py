@@ -50,6 +50,11 @@ class Upkeep:
         """Whether jobs are being started; False before `start` and after `close` too."""
         return self._ticker is not None and not self._ticker.done()
 
+    def running_for(self, name: str) -> int:
+        """For how many seconds a job has been running; 0 while it does not."""
+        began, task = self._running.get(name, (0, None))
+        return self._second - began if task and not task.done() else 0
+
     def start(self) -> None:
         """Begins to start jobs."""
         self._ticker = asyncio.create_task(self._tick())

@@ -1,5 +1,6 @@
 """The onboarding loop: a QR code that is fetched, shown, replaced, and turns to "connected" by itself."""
 
+import asyncio
 import base64
 import struct
 import threading
@@ -14,6 +15,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests import parts
 from tests.gateway import KEY, Running
+from tests.served import eventually, run, served
+from wawp_exporter.api import MAX_SCANNING
 
 W, Q, F, X = "WORKING", "SCAN_QR_CODE", "FAILED", "STOPPED"
 PATH = "/api/v1/sessions/default/s/qr"
@@ -53,6 +56,32 @@ def png(grey: int, size: int = 64) -> str:
 
 
 # -- the endpoint
+
+
+def test_so_many_wait_for_a_code_and_the_next_is_told_to_wait(running: Running, tmp_path: Path) -> None:
+    """Each of them asks the gateway once a second; whoever leaves makes room."""
+    (tmp_path / "key").write_text(KEY)
+    running.gateway.sessions["s"] = Q
+    running.gateway.qr_after = time.time() + 3600
+    api = {"url": running.url, "key_file": "key", "poll_interval": "1h"}
+
+    async def test() -> None:
+        async with served(tmp_path, {"sources": {"default": {"api": api}}}) as service:
+            await service.post(Q, "s")
+            waiting = [asyncio.create_task(service.client.get(PATH)) for _ in range(MAX_SCANNING)]
+            await eventually(lambda: len(running.gateway.asked("/api/s/auth/qr")) >= MAX_SCANNING)
+
+            refused = await service.client.get(PATH)
+            assert (refused.status_code, "which is the limit" in refused.text) == (503, True)
+            assert refused.headers["Retry-After"]
+
+            waiting[0].cancel()
+            running.gateway.qr_after = 0
+            while (one_more := await service.client.get(PATH)).status_code == 503:
+                pass
+            assert {answer.status_code for answer in [one_more, *await asyncio.gather(*waiting[1:])]} == {200}
+
+    run(test())
 
 
 def test_the_code_is_handed_out_and_never_kept(running: Running, start: Start) -> None:

@@ -87,7 +87,7 @@ def test_the_architecture_page_names_every_module() -> None:
 
 def test_the_security_page_names_tests_that_are_there() -> None:
     """A promise is worth its test."""
-    named = set(re.findall(r"\btest_\w+", (ROOT / "docs/security.md").read_text()))
+    named = set(re.findall(r"(?<!::)\btest_\w+", (ROOT / "docs/security.md").read_text()))
 
     assert {name for name in named if not (ROOT / "tests" / f"{name}.py").exists()} == set()
 

@@ -141,11 +141,6 @@ class Heatmaps:
     async def _read(self, name: str, now: int) -> tuple[int, Rows]:
         return now, await self.reader.heavy(read_rows, self.place, name, now)
 
-    def close(self) -> None:
-        """Gives up what is being drawn."""
-        for task in self._tasks.values():
-            task.cancel()
-
     async def _get(self, key: object, fresh_s: float, make: Callable[[], Awaitable[Any]]) -> Any:
         """What is kept under `key`, made anew when it is no longer fresh, by one at a time; None: not in time."""
         made, value = self._kept.get(key, (float("-inf"), None))

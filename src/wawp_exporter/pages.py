@@ -41,7 +41,6 @@ LABELLED = 40  # rows of the heatmap up to which each has its name beside it
 SPANS = {"24 hours": 86_400_000, "7 days": 604_800_000, "30 days": 2_592_000_000}
 ROW_PX = 22  # as in wawp.css
 HEAT_PX = (160, 480)  # the height of a heatmap without names
-NOW_SHARE = 24  # the column of what is true now takes this part of the width
 # In the order in which a person should look; the words say why.
 ALERTS = {
     "WawpSessionDisconnected": "disconnected",
@@ -149,11 +148,6 @@ class Heat:
     past: Paths | None
     live: Paths
     names: Sequence[Session]
-
-    @property
-    def now_width(self) -> int:
-        """How many cells wide the column of what is true now is."""
-        return max(2, self.span.columns // NOW_SHARE)
 
     @property
     def ticks(self) -> list[str]:

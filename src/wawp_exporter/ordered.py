@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from wawp_exporter.tables import certain, event, rows_of
 
 RECENT_MS = 40 * 86_400_000  # looked through first: the older months of PostgreSQL are tables of their own
-AT_ONCE = 200  # sessions asked for in one statement
+AT_ONCE = 500  # sessions asked for in one statement
 
 prior = event.alias("prior")
 _TRUE_TIME, _SKEWED = prior.c.at == prior.c.key_at, prior.c.at != prior.c.key_at

@@ -19,7 +19,7 @@ from wawp_exporter.tables import action, deletion, event, heard, lease, run, sta
 LEASE, LEASE_S = "purge", 3600
 ROWS, MOST, LEAST = 500, 2000, 20  # rows of a slice: at first, and within which bounds
 SLICE_S = 0.01  # what a slice should take
-ATTEMPTS = 30  # to get the lock that excludes everybody; between two of them there is ever more time
+ATTEMPTS = 30  # to get the lock that excludes everybody, over some minutes: between two of them there is ever more time
 # Tables that grow with time, each with its key and the time that makes a row old.
 OTHERS: tuple[tuple[sa.Table, sa.Column[int], sa.Column[int]], ...] = (
     (action, action.c.id, action.c.at),
@@ -216,7 +216,7 @@ class Purge:
             with told("purge", self._place), self._engine.connect() as writer:
                 if partitions.patiently(writer, held):
                     return True
-            for _ in range(attempt):
+            for _ in range(10 * attempt):
                 yield NOTHING
         return False
 

@@ -26,7 +26,7 @@ X-AppEngine-User-IP X-Cloud-Trace-Context X-Request-Start X-Queue-Start X-Remote
 Remote-User WL-Proxy-Client-IP Proxy-Client-IP Proxy-Connection Max-Forwards X-Imforwards X-Akamai-Edgescape
 Akamai-Origin-Hop X-Varnish X-Nginx-Proxy X-Traefik-Router Ali-CDN-Real-IP DO-Connecting-IP
 X-NF-Client-Connection-IP X-Vercel-Id X-Scheme X-Url-Scheme Front-End-Https X-Rewrite-URL Tailscale-User-Login
-X-Auth-Request-User Surrogate-Capability Early-Data Client-Cert SSL-Client-Verify Incap-Client-IP X-Host X-Real-Port
+X-MS-Client-Principal Surrogate-Capability Early-Data Client-Cert SSL-Client-Verify Incap-Client-IP X-Real-Port
 """
 SENT_BY_PROGRAMS = """
 User-Agent Accept Accept-Encoding Authorization Content-Type Content-Length Transfer-Encoding Connection Cookie

@@ -786,3 +786,156 @@ def test_a_request_that_arrives_byte_by_byte_is_a_request(running: parts.Exporte
 
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b'{"outcome":"transition"}')
+
+
+# What the URL says
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
+    """Gateways that append to the URL, or whose URL has to name the session."""
+    folder = tmp_path_factory.mktemp("named")
+    (folder / "tokens").write_text("t0ken\nbase/64+token/call-me==\ncaf\u00e9\n")
+    sources = {
+        "default": {"dialect": "evolution", "allow_unsigned": True},
+        "evo": {"dialect": "evolution", "token_file": "tokens"},
+        "wpp": {"dialect": "wppconnect", "allow_unsigned": True},
+        "waha": {"token_file": "tokens"},
+    }
+    with parts.Exporter({"sources": sources, "metrics": {"session_histograms": False}}, folder) as exporter:
+        yield exporter
+
+
+def by_url(exporter: parts.Exporter, url: bytes, body: bytes, *headers: bytes) -> tuple[int, Any]:
+    """Status and JSON of the answer to a URL that is sent as it is."""
+    lines = [b"POST " + url + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *headers]
+    answer = raw(exporter, b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body]))
+    return int(answer.split(b" ")[1]), json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+def evolution_event() -> bytes:
+    """A connection.update of a new instance."""
+    return parts.encode({"event": "connection.update", "instance": new_session(), "data": {"state": "open"}})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"/webhook/evo?token=t0ken",
+        b"/webhook/evo?token=t0ken/connection-update",
+        b"/webhook/evo?secret=t0ken/messages-upsert",
+        b"/webhook/evo?token=t0ken&x=y/connection-update",
+        b"/webhook/evo?x=y&token=t0ken/group-participants-update",
+        b"/webhook/evo?token=t0ken/call",
+        b"/webhook/evo/?token=t0ken/qrcode-updated",
+        b"/webhook/evo/connection-update?token=t0ken",
+        b"/webhook/evo//connection-update?token=t0ken",
+        b"/webhook/evo?token=base/64+token/call-me==",
+        b"/webhook/evo?token=base/64%2Btoken/call-me==/connection-update",
+        b"/webhook/evo?token=caf%C3%A9/connection-update",
+        b"/webhook/evo?token=caf\xc3\xa9&shop=caf\xe9",
+        b"/webhook/evo?%74oken=%740ken",
+        b"/webhook/evo?token=wrong&secret=t0ken",
+        b"http://localhost/webhook/evo?token=t0ken",
+        b"/webhook/evo?token=t0ken#fragment",
+        b"/webhook/connection-update",
+        b"/webhook/qrcode-updated/",
+    ],
+)
+def test_evolution_appends_the_events_name_to_the_whole_url(named: parts.Exporter, url: bytes) -> None:
+    """Query included, and it never tries again: a refusal loses the event."""
+    assert by_url(named, url, evolution_event()) == (200, {"outcome": "transition"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"/webhook/evo?token=t0ken/Connection-Update",
+        b"/webhook/evo?token=t0ken/connection-update/messages-upsert",
+        b"/webhook/evo?token=t0ke/connection-update",
+        b"/webhook/evo?token=/connection-update",
+        b"/webhook/evo?token=",
+        b"/webhook/evo?token=%C3%A9&x=%",
+        b"/webhook/evo?token=%zz\xff",
+        b"/webhook/evo?shop=caf\xc3\xa9",
+        b"/webhook/waha?token=t0ken/connection-update",
+        b"/webhook/waha?token=caf%E9",
+    ],
+)
+def test_another_url_is_a_counted_401(named: parts.Exporter, url: bytes) -> None:
+    """Whatever bytes are in it."""
+    source = url.split(b"?")[0].rpartition(b"/")[2].decode()
+
+    counts_one(named, source, "bad_token", lambda: by_url(named, url, b"{}")[0] == 401 or pytest.fail("expected 401"))
+
+
+@pytest.mark.parametrize(
+    ("url", "session"),
+    [
+        (b"/webhook/wpp?session=shop-1", "shop-1"),
+        (b"/webhook/wpp/shop-2", "shop-2"),
+        (b"/webhook/wpp/shop-3/", "shop-3"),
+        (b"/webhook/wpp/?x=y&session=shop-4", "shop-4"),
+        (b"/webhook/wpp/caf%C3%A9%2F1", "caf\u00e9/1"),
+        (b"/webhook/wpp?session=caf\xc3\xa9-2", "caf\u00e9-2"),
+        (b"/webhook/wpp?session=+49 151".replace(b" ", b"%20"), "+49 151"),
+        (b"/webhook/wpp/a/b", "a/b"),
+        (b"/webhook/wpp/" + b"%C3%A9" * 128, "\u00e9" * 128),
+    ],
+)
+def test_the_session_may_come_from_the_url(named: parts.Exporter, url: bytes, session: str) -> None:
+    """wppconnect-server leaves it out of some events."""
+    body = parts.encode({"event": "status-find", "status": "inChat"})
+
+    assert by_url(named, url, body) == (200, {"outcome": "transition"})
+    assert value(named, "wawp_session_status", source="wpp", session=session, status="WORKING") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"/webhook/wpp",
+        b"/webhook/wpp?session=",
+        b"/webhook/wpp/" + b"x" * 257,
+        b"/webhook/wpp?session=" + b"%C3%A9" * 129,
+        b"/webhook/wpp?session=%FF",
+        b"/webhook/wpp/%00",
+    ],
+    ids=lambda url: repr(url[:24]),
+)
+def test_a_session_in_the_url_that_is_no_name_is_answered_422(named: parts.Exporter, url: bytes) -> None:
+    """The error names the field."""
+    body = parts.encode({"event": "status-find", "status": "inChat"})
+
+    def call() -> None:
+        status, answer = by_url(named, url, body)
+        assert status == 422
+        assert answer["error"].startswith("session: ")
+
+    counts_one(named, "wpp", "invalid_event", call)
+
+
+def test_what_belongs_to_no_source_is_counted_without_one(running: parts.Exporter) -> None:
+    """A typing error in the gateway's URL must be seen somewhere; nothing of the URL becomes a label."""
+    name = "wawp_exporter_webhooks_total"
+    before = value(running, name, source="") or 0
+    for path in ("/webhook/nobody", "/webhook/some\u00e9body", "/webhook//", "/webhook/default/%ff"):
+        refused(running.client.post(running.url + path, content=event()), 404)
+    for method in ("GET", "DELETE"):
+        refused(running.client.request(method, f"{running.url}/webhook"), 405)
+
+    assert set(rejections(running, "")) == {"unknown_source", "method"}
+    assert value(running, name, source="") == before + 6
+    assert sum(rejections(running, "").values()) == before + 6
+
+
+@pytest.mark.parametrize("source", ["default", "signed"])
+def test_a_byte_order_mark_before_the_json_is_skipped(running: parts.Exporter, source: str) -> None:
+    """RFC 8259, 8.1; the signature is over the bytes as they came. A second one is no JSON."""
+    body = b"\xef\xbb\xbf" + event()
+    key = NEW_KEY if source == "signed" else None
+
+    assert running.post(body, source=source, key=key).json() == {"outcome": "transition"}
+    refused(running.post(b"\xef\xbb\xbf" + body, source=source, key=key), 400)
+    if key:
+        refused(running.post(body, {"X-Webhook-Hmac": parts.sign(body[3:], key)}, source), 401)

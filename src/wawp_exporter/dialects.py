@@ -18,5 +18,6 @@ class Parse(Protocol):
 DIALECTS: dict[str, Parse] = {"waha": events.parse, "evolution": evolution.parse, "wppconnect": wppconnect.parse}
 # Evolution's `webhookByEvents` appends the event's name to the URL.
 WITH_SUFFIX = frozenset({"evolution"})
+SUFFIXES = frozenset(name.replace(".", "-").encode() for name in (*evolution.FIELDS, *evolution.EVENTS))
 # wppconnect-server leaves the session out of some events; the URL of its webhook may have it.
 WITH_SESSION = frozenset({"wppconnect"})

@@ -5,7 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 from wawp_exporter.access import Access, Caller
 from wawp_exporter.config import Secrets, Source
-from wawp_exporter.dialects import DIALECTS, WITH_SESSION, WITH_SUFFIX
+from wawp_exporter.dialects import DIALECTS, SUFFIXES, WITH_SESSION, WITH_SUFFIX
 from wawp_exporter.errors import InvalidEvent, Unauthenticated
 from wawp_exporter.events import name_of
 from wawp_exporter.signature import Signatures, presented_token, token_matches
@@ -55,10 +55,12 @@ class Gate:
                 "missing_signature",
             )
 
-    @property
-    def takes_more(self) -> bool:
-        """Whether a path may go on behind the source's name."""
-        return self.takes_suffix or self.takes_session
+    def takes(self, rest: bytes) -> bool:
+        """Whether a path may go on like this behind the source's name: with an event's name, or a session's.
+
+        Events of Evolution that come to another dialect have the wrong URL, which must be seen.
+        """
+        return self.takes_suffix or (self.takes_session and rest not in SUFFIXES)
 
     def presented(self, query: bytes, caller: Caller) -> list[bytes]:
         """Every token that a request may carry: in Authorization, `?token=` or `?secret=`."""

@@ -140,7 +140,7 @@ class Webhook:
         if gate := self._at.get(path):
             return gate
         gate = self.gates.get(unquote_to_bytes(first).decode("utf-8", "replace"))
-        if gate and (not slash or (rest and gate.takes_more)):
+        if gate and (not slash or (rest and gate.takes(rest))):
             return gate
         default = self.gates.get(DEFAULT_SOURCE)
         if default and default.takes_suffix and SUFFIX.fullmatch(path.removeprefix(b"/webhook")):

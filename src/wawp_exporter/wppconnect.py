@@ -39,7 +39,9 @@ def parse(
         return OtherEvent(name if isinstance(name, str) else None)
     session = name_of(told.get("session") or named, "session", IN_URL)
     status = EVENTS.get(kind) or status_of(told.get("status"))
-    return ending(build(source, session, status, [], received_at, body, request_id))
+    # The key that tells a retry is made of the body, which is the same for two sessions if their name is in the URL.
+    whole = body if told.get("session") else body + b"\0" + named.encode()
+    return ending(build(source, session, status, [], received_at, whole, request_id))
 
 
 def status_of(text: object) -> str:

@@ -57,6 +57,8 @@ class Gateway:
 
     engine: str = "NOWEB"
     sessions: dict[str, str] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)  # not in the list, though they are there
+    page: tuple[int, bytes] | None = None  # what something else answers in place of the gateway
     shown: dict[str, str] = field(default_factory=dict)
     trouble: int | str | None = None
     restart_trouble: int | None = None
@@ -105,8 +107,10 @@ class Gateway:
     # -- what it answers ------------------------------------------------------------------------------------------
 
     def answer(self, call: Call) -> tuple[int, Any] | str:
-        """The status and JSON body, or the trouble."""
+        """The status and JSON body (or bytes as they are), or the trouble."""
         self.calls.append(call)
+        if self.page:
+            return self.page
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         time.sleep(self.delay)
@@ -124,7 +128,8 @@ class Gateway:
     def _waha(self, call: Call) -> tuple[int, Any]:
         place = [unquote(part) for part in call.path.removeprefix("/api/").split("/")]
         if place == ["sessions"]:
-            return 200, [self._listed(name) for name in self.sessions if self._running(name) or "all" in call.query]
+            listed = [name for name in self.sessions if self._running(name) or "all" in call.query]
+            return 200, [self._listed(name) for name in listed if name not in self.unlisted]
         if place == ["server", "status"]:
             return 200, {**SERVER, "startTimestamp": self.started_at}
         if len(place) == 3 and place[1:] == ["auth", "qr"]:
@@ -191,9 +196,10 @@ class Running(AbstractContextManager["Running"]):
                     self.close_connection = True
                     return
                 status, body = answer
-                content = b"" if body is None else json.dumps(body).encode()
+                is_page = isinstance(body, bytes)
+                content = body if is_page else b"" if body is None else json.dumps(body).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json; charset=utf-8")
+                self.send_header("Content-Type", "text/html" if is_page else "application/json; charset=utf-8")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

@@ -2,8 +2,12 @@
 
 import asyncio
 import base64
+import codecs
 import contextlib
+import gzip
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any, TypeVar
@@ -12,8 +16,9 @@ import httpx
 import pytest
 
 from tests import parts
-from tests.gateway import KEY, QR, Running
+from tests.gateway import KEY, NOT_FOUND, QR, Running
 from tests.gateway import Gateway as Answers
+from wawp_exporter.answers import plain
 from wawp_exporter.config import GatewayApi
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateway import PNG, Gateway, Reading, image_in, make_gateway, reading_of
@@ -179,6 +184,176 @@ def test_an_answer_without_an_end_is_cut_off(running: Running) -> None:
         asked(GatewayApi(url=running.url), use)
 
 
+# -- answers that are compressed, of another charset, or of something else
+
+LISTED = parts.encode([{"name": "söl", "status": W}])  # type: ignore[arg-type]  # any JSON
+BOMB = gzip.compress(b"[" + b" " * (200 << 20) + b"]")
+
+
+def listing(body: bytes, status: int = 200, **headers: str) -> list[Reading]:
+    """What is read of an answer to the list of sessions."""
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            handler.wfile.write(body)
+
+    with parts.serving(answering(write)) as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        return asked(GatewayApi(url=url), lambda gateway: gateway.sessions())
+
+
+def deflated(body: bytes) -> bytes:
+    """What some servers call deflate."""
+    raw = zlib.compressobj(wbits=-15)
+    return raw.compress(body) + raw.flush()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (LISTED, {}),
+        (gzip.compress(LISTED), {"Content_Encoding": "gzip"}),
+        (gzip.compress(LISTED), {"content_encoding": "X-GZip"}),
+        (gzip.compress(LISTED[:9]) + gzip.compress(LISTED[9:]), {"Content_Encoding": "gzip"}),
+        (gzip.compress(LISTED) + b"\0" * 9, {"Content_Encoding": "gzip"}),
+        (zlib.compress(LISTED), {"Content_Encoding": "deflate"}),
+        (deflated(LISTED), {"Content_Encoding": "deflate"}),
+        (gzip.compress(gzip.compress(LISTED)), {"Content_Encoding": "gzip, gzip"}),
+        (zlib.compress(gzip.compress(LISTED)), {"Content_Encoding": "gzip,identity ,deflate"}),
+        (LISTED, {"Content_Encoding": "identity"}),
+        (codecs.BOM_UTF8 + LISTED, {}),
+        (LISTED.decode().encode("utf-16"), {}),
+        (LISTED.decode().encode("utf-16-le"), {"Content_Type": "application/json; charset=utf-16"}),
+        (LISTED.decode().encode("utf-32"), {}),
+        (LISTED.decode().encode("latin-1"), {"Content_Type": 'application/json; charset="ISO-8859-1"; x=y'}),
+        (LISTED, {"Content_Type": "application/json; charset=punycode"}),
+        (LISTED, {"Content_Type": "text/html"}),
+    ],
+)
+def test_an_answer_is_read_whatever_lies_between(body: bytes, headers: dict[str, str]) -> None:
+    """A proxy that compresses, once or twice; a BOM; another charset; a content type that is not true."""
+    assert listing(body, **headers) == [Reading(("söl",), W)]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "said"),
+    [
+        (LISTED, {"Content_Encoding": "gzip"}, "not compressed as it says"),
+        (LISTED, {"Content_Encoding": "deflate"}, "not compressed as it says"),
+        (gzip.compress(LISTED), {}, "not JSON"),
+        (gzip.compress(gzip.compress(LISTED)), {"Content_Encoding": "gzip"}, "not JSON"),
+        (gzip.compress(LISTED)[:-9], {"Content_Encoding": "gzip"}, "ends too early"),
+        (gzip.compress(LISTED)[:4], {"Content_Encoding": "gzip"}, "ends too early"),
+        (zlib.compress(LISTED)[:-5], {"Content_Encoding": "deflate"}, "ends too early"),
+        (LISTED, {"Content_Encoding": "br"}, "in a way that was not asked for"),
+        (LISTED, {"Content_Encoding": "gzip, gzip, gzip, gzip"}, "too often"),
+        (BOMB, {"Content_Encoding": "gzip"}, "is over 67108864 bytes"),
+        (gzip.compress(BOMB), {"Content_Encoding": "gzip, gzip"}, "is over 67108864 bytes"),
+        (gzip.compress(b"") * 100_000, {"Content_Encoding": "gzip"}, "not JSON"),
+        (b"", {}, "not JSON"),
+        (b"<html>502</html>", {"Content_Type": "text/html"}, "not JSON"),
+        (b"\xff\xfe\xff", {}, "not JSON"),
+        (b"[" * 200_000 + b"]" * 200_000, {}, "not JSON"),
+        (b'{"message": "hello"}', {}, "not what was asked for"),
+        (b"null", {}, "not what was asked for"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_a_gateway_error(body: bytes, headers: dict[str, str], said: str) -> None:
+    """Whatever it is; the message says what is wrong and holds nothing of it."""
+    with pytest.raises(GatewayError, match=said):
+        listing(body, **headers)
+
+
+def test_a_bomb_takes_no_more_memory_than_the_limit() -> None:
+    """What is over the limit is never made: 200 KB of gzip are 200 MB."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(GatewayError, match="over 1000 bytes"):
+            plain(BOMB, "gzip", 1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 1 << 20
+
+
+def status_by(body: bytes, status: int, api: dict[str, Any]) -> str | None:
+    """What is read of an answer about one session."""
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with parts.serving(answering(write)) as server:
+        given = GatewayApi(url=f"http://127.0.0.1:{server.server_address[1]}", **api)
+        return asked(given, lambda gateway: gateway.status("s"))
+
+
+WAWP: dict[str, Any] = {"kind": "wawp", "instances": ["s"]}
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        ({}, NOT_FOUND[1]),
+        ({}, {"message": "We didn't find a session with name 's'.\nPlease start it first", "statusCode": 404}),
+        (WAWP, {"code": "not_found"}),
+        (WAWP, {"code": "instance_not_found", "message": "…"}),
+    ],
+)
+def test_a_session_is_unknown_in_the_words_of_its_gateway(api: dict[str, Any], body: Any) -> None:
+    """As a real WAHA says it, and as Wawp's documentation has it."""
+    assert status_by(parts.encode(body), 404, api) is None
+
+
+@pytest.mark.parametrize("api", [{}, WAWP])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html><head><title>404 Not Found</title></head><body><center>nginx</center></body></html>",
+        b"404 page not found",
+        b"",
+        b"null",
+        b"[]",
+        b'{"error": "Not Found"}',
+        b'{"detail": "Not Found"}',
+        b'{"message": "no Route matched with those values"}',
+        b'{"message": "Cannot GET /api/sessions/s", "error": "Not Found", "statusCode": 404}',
+        b'{"code": "rest_no_route", "message": "No route was found", "data": {"status": 404}}',
+        b'{"timestamp": "2026-11-26", "status": 404, "error": "Not Found", "path": "/"}',
+        b'{"code": ["not_found"], "message": ["Session not found"], "statusCode": 404}',
+    ],
+)
+def test_a_404_of_something_else_says_nothing_of_a_session(api: dict[str, Any], body: bytes) -> None:
+    """A proxy, a wrong address, another service: an error, never a session that is gone."""
+    with pytest.raises(GatewayError):
+        status_by(body, 404, api)
+
+
+def test_a_restart_is_one_only_if_the_api_says_so() -> None:
+    """A page that a proxy puts in place of it, with 200, is none."""
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        body = b"<html>back soon</html>"
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    handler: Any = answering(write)
+
+    handler.do_POST = handler.do_GET
+    with parts.serving(handler) as server, pytest.raises(GatewayError, match="not JSON"):
+        asked(GatewayApi(url=f"http://127.0.0.1:{server.server_address[1]}"), lambda gateway: gateway.restart("s"))
+
+
 # -- what is read
 
 
@@ -200,6 +375,12 @@ def test_a_code_is_read_in_each_form(body: bytes) -> None:
 def test_what_names_no_session_is_no_reading(item: object) -> None:
     """Whatever else it says."""
     assert reading_of(item) is None
+
+
+@pytest.mark.parametrize("engine", [None, 1, [], ["GOWS"], {}, {"engine": ["GOWS"]}, "VENOM2"])
+def test_an_odd_engine_is_none(engine: object) -> None:
+    """The rest of the reading counts all the same."""
+    assert reading_of({"name": "s", "status": W, "engine": engine}) == Reading(("s",), W)
 
 
 def test_an_unusable_status_is_empty() -> None:

@@ -41,6 +41,7 @@ ORDER = (
     "log_limit",
     "logs",
     "ingest",
+    "answers",
     "gateway",
     "reconcile",
     "remedy",

@@ -170,6 +170,38 @@ def test_a_deleted_session_that_the_gateway_stopped_stays_deleted(running: Runni
     assert status_of(exporter) is None
 
 
+def test_a_list_alone_forgets_nobody(running: Running, start: Start) -> None:
+    """An empty one may be of another service, of a key that sees less, or of a gateway that has just started."""
+    exporter = start()
+    for name in ("s", "t"):
+        running.gateway.set(name, W)
+    parts.wait_until(lambda: status_of(exporter) == status_of(exporter, "t") == W)
+
+    running.gateway.unlisted = {"s", "t"}
+
+    looked = len(running.gateway.asked("/api/sessions"))
+    parts.wait_until(lambda: len(running.gateway.asked("/api/sessions")) > looked + 5)
+    assert status_of(exporter) == status_of(exporter, "t") == W
+    assert running.gateway.asked("/api/sessions/s")
+
+
+@pytest.mark.parametrize("kind", ["waha", "wawp"])
+def test_the_404_of_a_proxy_forgets_nobody(running: Running, start: Start, kind: str) -> None:
+    """Neither does it confirm anything: the gateway's API is down."""
+    exporter = start({"kind": kind, "instances": ["s"] if kind == "wawp" else []})
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: up(exporter) == 1 and status_of(exporter) == W)
+
+    running.gateway.page = (404, b"<html><center>nginx</center></html>")
+
+    parts.wait_until(lambda: up(exporter) == 0)
+    asked = len(running.gateway.calls)
+    parts.wait_until(lambda: len(running.gateway.calls) > asked + 4)
+    assert status_of(exporter) == W
+    assert (sample(exporter, f"wawp_exporter_api_errors_total{{{SOURCE}}}") or 0) > 1
+    assert "it answered 404" in exporter.stderr
+
+
 # -- a gateway in trouble
 
 
@@ -241,6 +273,71 @@ def test_statuses_are_unconfirmed_after_an_outage_until_the_gateway_has_answered
     assert (ready.status_code, "not confirmed" in ready.json()["error"]) == (503, True)
     assert "Not confirmed" in exporter.get("/sessions/default/s").text
     running.gateway.trouble = None
+    parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 200)
+
+
+def test_a_session_that_the_gateway_contradicts_is_not_ready(running: Running, start: Start) -> None:
+    """It was stopped while nobody listened: not ready from the first look on, though that is believed only later.
+
+    The API, the group, the pages say the same, and why.
+    """
+    exporter = start(groups={"g": ["default/s"]})
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: status_of(exporter) == W)
+    parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 200)
+    with sqlite3.connect(exporter.directory / "wawp.db") as log:
+        parts.wait_until(lambda: log.execute("SELECT count(*) FROM run").fetchone()[0])
+        exporter.stop(signal.SIGKILL)
+        log.execute("UPDATE run SET started_at = started_at - 100000, seen_at = seen_at - 100000")
+    running.gateway.set("s", X, tell=False)
+    exporter.start()
+
+    said = []
+    while status_of(exporter) == W:
+        told = exporter.get("/api/v1/sessions/default/s/ready").json()
+        assert (told["ready"], exporter.get("/api/v1/sessions/default/s").json()["ready"]) == (False, False)
+        assert exporter.get("/api/v1/groups/g/active").status_code == 503
+        assert exporter.get("/api/v1/groups").json()["groups"][0]["active"] is None
+        said.append(told["error"])
+
+    assert "the gateway says that the session is STOPPED, and is asked again" in said
+    assert status_of(exporter) == X
+
+
+@pytest.mark.parametrize("shown", [S, X, F])
+def test_a_reading_under_suspicion_makes_a_session_not_ready(running: Running, start: Start, shown: str) -> None:
+    """Until the gateway, or an event, says otherwise."""
+    exporter = start(groups={"g": ["default/s"]})
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 200)
+
+    running.gateway.shown["s"] = shown
+    parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 503)
+    assert shown in exporter.get("/api/v1/sessions/default/s/ready").json()["error"]
+    assert f"default/s: the gateway says that the session is {shown}" in exporter.get("/api/v1/groups/g/active").text
+    assert "Not ready." in exporter.get("/sessions/default/s").text
+    running.gateway.shown.clear()
+
+    parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 200)
+    assert corrections(exporter) == 0
+
+
+@pytest.mark.parametrize("trouble", ["cut", 502, 503])
+def test_what_its_gateway_does_not_answer_for_is_not_ready(running: Running, start: Start, trouble: int | str) -> None:
+    """Whoever would send through it would fail; an API that refuses the key, or has a defect, is no such reason."""
+    exporter = start(groups={"g": ["default/s"]})
+    running.gateway.set("s", W)
+    parts.wait_until(lambda: up(exporter) == 1 and status_of(exporter) == W)
+
+    running.gateway.trouble = trouble
+    parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 503)
+    told = exporter.get("/api/v1/sessions/default/s/ready").json()
+    page = exporter.get("/").text
+
+    assert (told["status"], told["error"]) == (W, "the gateway does not answer")
+    assert exporter.get("/api/v1/groups/g/active").status_code == 503
+    assert "nobody" in page[page.index('id="groups"') :]
+    running.gateway.trouble = 401
     parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 200)
 
 

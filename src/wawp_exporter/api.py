@@ -212,13 +212,12 @@ class Api:
         page = heapq.nsmallest(query.limit, rest, key=key_of)
         more = to_cursor(page[-1].key) if len(rest) > len(page) else None
         now = unix_now()
-        confirmed = self.watch.confirmed
-        return JSON(Sessions([view(each, now, confirmed(each.source)) for each in page], len(found), more))
+        return JSON(Sessions([view(each, now, self.watch) for each in page], len(found), more))
 
     async def session(self, request: Request) -> Response:
         """One session."""
         session = await self._session(request)
-        return JSON(view(session, unix_now(), self.watch.confirmed(session.source)))
+        return JSON(view(session, unix_now(), self.watch))
 
     async def delete(self, request: Request) -> Response:
         """Forgets one session."""
@@ -231,11 +230,12 @@ class Api:
         session = await self._session(request)
         state, now = session.state, unix_now()
         since = moment(state.since)
-        if not self.watch.confirmed(session.source):
-            error, basis = "the status is not confirmed by the gateway yet", "unknown: nothing was heard for a while"
-            return not_ready(NotReady(error, False, *session.key, state.status, since, None, basis))
-        if state.status is Status.WORKING:
+        if self.watch.ready(session):
             return JSON(Ready(True, *session.key, state.status, since, restrictions(session, now)))
+        doubt = self.watch.doubt(session)
+        if doubt and (state.status is Status.WORKING or not self.watch.confirmed(session.source)):
+            basis = "unknown: the gateway has to bear out the status first"
+            return not_ready(NotReady(doubt, False, *session.key, state.status, since, None, basis))
         expected, basis = self._expect(session, now)
         error = f"the session is {state.status}, expected WORKING"
         return not_ready(NotReady(error, False, *session.key, state.status, since, expected, basis))
@@ -303,9 +303,9 @@ class Api:
         members = self.fleet.rules.groups.get(name)
         if members is None:
             raise NotFound("no such group is configured")
-        active = await self._active(members)
+        active = await self.serving(members)
         if active is None:
-            error = Problem("no member of the group is WORKING outside maintenance")
+            error = Problem("no member of the group is WORKING outside maintenance" + await self._doubts(members))
             return JSON(error, 503, headers={"Retry-After": str(DEFAULT_RETRY_S)})
         state = active.state
         return JSON(Active(name, *active.key, state.status, moment(state.since), members.index(active.key)))
@@ -340,15 +340,22 @@ class Api:
         query = Query(start, end, asked.source, asked.session, asked.group, zone.key)
         return await self.reader.heavy(audit, self.place, config, query)
 
-    async def _active(self, members: Iterable[Key]) -> Session | None:
+    async def serving(self, members: Iterable[Key]) -> Session | None:
+        """The first of a group's members that can take its place."""
         for key in members:
             session = await self.ingest.find(key)
-            if session and serves(session) and self.watch.confirmed(session.source):
+            if session and self.watch.serves(session):
                 return session
         return None
 
+    async def _doubts(self, members: Iterable[Key]) -> str:
+        """What speaks against the members that are WORKING all the same."""
+        found = [session for key in members if (session := await self.ingest.find(key))]
+        working = [each for each in found if each.state.status is Status.WORKING and not each.maintenance]
+        return "".join(f"; {'/'.join(each.key)}: {doubt}" for each in working if (doubt := self.watch.doubt(each)))
+
     async def _active_name(self, members: Iterable[Key]) -> str | None:
-        active = await self._active(members)
+        active = await self.serving(members)
         return "/".join(active.key) if active else None
 
     async def _session(self, request: Request) -> Session:
@@ -428,7 +435,7 @@ def restrictions(session: Session, now: int) -> list[Restriction]:
     return [restriction for restriction in session.limits if session.restricted(restriction, now)]
 
 
-def view(session: Session, now: int, confirmed: bool) -> SessionView:
+def view(session: Session, now: int, watch: Watch) -> SessionView:
     """A session as the API shows it at `now` (Unix ms)."""
     state, meta = session.state, session.meta
     return SessionView(
@@ -436,7 +443,7 @@ def view(session: Session, now: int, confirmed: bool) -> SessionView:
         session=session.name,
         status=state.status,
         since=moment(state.since),
-        ready=state.status is Status.WORKING and confirmed,
+        ready=watch.ready(session),
         engine=session.engine,
         group=meta.group or None,
         owner=meta.owner or None,
@@ -446,13 +453,8 @@ def view(session: Session, now: int, confirmed: bool) -> SessionView:
         down_since=moment_or_none(state.down_since),
         maintenance=session.maintenance,
         restrictions=restrictions(session, now),
-        confirmed=confirmed,
+        confirmed=watch.confirmed(session.source),
     )
-
-
-def serves(session: Session) -> bool:
-    """Whether a member of a group can take its place."""
-    return session.state.status is Status.WORKING and not session.maintenance
 
 
 def matches(session: Session, query: SessionsQuery) -> bool:

@@ -92,6 +92,7 @@ class Service:
         self.fleet.on_forget = self.hub.deleted
         self.follower: Follower | None = None
         self.watch = Watch(self.ingest, self.telemetry)
+        self.hub.ready = self.watch.ready
         self.remedies = self._make_remedies(settings)
         self.oldest_event = 0
         self.log_bytes = 0

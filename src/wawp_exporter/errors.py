@@ -28,11 +28,15 @@ class LogError(WawpExporterError):
 
 
 class GatewayError(WawpExporterError):
-    """The gateway did not do what it was asked; `status` is what it answered, if it did."""
+    """The gateway did not do what it was asked; `status` is what it answered, if it did.
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    `unreachable`: nobody answered, or a proxy said that nobody is behind it.
+    """
+
+    def __init__(self, message: str, status: int | None = None, *, unreachable: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.unreachable = unreachable or status in (502, 503, 504)
 
 
 class Refusal(WawpExporterError):

@@ -7,6 +7,7 @@ goes wrong is a GatewayError whose message holds no key, no URL and nothing of a
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -14,9 +15,10 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from wawp_exporter.answers import ACCEPTED, collect, decode, items_of, json_of, plain
 from wawp_exporter.config import GatewayApi
 from wawp_exporter.errors import GatewayError
-from wawp_exporter.events import ENGINES, usable
+from wawp_exporter.events import ENGINES, MAX_INSTANT_MS, usable
 
 LIST_TIMEOUT_S = 20.0
 QR_TIMEOUT_S = 20.0  # WAHA itself waits up to 15 s for the image
@@ -26,6 +28,11 @@ MAX_ANSWER_BYTES = 64 << 20  # of a list; configurations are part of it
 MAX_QR_BYTES = 1 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
 WAWP_URL = "https://api.wawp.net"
+SLICE = 500  # sessions of a list that are read before others get their turn
+# How each API says that it does not know a session. Any other 404 is of a proxy, or of another service.
+WAHA_UNKNOWN = re.compile(r"^session not found|^we didn't find a session", re.IGNORECASE)
+WAWP_UNKNOWN = ("not_found", "session_not_found", "instance_not_found")
+FOREIGN = "it answered 404 in the words of something else: is the address right, and the gateway behind its proxy?"
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -43,7 +50,7 @@ class Gateway:
         self.instances: Sequence[str] = api.instances
         self._client = httpx.AsyncClient(
             base_url=api.url or WAWP_URL,
-            headers=self.headers(key) if key else {},
+            headers={"Accept-Encoding": ACCEPTED, **(self.headers(key) if key else {})},
             follow_redirects=False,
             timeout=httpx.Timeout(LIST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=4, keepalive_expiry=15),
@@ -88,7 +95,7 @@ class Gateway:
         accepted: Sequence[int] = (200, 201),
         **request: Any,
     ) -> httpx.Response:
-        """The whole answer, if its status is among `accepted`."""
+        """The whole answer, if its status is among `accepted`. Raises GatewayError, whatever goes wrong."""
         if self._client.is_closed:
             raise GatewayError("it is not asked any more: the exporter is stopping, or its configuration has changed")
         try:
@@ -98,20 +105,24 @@ class Gateway:
                 asyncio.timeout(seconds),
                 self._client.stream(method, path, timeout=limits, **request) as answer,
             ):
-                body = bytearray()
-                async for piece in answer.aiter_bytes():
-                    body += piece
-                    if len(body) > limit:
-                        raise GatewayError(f"its answer is over {limit} bytes")
+                # Not httpx's own decoding, which knows no limit.
+                raw = await collect(answer.aiter_raw(), limit) if answer.status_code in accepted else b""
+            encodings = answer.headers.get("content-encoding", "") if raw else ""
+            body = await asyncio.to_thread(plain, raw, encodings, limit)
+        except GatewayError:
+            raise
         except (httpx.TimeoutException, TimeoutError):
-            raise GatewayError(f"no answer within {seconds:g} s") from None
+            raise GatewayError(f"no answer within {seconds:g} s", unreachable=True) from None
         except httpx.HTTPError as error:
-            raise GatewayError(f"no answer ({type(error).__name__})") from None
+            raise GatewayError(f"no answer ({type(error).__name__})", unreachable=True) from None
         except httpx.InvalidURL:
             raise GatewayError("the name of the session cannot stand in a URL") from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer that caused it
+            raise GatewayError(f"its answer cannot be read ({type(error).__name__})") from None
         if answer.status_code not in accepted:
             raise GatewayError(refused(answer.status_code), answer.status_code)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(body))
+        headers = {"content-type": answer.headers.get("content-type", "")}
+        return httpx.Response(answer.status_code, headers=headers, content=body)
 
 
 class Waha(Gateway):
@@ -124,19 +135,31 @@ class Waha(Gateway):
 
     async def sessions(self) -> list[Reading]:
         """`GET /api/sessions?all=true`."""
-        found = decoded(await self._ask("GET", "/api/sessions", params={"all": "true"}))
-        if not isinstance(found, list):
-            raise GatewayError("its answer is not a list of sessions")
-        return [reading for item in found if (reading := reading_of(item))]
+        answer = await self._ask("GET", "/api/sessions", params={"all": "true"})
+        found = []
+        for number, item in enumerate(items_of(answer)):
+            if reading := reading_of(decode(item, Any)):
+                found.append(reading)
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)  # webhooks get their turn
+        return found
 
     async def status(self, session: str) -> str | None:
         """`GET /api/sessions/{session}`."""
         answer = await self._ask("GET", self._path(session), accepted=(200, 404))
-        return only_reading(answer).status if answer.status_code == 200 else None
+        if answer.status_code == 200:
+            return only_reading(answer).status
+        # `{"message": "Session not found", "error": "Not Found", "statusCode": 404}`. In the same form WAHA says
+        # "Cannot GET …" of a path that it does not know.
+        told = refusal_in(answer)
+        message = told.get("message") if told.get("statusCode") == 404 else None
+        if not isinstance(message, str) or not WAHA_UNKNOWN.search(message):
+            raise GatewayError(FOREIGN, 404)
+        return None
 
     async def restart(self, session: str) -> None:
         """`POST /api/sessions/{session}/restart`."""
-        await self._ask("POST", self._path(session) + "/restart", seconds=RESTART_TIMEOUT_S)
+        done(await self._ask("POST", self._path(session) + "/restart", seconds=RESTART_TIMEOUT_S))
 
     async def qr(self, session: str) -> bytes | None:
         """`GET /api/{session}/auth/qr`; 422 says that the session is not there yet, or no more."""
@@ -150,13 +173,13 @@ class Waha(Gateway):
             limit=MAX_QR_BYTES,
             accepted=(200, 404, 422),
         )
-        return image_in(answer) if answer.status_code == 200 else None
+        return code_in(answer)
 
     async def started_at(self) -> int | None:
         """`GET /api/server/status`; the time jitters by a millisecond."""
-        told = decoded(await self._ask("GET", "/api/server/status"))
+        told = json_of(await self._ask("GET", "/api/server/status"))
         started = told.get("startTimestamp") if isinstance(told, dict) else None
-        return started if isinstance(started, int) else None
+        return started if type(started) is int and 0 < started <= MAX_INSTANT_MS else None
 
     @staticmethod
     def _path(session: str) -> str:
@@ -193,13 +216,14 @@ class Wawp(Gateway):
     async def restart(self, session: str) -> None:
         """`POST /v2/session/restart`."""
         instance = self._id(session)
-        await self._ask(
+        answer = await self._ask(
             "POST",
             "/v2/session/restart",
             json={"instance_id": instance},
             headers=told(instance),
             seconds=RESTART_TIMEOUT_S,
         )
+        done(answer)
 
     async def qr(self, session: str) -> bytes | None:
         """`GET /v2/auth/qr`."""
@@ -213,7 +237,7 @@ class Wawp(Gateway):
             limit=MAX_QR_BYTES,
             accepted=(200, 404, 422),
         )
-        return image_in(answer) if answer.status_code == 200 else None
+        return code_in(answer)
 
     async def _info(self, instance: str) -> Reading | None:
         answer = await self._ask(
@@ -224,6 +248,8 @@ class Wawp(Gateway):
             accepted=(200, 404),
         )
         if answer.status_code == 404:
+            if refusal_in(answer).get("code") not in WAWP_UNKNOWN:
+                raise GatewayError(FOREIGN, 404)
             return None
         reading = only_reading(answer)
         return Reading((instance, *reading.names), reading.status, reading.engine)
@@ -264,14 +290,6 @@ def refused(status: int) -> str:
     return f"it answered {status}"
 
 
-def decoded(answer: httpx.Response) -> Any:
-    """A JSON answer. Raises GatewayError for anything else."""
-    try:
-        return msgspec.json.decode(answer.content)
-    except msgspec.DecodeError:
-        raise GatewayError("its answer is not JSON") from None
-
-
 def reading_of(item: object) -> Reading | None:
     """A session as the API tells it; None for what has no usable name."""
     if not isinstance(item, dict):
@@ -279,22 +297,48 @@ def reading_of(item: object) -> Reading | None:
     name, status = usable(item.get("name")), usable(item.get("status")) or ""
     engine = item.get("engine")
     engine = engine.get("engine") if isinstance(engine, dict) else engine
-    return Reading((name,), status, engine if engine in ENGINES else None) if name else None
+    engine = engine if isinstance(engine, str) and engine in ENGINES else None
+    return Reading((name,), status, engine) if name else None
 
 
 def only_reading(answer: httpx.Response) -> Reading:
     """The session of an answer about one. Raises GatewayError: an odd answer does not say that it is gone."""
-    reading = reading_of(decoded(answer))
+    reading = reading_of(json_of(answer))
     if reading is None:
         raise GatewayError("its answer is not a session")
     return reading
+
+
+def refusal_in(answer: httpx.Response) -> dict[str, Any]:
+    """What an API says with a 404. Raises GatewayError for a page, and whatever else no API says."""
+    try:
+        given = json_of(answer)
+    except GatewayError:
+        given = None
+    if not isinstance(given, dict):
+        raise GatewayError(FOREIGN, 404)
+    return given
+
+
+def done(answer: httpx.Response) -> None:
+    """Raises GatewayError unless it is JSON that says what came of a call: an error page does not."""
+    if not isinstance(json_of(answer), dict):
+        raise GatewayError("its answer is not what was asked for")
+
+
+def code_in(answer: httpx.Response) -> bytes | None:
+    """The image of an answer; None if the API says that there is none. Raises GatewayError."""
+    if answer.status_code == 200:
+        return image_in(answer)
+    done(answer)
+    return None
 
 
 def image_in(answer: httpx.Response) -> bytes:
     """The PNG of an answer: as it is, or in JSON as base64, with or without `data:`. Raises GatewayError."""
     body = answer.content
     if not body.startswith(PNG):
-        given = decoded(answer)
+        given = json_of(answer)
         text = (given.get("data") or given.get("qr")) if isinstance(given, dict) else None
         text = text.rpartition(",")[2] if isinstance(text, str) else ""
         try:

@@ -216,7 +216,8 @@ class Pages:
     async def fleet(self, request: Request) -> Response:
         """Who needs a human, the groups, the heatmap, the sessions."""
         now, seq, query = unix_now(), self._hub.newest, given_in(request, FleetQuery)
-        view = FleetView(self._fleet, query, now)
+        serving = {name: await self._api.serving(members) for name, members in self._fleet.rules.groups.items()}
+        view = FleetView(self._fleet, query, now, serving)
         heat = await self._heat(query, view.shown, now, request.headers.get("x-wawp-live", ""))
         choices = {
             "source": sorted(self._config.sources),
@@ -237,6 +238,7 @@ class Pages:
         values["actions"] = await self._reader.light(read_actions, self._place, key)
         values["has_api"] = key[0] in self._api.watch.gateways
         values["confirmed"] = self._api.watch.confirmed(key[0])
+        values["doubt"] = self._api.watch.doubt(session) if session else ""
         if session is None:
             return render("missing.html", now, 404, **values)
         bars, uptimes = await asyncio.gather(
@@ -287,9 +289,14 @@ class Pages:
 
 
 class FleetView:
-    """What the fleet page tells of the sessions that match its query, at `now` (Unix ms)."""
+    """What the fleet page tells of the sessions that match its query, at `now` (Unix ms).
 
-    def __init__(self, fleet: Fleet, query: FleetQuery, now: int) -> None:
+    `serving` has the session of each group that can take its place, as the API tells it.
+    """
+
+    def __init__(
+        self, fleet: Fleet, query: FleetQuery, now: int, serving: Mapping[str, Session | None] | None = None
+    ) -> None:
         limits = fleet.rules.config.thresholds
         matching = [session for session in fleet.sessions.values() if query.matches(session)]
         found = ((session, problem_of(session, limits, now)) for session in matching)
@@ -302,7 +309,7 @@ class FleetView:
         first = heapq.nsmallest(self.page * PAGE_ROWS, self.shown, key=self._urgency)
         self.rows = first[(self.page - 1) * PAGE_ROWS :]
         self.needing = sorted((s for s in self.shown if s.key in self.problems), key=self._urgency)
-        self.groups = sorted(groups_of(fleet, query.group), key=lambda each: each["active"] is not None)
+        self.groups = sorted(groups_of(fleet, query.group, serving or {}), key=lambda each: each["active"] is not None)
 
     def _is_shown(self, session: Session, query: FleetQuery) -> bool:
         return query.status in (None, session.state.status) and (not query.need or session.key in self.problems)
@@ -321,17 +328,15 @@ class FleetView:
         return f"{count} of {self.total} sessions {'needs' if count == 1 else 'need'} a human"
 
 
-def groups_of(fleet: Fleet, wanted: str | None) -> Iterator[dict[str, Any]]:
+def groups_of(fleet: Fleet, wanted: str | None, serving: Mapping[str, Session | None]) -> Iterator[dict[str, Any]]:
     """The failover groups: their members in order, and the one that serves now."""
     for (name, total, eligible, working), members in zip(
         fleet.group_counts(), fleet.rules.groups.values(), strict=True
     ):
         if wanted in (None, name):
             known = [(key, fleet.sessions.get(key)) for key in members]
-            serves = (s for _, s in known if s and s.state.status is Status.WORKING and not s.maintenance)
-            active = next(serves, None)
             yield {"name": name, "total": total, "eligible": eligible, "working": working, "members": known,
-                   "active": active}  # fmt: skip
+                   "active": serving.get(name)}  # fmt: skip
 
 
 def heat_of(

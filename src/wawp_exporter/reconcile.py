@@ -20,6 +20,8 @@ from wawp_exporter.ingest import Ingest, describe, unix_now
 from wawp_exporter.telemetry import Telemetry
 
 ORIGIN = "reconcile"
+RETRY_S = 5.0  # until a gateway that did not answer is asked again
+MAX_ASKED = 20  # absent sessions that are asked for one by one in a look
 AGAIN_S = 2.5  # until a difference is looked at again: a webhook that is under way has come by then
 DOUBTFUL_S = 10.5  # until a healthy session's false readings are over
 DOUBTFUL = frozenset({Status.STARTING, Status.STOPPED})
@@ -42,7 +44,10 @@ class Suspect:
 
 
 class Reconciler:
-    """Of one source. `confirmed` is False from a start after an outage until the first look that went well."""
+    """Of one source. `confirmed` is False from a start after an outage until the first look that went well.
+
+    `unreachable`: nobody answered when the gateway was last asked.
+    """
 
     def __init__(
         self, source: str, gateway: Gateway, interval: float, ingest: Ingest, telemetry: Telemetry, *, confirmed: bool
@@ -51,6 +56,7 @@ class Reconciler:
         self.gateway = gateway
         self.interval = interval
         self.confirmed = confirmed
+        self.unreachable = False
         self._ingest = ingest
         self._telemetry = telemetry.gateway(source)
         self._suspects: dict[str, Suspect] = {}
@@ -79,9 +85,12 @@ class Reconciler:
             if held:
                 await self._look()
                 pause = min([pause, *(self._due(suspect) for suspect in self._suspects.values())])
+                pause = min(pause, RETRY_S) if self.unreachable else pause
             elif held is False:
                 self._telemetry.clear()
                 self.confirmed = True  # whoever asks tells all by the log
+                self.unreachable = False
+                self._suspects.clear()
             await asyncio.sleep(pause)
 
     def _due(self, suspect: Suspect) -> float:
@@ -93,13 +102,31 @@ class Reconciler:
         try:
             await self.look(unix_now(), time.monotonic())
         except GatewayError as error:
-            self._telemetry.up.set(0)
+            self._failed(unreachable=error.unreachable)
             # Absent in two looks one after another: a call that failed says nothing.
             logger.warning("gateway not reached", source=self.source, error=str(error))
         except (LogError, LogUnavailable) as error:
             logger.error("reading not logged", source=self.source, error=describe(error))
         except Exception as error:  # noqa: BLE001 - a defect must not end the looking for ever
+            self._failed(unreachable=False)
             logger.error("reconcile failed", source=self.source, error=type(error).__name__)
+
+    def _failed(self, *, unreachable: bool) -> None:
+        """Notes a look that told nothing, whatever the reason."""
+        self.unreachable = unreachable
+        self._telemetry.up.set(0)
+        self._telemetry.errors.inc()
+
+    def doubt(self, session: Session) -> str:
+        """Why the gateway does not bear out what is known of a session; "" if nothing speaks against it."""
+        if not self.confirmed:
+            return "the status is not confirmed by the gateway yet"
+        if self.unreachable:
+            return "the gateway does not answer"
+        suspect = self._suspects.get(session.name)
+        if suspect is None or came_since(session, suspect.at) or normal(suspect.status) is session.state.status:
+            return ""
+        return f"the gateway says that the session is {normal(suspect.status)}, and is asked again"
 
     async def look(self, asked: int, mono: float) -> None:
         """Compares the gateway's sessions with ours as of `asked` (Unix ms). Raises GatewayError, LogError."""
@@ -116,7 +143,7 @@ class Reconciler:
         self._over &= named.keys()
         self._telemetry.up.set(1)
         self._telemetry.last_success.set(asked / 1000)
-        self.confirmed = True
+        self.confirmed, self.unreachable = True, False
 
     def _name(self, reading: Reading) -> str:
         """By which of its names webhooks have called it; the last one where none came yet."""
@@ -141,8 +168,8 @@ class Reconciler:
         doubtful = session.state.status is Status.WORKING and status in DOUBTFUL
         if mono - suspect.mono < (DOUBTFUL_S if doubtful else AGAIN_S) - 0.5:
             return
-        del self._suspects[name]
         await self._correct(key, reading, suspect.at, session.state.status)
+        self._suspects.pop(name, None)  # not before: until it is corrected, it is in doubt
 
     async def _first(self, key: Key, reading: Reading, asked: int) -> None:
         """A session that no webhook told of is no correction. A stopped one that was forgotten stays so."""
@@ -168,21 +195,44 @@ class Reconciler:
         return await self._ingest.submit(StatusEvent(*key, (point,), unix_now(), engine=reading.engine, origin=ORIGIN))
 
     async def _forget_absent(self, named: Mapping[str, Reading], asked: int) -> None:
-        """Deletes what was absent in this look and in the one before."""
+        """Deletes what was absent in this look and in the one before, and what the gateway says it does not know.
+
+        Both: a list that is empty or short may be another service's, or what a key may see of it, or what a gateway
+        has loaded since it started.
+        """
         mine = [session for key, session in self._ingest.fleet.sessions.items() if key[0] == self.source]
         absent = {session.name for session in mine if session.name not in named and not came_since(session, asked)}
-        for name in absent & self._absent:
-            await self._ingest.forget((self.source, name))
-            logger.info("session forgotten, the gateway does not know it", source=self.source)
-        self._absent = absent - self._absent
+        twice = list(absent & self._absent)
+        forgotten = set()
+        for name in random.sample(twice, min(len(twice), MAX_ASKED)):
+            if await self._is_unknown(name) and not self._came_since(name, asked):
+                await self._ingest.forget((self.source, name))
+                forgotten.add(name)
+                logger.info("session forgotten, the gateway does not know it", source=self.source)
+        self._absent = absent - forgotten
+
+    async def _is_unknown(self, name: str) -> bool:
+        """Whether the gateway says of a session that it does not know it; any other answer says nothing."""
+        try:
+            return await self.gateway.status(name) is None
+        except GatewayError:
+            return False
+
+    def _came_since(self, name: str, asked: int) -> bool:
+        session = self._ingest.fleet.sessions.get((self.source, name))
+        return session is None or came_since(session, asked)
 
     async def _notice_restart(self) -> None:
-        started_at = await self.gateway.started_at()
+        try:
+            started_at = await self.gateway.started_at()
+        except GatewayError:
+            return  # it has told its sessions: that is what counts
         if started_at is None:
             return
         if self._started_at is None or abs(started_at - self._started_at) > RESTARTED_MS:
             if self._started_at is not None:
                 logger.warning("gateway restarted", source=self.source)
+                self._absent.clear()  # what it listed while it started counts for nothing
             self._started_at = started_at
             self._telemetry.started_at.set(started_at / 1000)
 
@@ -240,6 +290,18 @@ class Watch:
     def confirmed(self, source: str) -> bool:
         """Whether the statuses of a source may be believed; False after an outage until its gateway has answered."""
         return source not in self._made or self._made[source][1].confirmed
+
+    def doubt(self, session: Session) -> str:
+        """Why the status of a session is not to be relied on, "" if nothing speaks against it."""
+        return self._made[session.source][1].doubt(session) if session.source in self._made else ""
+
+    def ready(self, session: Session) -> bool:
+        """Whether a session can send now: it is WORKING, and nothing speaks against it. All that says so asks here."""
+        return session.state.status is Status.WORKING and not self.doubt(session)
+
+    def serves(self, session: Session) -> bool:
+        """Whether a member of a group can take its place: it is ready, and not in maintenance."""
+        return self.ready(session) and not session.maintenance
 
     @property
     def ended(self) -> list[str]:

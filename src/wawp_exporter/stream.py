@@ -47,6 +47,7 @@ class Hub:
     def __init__(self, fleet: Fleet, place: Place, reader: Reader) -> None:
         self.fleet = fleet
         self.place = place
+        self.ready: Callable[[Session], bool] = lambda _: True  # whether nothing speaks against a session's WORKING
         self.reader = reader
         self.streams: set[Stream] = set()
         self.count = 0  # frames ever published
@@ -62,7 +63,9 @@ class Hub:
             return  # whoever comes later begins with what comes then, or with the log
         before = transition.before.status if transition.before else None
         after, group = transition.after, session.meta.group
-        self._publish(seq, frame(session.key, before, after.status, after.since, group, session.engine, seq))
+        ready = after.status is Status.WORKING and self.ready(session)
+        told = frame(session.key, before, after.status, after.since, group, session.engine, seq, ready=ready)
+        self._publish(seq, told)
 
     def deleted(self, key: Key) -> None:
         """Tells all readers that a session is gone. It has no row in the log, hence no id."""
@@ -137,7 +140,8 @@ class Hub:
     def _retold(self, told: Told) -> bytes:
         key = (told.source, told.session)
         group = self.fleet.rules.meta(*key).group
-        return frame(key, told.before, told.status, told.at, group, told.engine, told.seq)
+        ready = told.status is Status.WORKING
+        return frame(key, told.before, told.status, told.at, group, told.engine, told.seq, ready=ready)
 
     def _publish(self, seq: int, data: bytes) -> None:
         self._ring.append((seq, data))
@@ -200,10 +204,12 @@ def pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(joined)
 
 
-def frame(key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int) -> bytes:
+def frame(
+    key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int, *, ready: bool
+) -> bytes:
     """A transition as an event whose id is its row in the log."""
     when = datetime.fromtimestamp(at / 1000, UTC)
-    told = Happened(*key, before, status, when, when, status is Status.WORKING, group or None, engine)
+    told = Happened(*key, before, status, when, when, ready, group or None, engine)
     return b"id: %d\n" % seq + sse("transition", told)
 
 

@@ -98,6 +98,12 @@ class Telemetry:
             ["source"],
             registry=registry,
         )
+        self.api_errors = Counter(
+            "wawp_exporter_api_errors",
+            "Readings of the gateway's API that failed: no answer, an error, or an answer that is not the API's own.",
+            ["source"],
+            registry=registry,
+        )
         self.reconcile_success = Gauge(
             "wawp_exporter_reconcile_last_success_timestamp_seconds",
             "When the gateway last told the status of all its sessions (Unix seconds).",
@@ -176,6 +182,7 @@ class Telemetry:
                 self.unknown_statuses,
                 self.clock_skew,
                 self.api_up,
+                self.api_errors,
                 self.reconcile_success,
                 self.gateway_start,
                 self.corrections,
@@ -279,6 +286,7 @@ class GatewayTelemetry:
         self._telemetry = telemetry
         self._name = name
         self.corrections = telemetry.corrections.labels(name)
+        self.errors = telemetry.api_errors.labels(name)
         for result in RESULTS:
             telemetry.restarts.labels(name, result)
 

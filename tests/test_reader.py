@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -248,3 +249,21 @@ def test_a_stop_does_not_wait_for_an_audit(tmp_path: Path, monkeypatch: pytest.M
             assert (await asked).status_code == 503
 
     run(test())
+
+
+def test_a_read_fails_by_name_while_no_process_can_be_started() -> None:
+    """Out of file descriptors, that is; it is tried again next time."""
+
+    async def play() -> None:
+        reader = Reader()
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            with pytest.raises(LogError, match="no process can be started"):
+                await reader.heavy(os.getpid)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert await reader.heavy(os.getpid) != os.getpid()
+        reader.close()
+
+    asyncio.run(play())

@@ -97,11 +97,14 @@ class Reader:
 
 
 class Worker:
-    """A process that runs one function at a time."""
+    """A process that runs one function at a time. Raises LogError where none can be started."""
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would inherit the lock of the log
-        self._pool = ProcessPoolExecutor(1, spawn, initializer=settle)
+        try:
+            self._pool = ProcessPoolExecutor(1, spawn, initializer=settle)
+        except OSError as error:
+            raise LogError("cannot read the event log: no process can be started") from error
         self._pid = 0
         self._ended = False
 

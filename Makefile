@@ -12,7 +12,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # The words share one virtual environment; `make -j` must not fill it twice at once.
 .NOTPARALLEL:
-.PHONY: help run demo test lint format bench chart docs lock tools dev clean
+.PHONY: help run demo test lint format bench soak chart docs lock tools dev clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: dev ## let ruff mend and format
 
 bench: dev tools ## the figures of the README, as ratios of one run
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: dev ## real services and faults at random, every promise checked (make soak ARGS="--faults 300 --seed 1 --database sqlite")
+	@$(BIN)/python -m soak $(ARGS)
 
 chart: dev ## what the chart holds of rules, dashboards, routing and values
 	@$(BIN)/python scripts/chart.py

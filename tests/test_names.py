@@ -12,6 +12,7 @@ import pytest
 from tests import parts
 from tests.builders import DAY, event, make_fleet, ms, timelock
 from tests.test_replicas import Replicas, database, post, replicas, status_of, url  # noqa: F401 - fixtures
+from wawp_exporter import ingest as ingest_module
 from wawp_exporter.database import Place
 from wawp_exporter.events import StatusEvent
 from wawp_exporter.fleet import DUPLICATE, IGNORED, LATE, TRANSITION, Key
@@ -242,6 +243,22 @@ def test_a_deletion_that_retention_has_taken_is_let_go(tmp_path: Path) -> None:
             await ingest.purge_names(far)
             await ingest.forget_tombstones(far)
             assert ingest.fleet.tombstones == {}
+
+    asyncio.run(play())
+
+
+def test_signs_of_life_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the log of replicas cannot be written they wait in memory, also those of names that nobody knows."""
+    monkeypatch.setattr(ingest_module, "MAX_SIGNS", 2)
+
+    async def play() -> None:
+        async with ingesting(tmp_path, 9) as ingest:
+            ingest.log.shared = True
+            for name in "abc":
+                ingest.touch(("default", name), ms(0))
+            ingest.log.shared = False
+            assert len(ingest._heard) == 2
+            ingest._heard.clear()
 
     asyncio.run(play())
 

@@ -864,3 +864,15 @@ def test_a_clock_set_right_does_not_make_later_events_late() -> None:
     apply(fleet, StatusEvent(*KEY, (Point(S, ms(0), 0, ms(HOUR)),), ms(0)))
 
     assert apply(fleet, event(W, 5)) == (Outcome.TRANSITION, False)
+
+
+def test_plans_that_were_replaced_do_not_pile_up() -> None:
+    """A restriction that ends a little earlier with each event makes a plan each time, due in a year."""
+    fleet = live((W, 0))
+    for number in range(5000):
+        apply(fleet, event(W, number + 1, limits=[timelock(until=400 * DAY - number)]))
+
+    assert len(fleet._wakes) < 3000
+    fleet.advance(ms(400 * DAY), clock(400 * DAY))
+    assert not only(fleet).restricted(Restriction.REACHOUT_TIMELOCK, ms(400 * DAY))
+    assert only(fleet).wake == 0

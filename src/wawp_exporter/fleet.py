@@ -40,6 +40,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 STATUSES = tuple(Status)
 ORDINAL = {status: index for index, status in enumerate(STATUSES)}
 RETRY_MS = 60_000  # when a session that could not be forgotten is named again
+SPARE_WAKES = 1000  # plans that are kept though an earlier one has replaced them
 LINGER_MS = 3_600_000  # how long a session that was in trouble keeps its series in `troubled` mode
 
 STATUS_BOUNDS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 604_800.0)
@@ -668,6 +669,10 @@ class Fleet:
     def _wake_at(self, session: Session, when: int) -> None:
         session.wake = when
         heapq.heappush(self._wakes, (when, session.key))
+        if len(self._wakes) > 2 * len(self.sessions) + SPARE_WAKES:
+            # Plans that an earlier one has replaced would stay until they are due, which may be in a year.
+            self._wakes = [(each.wake, key) for key, each in self.sessions.items() if each.wake]
+            heapq.heapify(self._wakes)
 
     def _instants(self, session: Session, now: int) -> Iterable[int]:
         """The instants after `now` at which time alone changes the session."""

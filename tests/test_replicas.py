@@ -183,6 +183,14 @@ def test_claims_of_one_session_see_each_other(open_log: Callable[..., Log]) -> N
 # -- months
 
 
+def test_a_database_that_refuses_is_named_without_its_own_severity(postgres: parts.Postgres) -> None:
+    """PostgreSQL calls each refusal of a connection FATAL; to the service it is something to try again."""
+    with pytest.raises(LogError, match='failed: database "nowhere" does not exist') as refused:
+        Log(postgres.database_url("nowhere"))
+
+    assert "FATAL" not in str(refused.value)
+
+
 def test_events_lie_in_the_partition_of_their_month(open_log: Callable[..., Log], postgres: Any, database: str) -> None:
     """A month that is made later takes what waited for it in the default partition."""
     log = open_log()

@@ -6,6 +6,7 @@ A `Place` is the path of a SQLite file, or the URL of a PostgreSQL database.
 import fcntl
 import io
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ POSTGRES_WRITES = (
 )
 # The clock of the database, one for all replicas.
 DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
+SEVERITY = re.compile(r"\b(?:FATAL|PANIC|ERROR): +")
 POSTGRES_READS = "SET default_transaction_read_only = on; SET statement_timeout = '10min'; SET jit = off"
 
 Place = Path | str
@@ -86,7 +88,9 @@ def reason_of(error: Exception) -> str:
     code = getattr(original, "sqlstate", None)
     if code and not code.startswith(("08", "28", "3D", "53", "57")):
         return f"{type(original).__name__} (SQLSTATE {code})"
-    return str(original).splitlines()[0] if str(original) else type(original).__name__
+    said = str(original).splitlines()[0] if str(original) else type(original).__name__
+    # PostgreSQL's severity is not ours: that it is starting, or cut a connection, is something to try again.
+    return SEVERITY.sub("", said)
 
 
 def take_lock(path: Path) -> io.FileIO:

@@ -208,6 +208,15 @@ def test_a_message_says_what_how_bad_since_when_what_to_do_and_where(release: st
 
 
 @pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_browsers_resolve_stands_in_the_query(release: str, name: str, tmp_path: Any) -> None:
+    """Else the link would lead to another page."""
+    odd = {**MESSAGE, "alerts": [{**MESSAGE["alerts"][0], "labels": {"source": "default", "session": name}}]}
+
+    assert rendered(release, "wawp.text", tmp_path, odd).endswith(f".invalid/sessions/default?session={name}")
+
+
+@pytest.mark.parametrize("release", RELEASES)
 def test_a_message_about_no_session_leads_to_the_page_of_the_fleet(release: str, tmp_path: Any) -> None:
     """As do mass alerts, and the exporter's own."""
     mass = {**MESSAGE, "alerts": [{**MESSAGE["alerts"][0], "labels": {"source": "default", "engine": "GOWS"}}]}

@@ -3,6 +3,7 @@
 What it says of sessions is made by filling in the captured answers of tests/captured/rest.
 """
 
+import gzip
 import json
 import threading
 import time
@@ -58,6 +59,7 @@ class Gateway:
     engine: str = "NOWEB"
     sessions: dict[str, str] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)  # not in the list, though they are there
+    compresses: bool = False  # a proxy before it does, unasked
     page: tuple[int, bytes] | None = None  # what something else answers in place of the gateway
     shown: dict[str, str] = field(default_factory=dict)
     trouble: int | str | None = None
@@ -198,7 +200,10 @@ class Running(AbstractContextManager["Running"]):
                 status, body = answer
                 is_page = isinstance(body, bytes)
                 content = body if is_page else b"" if body is None else json.dumps(body).encode()
+                content = gzip.compress(content) if gateway.compresses else content
                 self.send_response(status)
+                if gateway.compresses:
+                    self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Type", "text/html" if is_page else "application/json; charset=utf-8")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()

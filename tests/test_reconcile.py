@@ -11,6 +11,7 @@ import pytest
 
 from tests import parts
 from tests.gateway import KEY, Running
+from tests.test_stream import following
 
 W, F, X, S, Q = "WORKING", "FAILED", "STOPPED", "STARTING", "SCAN_QR_CODE"
 SOURCE = 'source="default"'
@@ -339,6 +340,19 @@ def test_what_its_gateway_does_not_answer_for_is_not_ready(running: Running, sta
     assert "nobody" in page[page.index('id="groups"') :]
     running.gateway.trouble = 401
     parts.wait_until(lambda: exporter.get("/api/v1/sessions/default/s/ready").status_code == 200)
+
+
+def test_the_event_stream_says_what_the_api_says(running: Running, start: Start) -> None:
+    """WORKING by a webhook, of a gateway that does not answer: not ready."""
+    running.gateway.trouble = 503
+    exporter = start()
+    parts.wait_until(lambda: up(exporter) == 0)
+
+    with following(exporter) as events:
+        running.gateway.set("s", W)
+        told = next(events)
+
+    assert (told["data"]["to"], told["data"]["ready"]) == (W, False)
 
 
 def test_a_short_restart_leaves_statuses_confirmed(running: Running, start: Start) -> None:

@@ -163,6 +163,34 @@ def test_a_failed_session_is_restarted(running: Running, start: Start) -> None:
     assert "restarted" in page
 
 
+def test_a_gateway_behind_a_proxy_that_compresses_is_read_and_restarts(running: Running, start: Start) -> None:
+    """Its sessions are found, and what comes of a restart is known."""
+    running.gateway.compresses = True
+    exporter = start()
+    broken(running, exporter)
+    parts.wait_until(lambda: 'wawp_exporter_api_up{source="default"} 1.0' in exporter.metrics())
+
+    assert notify(exporter, "s").json()["restarting"] == 1
+
+    parts.wait_until(lambda: restarts(exporter, "restarted") == 1)
+    assert running.gateway.restarted == ["s"]
+
+
+@pytest.mark.parametrize("page", [(200, b"<html>back soon</html>"), (404, b"<html>nginx</html>"), (201, b"")])
+def test_a_restart_that_something_else_answers_has_failed(
+    running: Running, start: Start, page: tuple[int, bytes]
+) -> None:
+    """It is counted and told, whatever the answer is."""
+    exporter = start()
+    broken(running, exporter)
+    running.gateway.page = page
+
+    assert notify(exporter, "s").json()["restarting"] == 1
+
+    parts.wait_until(lambda: restarts(exporter, "failed") == 1)
+    assert 'event="restart failed"' in exporter.stderr
+
+
 def test_a_notification_that_comes_again_does_not_restart_again(running: Running, start: Start) -> None:
     """Alertmanager repeats itself, and so do two of them."""
     running.gateway.on_restart = None

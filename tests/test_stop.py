@@ -13,7 +13,7 @@ import pytest
 from tests import parts
 from tests.served import Served, eventually, run, served
 from wawp_exporter import remedy
-from wawp_exporter.errors import LogUnavailable
+from wawp_exporter.errors import LogUnavailable, TooBusy
 from wawp_exporter.events import Status
 from wawp_exporter.log import Log
 from wawp_exporter.remedy import Alert, Notification
@@ -200,6 +200,27 @@ def test_a_result_that_the_log_could_not_take_is_noted_later(tmp_path: Path) -> 
                 other.execute("ROLLBACK")
             await service.service.remedies.settle()
             assert results(tmp_path) == {"restarted": 1}
+
+    run(test())
+
+
+def test_a_reload_during_a_stop_is_refused(tmp_path: Path) -> None:
+    """It would begin to ask gateways that nobody ends any more; one that has begun is waited for."""
+
+    async def test() -> None:
+        async with gateway() as slow, served(tmp_path, config(slow)) as service:
+            inside, settings = service.service, service.service.settings
+            service.write({"sources": {"default": {}, "other": config(slow)["sources"]["default"]}})  # type: ignore[index]
+            begun = asyncio.create_task(inside.reload())
+            await asyncio.sleep(0)
+            stopping = asyncio.create_task(inside.wind_down())
+            late = asyncio.create_task(inside.reload())
+            await asyncio.gather(begun, stopping)
+            with pytest.raises(TooBusy, match="stopping"):
+                await late
+
+            assert inside.settings is not settings
+            assert inside.watch.ended == ["other"]
 
     run(test())
 

@@ -193,10 +193,11 @@ class Service:
         """Ends what would keep requests open: streams, restarts, waits for a gateway, reports. Webhooks go on."""
         self._stopping = True
         self.hub.close()
+        self.reader.close()
         # While the gateways can be asked.
         await self.remedies.close()
-        await self.watch.close()
-        self.reader.close()
+        async with self._reloading:  # a reload that has begun may still make some
+            await self.watch.close()
 
     async def stop(self) -> None:
         """Ends the upkeep, finishes what is under way, saves and closes the log."""
@@ -233,11 +234,13 @@ class Service:
         return [name for name, over in parts.items() if over] + [f"gateway of {name}" for name in self.watch.ended]
 
     async def reload(self) -> None:
-        """Reads the configuration again; a bad one is refused with ConfigError, ListenError or LogError.
+        """Reads the configuration again; a bad one is refused: ConfigError, ListenError, LogError. TooBusy in a stop.
 
         All of it takes effect, or nothing. One after another: the last that was asked for has the last word.
         """
         async with self._reloading:
+            if self._stopping:
+                raise TooBusy("the exporter is stopping, the configuration is not read any more")
             try:
                 await self._reload()
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one goes on

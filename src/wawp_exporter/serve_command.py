@@ -73,7 +73,7 @@ class Attended:
 
     async def _reload(self, service: Service) -> None:
         """A refused configuration is logged and shown in the metric by the service itself."""
-        while self.signals.take_reload():
+        while self.signals.take_reload() and not self.until.is_set():
             with contextlib.suppress(WawpExporterError):
                 await service.reload()
 

@@ -4,37 +4,26 @@ import asyncio
 import os
 import resource
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.reads import fail, hold, process_id
 from tests.served import Served, eventually, run, served
 from wawp_exporter import reader as reading
+from wawp_exporter import upkeep
 from wawp_exporter.errors import LogError, TooBusy
 from wawp_exporter.reader import MAX_READS, MAX_REPORTS, Reader
 
 Test = Callable[[Reader], Awaitable[None]]
 
 
-def hold(folder: Path, name: str) -> str:
-    """A read that says that it has begun, and ends when the file `go` is there."""
-    (folder / name).touch()
-    while not (folder / "go").exists():
-        time.sleep(0.01)
-    return name
-
-
-def process_id() -> int:
-    """In which process a read runs."""
-    return os.getpid()
-
-
-def fail() -> None:
-    """A read that the log refuses."""
-    raise LogError("cannot read")
+@pytest.fixture(autouse=True)
+def without_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service's own reports would come between those of a test."""
+    monkeypatch.setattr(upkeep, "TICK_S", 3600)
 
 
 def with_reader(test: Test) -> None:

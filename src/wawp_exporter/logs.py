@@ -18,7 +18,7 @@ KEY_ORDER = ("timestamp", "level", "event")
 LEFT_OUT = "log lines left out"
 LEFT_OUT_FIELDS = ("of", "source", "lines")
 MAX_KIND_CHARS = 80
-# Each says what an operator did, or what the service did once: they are never left out.
+# Each says what an operator or Alertmanager asked for, or what the service did once: they are never left out.
 OWN = frozenset(
     {
         "configuration loaded",
@@ -26,6 +26,9 @@ OWN = frozenset(
         "listening",
         "log restored",
         "old events purged",
+        "restart asked for",
+        "restart failed",
+        "restarts given up, a human is needed",
         "stopped",
         "unsigned webhooks are accepted",
     }

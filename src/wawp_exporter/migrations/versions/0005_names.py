@@ -17,5 +17,5 @@ def upgrade() -> None:
         "(SELECT 1 FROM event WHERE session_id = session.id AND key_at > tombstone)"
     )
     # One counts the names that are folded, one finds those that wait for room, in the order in which they came.
-    op.execute("CREATE INDEX session_folded ON session (source) WHERE standing = 0")
+    op.execute("CREATE INDEX session_folded ON session (source, standing) WHERE standing = 0")
     op.execute("CREATE INDEX session_over ON session (source, id) WHERE standing = 1")

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from tests.builders import T0, body, ms
 from wawp_exporter.errors import InvalidEvent, Malformed, Refusal
 from wawp_exporter.events import (
+    MAX_POINTS,
     Limit,
     OtherEvent,
     Point,
     Restriction,
     Status,
     StatusEvent,
+    believed,
     decode,
     normal,
     parse,
@@ -217,6 +219,63 @@ def test_equal_milliseconds_are_ordered_as_sent() -> None:
     event = read(body(payload=payload("WORKING", statuses=history)))
 
     assert [point.tie for point in event.points] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("form", ["usual", "field by field", "flat"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_a_long_history_the_newest_points_are_kept(form: str, backwards: bool) -> None:
+    """A body of 256 KiB holds thousands: what each of them costs the log and the fold must have a bound."""
+    times = [T0 - 1000 + number for number in range(1000)]
+    told = statuses(*(("FAILED", at) for at in (times[::-1] if backwards else times)))
+    if form == "flat":
+        raw = json.dumps({"name": "sales-uk", "status": "WORKING", "timestamp": T0, "statuses": told}).encode()
+    else:
+        raw = body(timestamp=T0, payload=payload("WORKING", statuses=told), **({} if form == "usual" else {"id": 1}))
+
+    points = read(raw).points
+
+    assert len(points) == MAX_POINTS
+    assert points[-1] == Point("WORKING", T0, 0, T0)
+    assert sorted(point.at for point in points[:-1]) == times[1 - MAX_POINTS :]
+
+
+def test_an_event_keeps_its_own_point_though_its_history_is_newer() -> None:
+    """The outcome is judged by it."""
+    told = statuses(*(("FAILED", T0 + number) for number in range(100)), ("WORKING", T0 - 5000))
+
+    points = read(body(payload=payload("WORKING", statuses=told))).points
+
+    assert (len(points), points[-1].status, points[-1].at) == (MAX_POINTS, "WORKING", T0 - 5000)
+
+
+def test_ties_are_counted_before_a_long_history_is_cut() -> None:
+    """A shorter history of the same millisecond must not be taken for the one that knows more."""
+    told = statuses(*((f"S{number}", T0) for number in range(100)), ("WORKING", T0))
+
+    points = read(body(timestamp=T0, payload=payload("WORKING", statuses=told))).points
+
+    assert [point.tie for point in points] == list(range(101 - MAX_POINTS, 101))
+
+
+class Compared(int):
+    """A time that counts how often it is compared."""
+
+    times = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return int.__eq__(self, other)  # type: ignore[no-any-return]  # an int's is a bool
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_work_of_a_history_grows_with_its_length(step: int) -> None:
+    """Not with the square of it: the event loop does this work for everybody."""
+    Compared.times = 0
+
+    believed([("FAILED", Compared(T0 + number * step)) for number in range(6000)], NOW)
+
+    assert Compared.times <= 4 * 6000
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 60_000])

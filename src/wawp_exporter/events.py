@@ -12,6 +12,7 @@ from wawp_exporter.errors import InvalidEvent, Malformed
 MAX_NAME_BYTES = 256
 MAX_INSTANT_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_AHEAD_MS = 60_000
+MAX_POINTS = 64  # of one event: gateways send ten at most
 STATUS_EVENT = "session.status"
 Engine = Literal["WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE"]
 ENGINES = frozenset(get_args(Engine))
@@ -293,15 +294,23 @@ def ending(event: StatusEvent, word: str | None = None) -> StatusEvent:
 
 
 def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]:
-    """Believes each time up to a minute ahead of receipt, and counts ties in the order sent."""
+    """Believes each time up to a minute ahead of receipt, counts ties in the order sent, and keeps the newest points."""
     latest = received_at + MAX_AHEAD_MS
     points: list[Point] = []
-    times: list[int] = []
+    times: dict[int, int] = {}
     for status, key_at in sent:
         at = key_at if key_at <= latest else received_at
-        points.append(Point(status, at, times.count(at), key_at))
-        times.append(at)
-    return tuple(points)
+        tie = times.get(at, 0)
+        times[at] = tie + 1
+        points.append(Point(status, at, tie, key_at))
+    return tuple(points if len(points) <= MAX_POINTS else newest(points))
+
+
+def newest(points: list[Point]) -> list[Point]:
+    """MAX_POINTS of them in the order sent: the last, which the event is about, and the newest of the others."""
+    *older, own = points
+    by_age = sorted(range(len(older)), key=lambda index: (older[index].at, older[index].tie))
+    return [*(older[index] for index in sorted(by_age[1 - MAX_POINTS :])), own]
 
 
 def name_of(value: object, field: str, hint: str = "") -> str:

@@ -17,7 +17,7 @@ import psycopg
 
 from bench.fleets import status_event
 from tests import parts, storm
-from wawp_exporter.log import Log
+from wawp_exporter.log import Followed, Log
 
 BATCH = 64  # what a replica under load finds waiting for its next commit
 SESSIONS = 10_000
@@ -39,11 +39,15 @@ def append(url: str, writer: int, until: float) -> int:
 def follow(url: str, until: float) -> list[float]:
     """Seconds from each event's birth to its being read by a follower, until then."""
     log = Log(url)
-    seq, lags = log._seq, []  # noqa: SLF001 - what is newest now
+    place, lags = log.restore([]).mark, []
     while time.time() < until:
-        rows, seq, done = log.follow(seq, 500)
+        rows, place, done = log.follow(place, 500)
         now = time.time() * 1000
-        lags += [(now - row.event.received_at) / 1000 for row in rows if row.event.source == "lag"]
+        lags += [
+            (now - row.event.received_at) / 1000
+            for row in rows
+            if isinstance(row, Followed) and row.event.source == "lag"
+        ]
         if done:
             log.listen(0.1)
     log.close()

@@ -40,7 +40,7 @@ def fill(url: str, sessions: int) -> None:
             for number in range(sessions):
                 memory = memory_of(last_of(number, sessions, start))
                 copy.write_row((number + 1, memory.state.oldest, msgspec.json.encode(memory).decode(), 2 * sessions))
-        cursor.execute("UPDATE watermark SET seq = %s", (2 * sessions,))
+        cursor.execute("INSERT INTO watermark VALUES (1, 0, 'default', %s, 0)", (2 * sessions,))
         cursor.execute("SELECT setval('event_seq', %s)", (3 * sessions,))
         cursor.execute("SELECT setval('session_id_seq', %s)", (sessions,))
     with psycopg.connect(url, autocommit=True) as connection:

@@ -174,7 +174,7 @@ async def ingesting(folder: Path, limit: int) -> AsyncIterator[Ingest]:
     """The write path of the log in `folder`, with what it holds."""
     fleet = make_fleet(metrics={"max_names_per_source": limit})
     ingest = Ingest(fleet, log := Log(folder / "wawp.db"), Telemetry())
-    ingest.restored(restore(fleet, log, ["default"]).seq)
+    ingest.restored(restore(fleet, log, ["default"]).mark)
     yield ingest
     await ingest.close()
     log.close()

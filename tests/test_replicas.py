@@ -17,7 +17,7 @@ from tests.builders import KEY, event, ms, point
 from wawp_exporter import partitions
 from wawp_exporter.errors import LogError
 from wawp_exporter.fleet import slot_of
-from wawp_exporter.log import Action, Log
+from wawp_exporter.log import Action, Followed, Log, Mark
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 NUMBERS = count()
@@ -85,6 +85,11 @@ def series(replica: parts.Exporter, prefix: str) -> dict[str, float]:
 # -- the log of several
 
 
+def followed(entries: Sequence[object]) -> list[Followed]:
+    """Those that are rows."""
+    return [entry for entry in entries if isinstance(entry, Followed)]
+
+
 def test_rows_become_visible_in_the_order_of_their_numbers(open_log: Callable[..., Log]) -> None:
     """A replica that is slow to commit holds up the next one; whoever follows sees both, each once, none skipped."""
     slow, fast, reader = open_log(), open_log(), open_log()
@@ -98,18 +103,18 @@ def test_rows_become_visible_in_the_order_of_their_numbers(open_log: Callable[..
     other = threading.Thread(target=append_fast)
     other.start()
     with slow._writing() as writer:
-        owner = slow._sessions([KEY])[KEY]
+        owner = slow._names.settle(writer, {KEY: ms(10)}, 1).ids[KEY]
         slow._store(writer, [(owner, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
         begun.set()
         assert not done.wait(0.3)
-        assert reader.follow(0, 10) == ([], 0, True)
+        assert reader.follow(Mark(), 10) == ([], Mark(), True)
     other.join()
 
-    rows, seq, _ = reader.follow(0, 10)
+    rows, place, _ = reader.follow(Mark(), 10)
 
-    assert [row.event.session for row in rows] == [KEY[1], "b"]
-    assert [row.seq for row in rows] == sorted(row.seq for row in rows)
-    assert reader.follow(seq, 10) == ([], seq, True)
+    assert [row.event.session for row in followed(rows)] == [KEY[1], "b"]
+    assert [row.seq for row in followed(rows)] == sorted(row.seq for row in followed(rows))
+    assert reader.follow(place, 10) == ([], place, True)
 
 
 def test_a_replica_that_stands_still_while_it_writes_is_put_aside(open_log: Callable[..., Log]) -> None:
@@ -125,15 +130,37 @@ def test_a_replica_that_stands_still_while_it_writes_is_put_aside(open_log: Call
 
 
 def test_a_point_whose_tie_is_corrected_is_followed_again(open_log: Callable[..., Log]) -> None:
-    """A longer history counts more ties; the live state of every replica must know."""
+    """A longer history counts more ties; the live state of every replica must know, before it meets what is new.
+
+    The row stays where it was: its number says when it came.
+    """
     log, reader = open_log(), open_log()
-    log.append([event(S, 0)])
-    _, seq, _ = reader.follow(0, 10)
+    (first,) = log.append([event(S, 0)]).rows[0]
+    _, place, _ = reader.follow(Mark(), 10)
 
     log.append([event(S, 0, tie=1, before=[point(X, 0)])])
 
-    rows, _, _ = reader.follow(seq, 10)
-    assert sorted((row.event.own.status, row.event.own.tie) for row in rows) == [(S, 1), (X, 0)]
+    rows, place, _ = reader.follow(place, 10)
+    told = [(row.event.own.status, row.event.own.tie, row.seq == -first) for row in followed(rows)]
+    assert told == [(S, 1, True), (X, 0, False)]
+    assert reader.follow(place, 10) == ([], place, True)
+
+
+def test_rows_and_deletions_are_followed_in_the_order_in_which_they_came(open_log: Callable[..., Log]) -> None:
+    """In slices of any size: what a clock ahead has dated after a deletion belongs to the life before it."""
+    log, reader = open_log(), open_log()
+    log.append([event(S, 30)])
+    log.forget(KEY, ms(1))
+    log.append([event(W, 31)])
+    log.forget(KEY, ms(2))
+
+    for limit in range(1, 5):
+        kinds, place, done = "", Mark(), False
+        while not done:
+            rows, place, done = reader.follow(place, limit)
+            kinds += "".join(type(row).__name__[0] for row in rows)
+
+        assert kinds == "FDFD"
 
 
 def test_following_in_any_slices_gives_every_row_once(open_log: Callable[..., Log]) -> None:
@@ -141,10 +168,10 @@ def test_following_in_any_slices_gives_every_row_once(open_log: Callable[..., Lo
     log, reader = open_log(), open_log()
     log.append([event(W, at) for at in range(100)])
 
-    seen, seq, done = [], 0, False
+    seen, place, done = [], Mark(), False
     while not done:
-        rows, seq, done = reader.follow(seq, 7)
-        seen += [row.event.own.at for row in rows]
+        rows, place, done = reader.follow(place, 7)
+        seen += [row.event.own.at for row in followed(rows)]
 
     assert seen == [ms(at) for at in range(100)]
 

@@ -183,7 +183,7 @@ class Service:
     def _restore(self) -> Restored:
         started = time.perf_counter()
         restored = restore(self.fleet, self.log, list(self.settings.config.sources))
-        self.ingest.restored(restored.seq)
+        self.ingest.restored(restored.mark)
         self.hub.newest = restored.seq
         took = round(time.perf_counter() - started, 3)
         logger.info("log restored", sessions=len(self.fleet.sessions) + len(self.fleet.dormant), seconds=took)

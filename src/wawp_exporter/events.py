@@ -294,7 +294,7 @@ def ending(event: StatusEvent, word: str | None = None) -> StatusEvent:
 
 
 def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]:
-    """Believes each time up to a minute ahead of receipt, counts ties in the order sent, and keeps the newest points."""
+    """Believes each time up to a minute ahead of receipt, counts ties in the order sent, keeps the newest points."""
     latest = received_at + MAX_AHEAD_MS
     points: list[Point] = []
     times: dict[int, int] = {}

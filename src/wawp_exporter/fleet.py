@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -30,6 +31,7 @@ from wawp_exporter.events import (
     Status,
     StatusEvent,
     Word,
+    normal,
 )
 from wawp_exporter.machine import RESTART_MS, State, Transition, step
 
@@ -198,6 +200,13 @@ def unix_ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
+class Grave(NamedTuple):
+    """A session's deletion: events up to `at` (Unix ms) and rows up to `seq` are of its former life."""
+
+    at: int = 0
+    seq: int = 0
+
+
 class Memory(msgspec.Struct, frozen=True, array_like=True):
     """What the state table keeps of a session, so that a start need not replay its history."""
 
@@ -207,6 +216,7 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
     limits: tuple[tuple[Limit, int], ...] = ()
 
 
+FIRST_LIFE = Grave()
 decode_memory = msgspec.json.Decoder(Memory).decode
 
 
@@ -215,6 +225,17 @@ def learn(known: dict[Restriction, tuple[Limit, int]], limits: Iterable[Limit], 
     taken = [limit for limit in limits if known.get(limit.restriction, (limit, at))[1] <= at]
     known.update((limit.restriction, (limit, at)) for limit in taken)
     return bool(taken)
+
+
+def revise(session: "Session", points: Sequence[Point], rows: Sequence[int]) -> None:
+    """Takes the tie of the live status's own row, where it was told more: what was before it in the same millisecond
+    must not be taken for what came after.
+    """
+    for point, seq in zip(points, rows, strict=True):
+        state = session.state
+        same = point.at == state.at and normal(point.status) is state.status
+        if seq < 0 and same and point.tie > state.tie:
+            session.state = msgspec.structs.replace(state, tie=point.tie)
 
 
 class Bucket:
@@ -333,6 +354,8 @@ class Fleet:
 
     `dormant` holds what the state table tells of sessions that nobody has asked for since the start: a large fleet
     takes webhooks long before each of its sessions is made. Whoever looks at `sessions` as a whole awakens them first.
+    `tombstones` and `buried` are the two sides of deletions (`Grave`). Sources that are `away`, since a reload took
+    them out or brought them and they are not restored yet, are not folded: the log alone keeps their events.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -341,56 +364,85 @@ class Fleet:
         self.dormant: dict[Key, str] = {}
         self.buckets: dict[Key, Bucket] = {}
         self.tombstones: dict[Key, int] = {}
+        self.buried: dict[Key, int] = {}
+        self.away: set[str] = set()
         self.changed: set[Key] = set()
         self.unsaved: set[Key] = set()
         self.on_transition: Callable[[Session, Transition, int], None] | None = None  # the last: the log's row
         self.on_forget: Callable[[Key], None] | None = None
+        self.on_defect: Callable[[str, Exception], None] | None = None  # the part, and what it raised
         self._wakes: list[tuple[int, Key]] = []
 
     # -- events -------------------------------------------------------------------------------------------------
 
     def apply(self, event: StatusEvent, rows: Sequence[int], now: int, mono: float) -> tuple[Outcome, bool]:
-        """Folds a logged event; `rows[i]` is the log's number of point i, 0 if the log held it before.
+        """Folds a logged event; `rows[i]` is the log's number of point i, 0 if the log held it before, and negative if
+        the log's row was told more by it.
 
-        Returns the outcome by the event's own point, and whether a point came late, so that the session must be
-        folded anew from the log (`correct`).
+        Returns the outcome by the event's own point, and whether a point came late, or what the log held has changed,
+        so that the session must be folded anew from the log (`correct`).
         """
+        if self.away and event.source in self.away:
+            return LATE if rows[-1] > 0 else DUPLICATE, False
         key = (event.source, event.session)
-        tombstone = self.tombstones.get(key, 0)
         session = self.find(key, now, mono)
         if session:
             self._touch(session, event.received_at, mono)
-        outcome, late = DUPLICATE, False
+        tombstone, buried = self.grave(key) if self.tombstones else FIRST_LIFE
+        outcome, late = DUPLICATE, bool(session) and min(rows) < 0
+        if session and late:
+            revise(session, event.points, rows)
         for point, seq in zip(event.points, rows, strict=True):
-            if not seq:
+            if seq <= 0:
                 continue
-            if point.at <= tombstone:
+            if point.at <= tombstone or seq <= buried:
                 outcome = LATE
             elif session and session.state.outdates(point):
                 outcome, late = LATE, True
             else:
                 session, outcome = self._apply_point(session, event, point, seq, now, mono)
-        if not rows[-1]:
-            outcome = DUPLICATE
-        if session:
-            self._hear(session, event, outcome, now, mono)
-        return outcome, late
+        if session and event.limits and rows[-1]:
+            self._restrict(session, event, abs(rows[-1]), now, mono)
+        return outcome if rows[-1] > 0 else DUPLICATE, late
+
+    def folds(self, source: str) -> bool:
+        """Whether events of a source are folded here."""
+        return source in self.rules.config.sources and source not in self.away
+
+    def grave(self, key: Key) -> Grave:
+        """When a session was last deleted."""
+        return Grave(self.tombstones.get(key, 0), self.buried.get(key, 0))
 
     def _apply_point(
         self, session: Session | None, event: StatusEvent, point: Point, seq: int, now: int, mono: float
     ) -> tuple[Session, Outcome]:
         """One point that the log did not hold, newer than what is known of the session."""
         state, transition = step(session.state if session else None, point)
+        if session and event.engine and event.engine != session.engine:
+            self._rebucket(session, event.engine, mono)
         if transition is None:
             assert session  # noqa: S101 - a session's first point is a transition
             session.state = state
             return session, REPEAT
         session = session or self._meet(event, state, mono)
+        self._enter(session, transition, seq, now, mono)
+        return session, TRANSITION
+
+    def _enter(self, session: Session, transition: Transition, seq: int, now: int, mono: float) -> None:
+        """Takes a transition as the newest, and tells of it."""
         self._move(session, transition, mono)
         self._refresh(session, now, mono)
         if self.on_transition:
-            self.on_transition(session, transition, seq)
-        return session, TRANSITION
+            self._tell("transition", self.on_transition, session, transition, seq)
+
+    def _tell(self, part: str, callback: Callable[..., None], *args: object) -> None:
+        """What fails in those who listen must not stop the fold."""
+        try:
+            callback(*args)
+        except Exception as error:
+            if not self.on_defect:
+                raise
+            self.on_defect(part, error)
 
     def _meet(self, event: StatusEvent, state: State, mono: float) -> Session:
         """A session that nobody has heard of."""
@@ -435,14 +487,11 @@ class Fleet:
         if after.status is WORKING and before.left_working and not decided:
             bucket.recovery.observe(max(0, after.since - before.left_working) / 1000)
 
-    def _hear(self, session: Session, event: StatusEvent, outcome: Outcome, now: int, mono: float) -> None:
-        """What an accepted event says beside its status: the engine, if it is news, and restrictions."""
-        if event.engine and event.engine != session.engine and outcome in (TRANSITION, REPEAT):
-            self._rebucket(session, event.engine, mono)
-        if not event.limits:
-            return
-        at = event.own.at
-        if at > self.tombstones.get(session.key, 0) and learn(session.limits, event.limits, at):
+    def _restrict(self, session: Session, event: StatusEvent, row: int, now: int, mono: float) -> None:
+        """What an event says of restrictions, unless it is of a former life."""
+        grave = self.grave(session.key)
+        own = event.own.at
+        if own > grave.at and row > grave.seq and learn(session.limits, event.limits, own):
             self._refresh(session, now, mono)
 
     def touch(self, key: Key, now: int, mono: float) -> bool:
@@ -500,28 +549,34 @@ class Fleet:
         return session
 
     def correct(self, key: Key, state: State, now: int, mono: float) -> bool:
-        """Takes a session's state as the whole log tells it, after a late point; counters are left alone.
+        """Takes a session's state as the whole log tells it, after a late point; a since-time is no news.
 
+        Where two statuses of one instant change places it is another status: that is a transition, counted and told.
         False when newer points came meanwhile: fold anew.
         """
         session = self.sessions.get(key)
         if session is None:
             return True
-        if (session.state.at, session.state.tie) != (state.at, state.tie):
+        before = session.state
+        if (before.at, before.tie) > (state.at, state.tie):
             return False
-        session.accrue(mono)
-        session.bucket.accrue(mono)
-        session.bucket.counts[ORDINAL[session.state.status]] -= 1
-        session.bucket.counts[ORDINAL[state.status]] += 1
         # Retention may have taken the events that once made it WORKING.
-        session.state = msgspec.structs.replace(state, worked=state.worked or session.state.worked)
+        state = msgspec.structs.replace(state, worked=state.worked or before.worked)
         self.unsaved.add(key)
-        self._refresh(session, now, mono)
+        if state.status is before.status:
+            session.state = state
+            self._refresh(session, now, mono)
+        else:
+            self._enter(session, Transition(before, state), 0, now, mono)
         return True
 
-    def forget(self, key: Key, tombstone: int, mono: float) -> bool:
-        """Deletes a session: all its series go at once, and events up to `tombstone` (Unix ms) are late."""
+    def forget(self, key: Key, tombstone: int, mono: float, buried: int = 0) -> bool:
+        """Deletes a session: all its series go at once; events up to `tombstone` (Unix ms) are late, and rows up to
+        `buried` are of its former life.
+        """
         self.tombstones[key] = max(tombstone, self.tombstones.get(key, 0))
+        self.buried[key] = max(buried, self.buried.get(key, 0))
+        self.dormant.pop(key, None)
         session = self.sessions.get(key)
         if session is None:
             return False
@@ -530,7 +585,7 @@ class Fleet:
             session.bucket.qr_waits[WaitOutcome.DELETED].observe(waited)
         self._drop(session, mono)
         if self.on_forget:
-            self.on_forget(key)
+            self._tell("deletion", self.on_forget, key)
         return True
 
     # -- time and configuration ---------------------------------------------------------------------------------
@@ -557,6 +612,7 @@ class Fleet:
     def reconfigure(self, rules: Rules, now: int, mono: float) -> None:
         """Takes a new configuration: metadata, windows and limits change, counts go on; unknown sources go."""
         self.awaken(len(self.dormant), now, mono)
+        self.away |= set(self.rules.config.sources) ^ set(rules.config.sources)
         self.rules = rules
         for session in list(self.sessions.values()):
             if session.source not in rules.config.sources:

@@ -32,8 +32,7 @@ class Follower:
     def __init__(self, ingest: Ingest, restored: Restored) -> None:
         self.ingest = ingest
         self._log = ingest.log
-        self._seq = restored.seq
-        self._deletion = restored.deletion
+        self._end = restored.mark
         self._heard = 0
         self._heard_at = 0.0
         self._caught_up = time.monotonic()
@@ -84,12 +83,9 @@ class Follower:
         while not done:
             asked = time.monotonic()
             async with self.folding:
-                rows, self._seq, done = await self._read(self._log.follow, self._seq, LIMIT)
-                self.ingest.fold(rows, self._seq)
+                told, self._end, done = await self._read(self._log.follow, self._end, LIMIT)
+                self.ingest.fold(told, self._end)
             await asyncio.sleep(0)
-        for deleted in await self._read(self._log.deletions, self._deletion):
-            self.ingest.drop(deleted)
-            self._deletion = deleted.number
         self._caught_up = asked
         if time.monotonic() - self._heard_at > HEAR_S:
             await self._hear()

@@ -15,16 +15,15 @@ from wawp_exporter.database import Place, make_engine, name_of, newest_schema, t
 from wawp_exporter.errors import BadRequest, LogError
 from wawp_exporter.events import CLOSED, ENDINGS, LOST, OTHER_ENGINE, Point, Status, normal
 from wawp_exporter.fleet import Key
-from wawp_exporter.log import Action, actions_of, owner_of, point_of
+from wawp_exporter.log import Action, actions_of
 from wawp_exporter.machine import State, fold, step
 from wawp_exporter.names import OVER
 from wawp_exporter.ordered import BEFORE, UNCERTAIN
+from wawp_exporter.replay import owner_of, point_of
 from wawp_exporter.tables import certain, event, run
 from wawp_exporter.tables import session as sessions
 
 AHEAD_MS = 60_000  # the believed time of an event is never later than its receipt by more
-FIRST_SPAN_MS = 600_000
-EVER_MS = 1 << 48
 CHUNK = 500
 # Leaving WORKING for one of these is a disconnect.
 WORSE = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
@@ -87,6 +86,8 @@ EVENTS: sa.Select[Any] = sa.select(
     event.c.session_id,
     BEFORE,
 ).join_from(event, sessions, sessions.c.id == event.c.session_id)
+# Written as in the index `event_at`: an expression, so that no other question is answered by it.
+IN_ORDER: sa.ColumnElement[int] = event.c.at + sa.literal_column("0")
 NEWEST_FIRST = (event.c.at.desc(), event.c.tie.desc(), event.c.seq.desc())
 
 
@@ -148,8 +149,7 @@ class History:
         place = parse_place(cursor) if cursor else None
         found: list[Told] = []
         with told("read", self.place), self._engine.connect() as reader:
-            span = FIRST_SPAN_MS if session is None else EVER_MS  # one session's events are found by the index
-            for row in walk(reader, chosen(source, session), start or 0, end, place, span):
+            for row in walk(reader, source, session, start or 0, end, place):
                 item = tell(reader, row)
                 if item.before is item.status:
                     continue
@@ -293,59 +293,34 @@ def chosen(source: str | None, name: str | None) -> list[sa.ColumnElement[bool]]
 
 def walk(
     reader: sa.Connection,
-    where: Iterable[sa.ColumnElement[bool]],
+    source: str | None,
+    session: str | None,
     start: int,
     end: int | None,
     place: Mark | None,
-    span: int,
 ) -> Iterator[sa.Row[Any]]:
-    """Events newest first, in spans of time that grow, so that the first page need not read the whole log."""
-    newest = reader.scalar(sa.select(sa.func.max(event.c.received_at)).where(event.c.seq == newest_row())) or 0
-    limits = [limit for limit in (end, place[0] + 1 if place else None, newest + AHEAD_MS + 1) if limit is not None]
-    high = min(limits)
-    while high > start:
-        low = max(start, high - span)
-        first = first_received(reader, low - AHEAD_MS)
-        if not first:  # nothing is older: there is no need to look again
-            low = start
-        spanned = [event.c.at >= low, event.c.at < high, event.c.seq >= first, *where]
-        while rows := reader.execute(chunk(spanned, place)).all():
-            yield from rows
-            place = (rows[-1].at, rows[-1].tie, rows[-1].seq)
-        high, span = low, span * 4
+    """Events newest first, in chunks by index; what the clocks of gateways and exporters show does not matter."""
+    # The events of one session are few, and found by its own index.
+    moment = IN_ORDER if session is None else event.c.at
+    where = [moment >= start] + ([] if end is None else [moment < end])
+    asked = chosen(source, session)
+    if session is not None:
+        where.append(event.c.session_id.in_(sa.select(sessions.c.id).where(*asked)))
+    elif asked:
+        where.append(sa.exists().where(sessions.c.id == event.c.session_id, *asked))
+    while rows := reader.execute(chunk(moment, where, place)).all():
+        yield from rows
+        place = (rows[-1].at, rows[-1].tie, rows[-1].seq)
 
 
-def chunk(where: Iterable[sa.ColumnElement[bool]], place: Mark | None) -> sa.Select[Any]:
+def chunk(moment: sa.ColumnElement[int], where: Iterable[sa.ColumnElement[bool]], place: Mark | None) -> sa.Select[Any]:
     """The newest events before `place`. They are chosen first: looking up the status before each takes longer."""
-    newest = sa.select(event.c.seq).join_from(event, sessions, sessions.c.id == event.c.session_id).where(*where)
+    newest = sa.select(event.c.seq).where(*where)
     if place:
-        newest = newest.where(sa.tuple_(event.c.at, event.c.tie, event.c.seq) < sa.tuple_(*map(sa.literal, place)))
-    return EVENTS.where(event.c.seq.in_(newest.order_by(*NEWEST_FIRST).limit(CHUNK))).order_by(*NEWEST_FIRST)
-
-
-def newest_row() -> sa.ScalarSelect[Any]:
-    """The number of the newest row."""
-    return sa.select(sa.func.max(event.c.seq)).scalar_subquery()
-
-
-def first_received(reader: sa.Connection, moment: int) -> int:
-    """A row before which nothing was received at or after `moment` (Unix ms); 0 when that is every row.
-
-    Rows are numbered as they are received, so that halving finds it without an index.
-    """
-    low, high = reader.execute(sa.select(sa.func.min(event.c.seq), sa.func.max(event.c.seq))).one()
-    if low is None:
-        return 0
-    oldest: int = low
-    while low < high:
-        middle = (low + high) // 2
-        found = sa.select(event.c.seq, event.c.received_at).where(event.c.seq >= middle).order_by(event.c.seq).limit(1)
-        row = reader.execute(found).one()
-        if row.received_at < moment:
-            low = row.seq + 1
-        else:
-            high = middle
-    return 0 if low <= oldest else int(low)
+        before = sa.tuple_(event.c.at, event.c.tie, event.c.seq) < sa.tuple_(*map(sa.literal, place))
+        newest = newest.where(moment <= place[0], before)
+    newest = newest.order_by(moment.desc(), event.c.tie.desc(), event.c.seq.desc()).limit(CHUNK)
+    return EVENTS.where(event.c.seq.in_(newest)).order_by(*NEWEST_FIRST)
 
 
 def tell(reader: sa.Connection, row: sa.Row[Any]) -> Told:

@@ -6,20 +6,22 @@ batch is being committed forms the next one.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from msgspec.structs import replace
 
+from wawp_exporter.corrections import Corrections
+from wawp_exporter.defects import Defects
 from wawp_exporter.errors import LogError, LogUnavailable
 from wawp_exporter.events import BY_NAME, Point, StatusEvent, normal
 from wawp_exporter.fleet import DUPLICATE, IGNORED, LATE, REPEAT, TRANSITION, Fleet, Key, Memory, Outcome, Session
-from wawp_exporter.log import Action, Appended, Deleted, Followed, Log, Restored
+from wawp_exporter.log import Action, Appended, Deleted, Followed, Joined, Log, Mark, Restored
 from wawp_exporter.machine import step
 from wawp_exporter.telemetry import Telemetry
 
@@ -59,7 +61,7 @@ Waiting = tuple[StatusEvent, Waiter]
 
 
 class Ingest:
-    """Owns the log's writer. `healthy` is False from a failed write until the next that succeeds."""
+    """Owns the log's writer. `healthy` is False from a failed write until something has reached the disk again."""
 
     def __init__(self, fleet: Fleet, log: Log, telemetry: Telemetry) -> None:
         self.fleet = fleet
@@ -71,13 +73,15 @@ class Ingest:
         self._busy = False
         self._expected = 1
         self._gathering: asyncio.TimerHandle | None = None
-        self._correcting = 0
         self._heard: dict[Key, int] = {}
-        self._applied = 0
-        self._saved = 0
+        self._applied = self._saved = Mark()
+        self._save_lock = asyncio.Lock()
+        # Ages the keys of events without a time: nobody sets this clock, and it stands still while nobody runs.
+        self._clock = (log.clock() or unix_now()) - round(time.monotonic() * 1000)
+        self.defects = fleet.on_defect = Defects(telemetry)
+        self.corrections = Corrections(fleet, log, self._read, lambda: self._applied, self.defects)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
-        self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -141,7 +145,9 @@ class Ingest:
             return
         started = time.perf_counter()
         events = [event for event, _ in batch]
-        running = asyncio.get_running_loop().run_in_executor(self._writer, self.log.append, events, self._max_names)
+        now = self._clock + round(time.monotonic() * 1000)
+        append = partial(self.log.append, events, self._max_names, now=now)
+        running = asyncio.get_running_loop().run_in_executor(self._writer, append)
         running.add_done_callback(partial(self._written, batch, started))
 
     def _written(self, batch: list[Waiting], started: float, running: "asyncio.Future[Appended]") -> None:
@@ -164,35 +170,49 @@ class Ingest:
         self.telemetry.append_errors.inc()
         logger.error("log append failed", events=len(batch), error=describe(error))
         for _, waiter in batch:
-            tell(waiter, LogUnavailable())
+            self._tell(waiter, LogUnavailable())
 
     def _apply(self, batch: list[Waiting], appended: Appended) -> None:
         """Folds the batch in log order."""
-        self.healthy = True
-        now, mono = unix_now(), time.monotonic()
-        self.telemetry.appends.inc(sum(map(bool, chain.from_iterable(appended.rows))))
+        if appended.wrote:
+            self.healthy = True
+        self.telemetry.appends.inc(sum(row > 0 for row in chain.from_iterable(appended.rows)))
         for source in {source for source, _ in appended.over}:
             self.telemetry.source(source).exceed()
         if self.log.shared:
             self._answer(batch, appended)
             return
-        self._applied = appended.seq
+        since, self._applied = self._applied, appended.mark
+        now, mono = unix_now(), time.monotonic()
         # In one go: a sender that falls asleep between two answers is woken for each, which costs as much as an answer.
         answers: list[tuple[Waiter, Outcome]] = []
+        for (event, waiter), rows in zip(batch, appended.rows, strict=True):
+            if appended.over and (event.source, event.session) in appended.over:
+                outcome, late = unfolded(rows), False
+            else:
+                outcome, late = self._fold(event, rows, now, mono)
+            self._count(event, outcome)
+            if late:
+                self.corrections.want(event, since, partial(self._tell, waiter, outcome))
+            else:
+                answers.append((waiter, outcome))
+        for waiter, outcome in answers:
+            self._tell(waiter, outcome)
+
+    def _fold(self, event: StatusEvent, rows: Sequence[int], now: int, mono: float) -> tuple[Outcome, bool]:
+        """As `Fleet.apply`; of an event that cannot be folded the session is folded anew from the log.
+
+        It is in the log, and what a sender would send again were a duplicate: it is answered as one that left the live
+        status untouched.
+        """
         try:
-            for (event, waiter), rows in zip(batch, appended.rows, strict=True):
-                if appended.over and (event.source, event.session) in appended.over:
-                    outcome, late = unfolded(rows), False
-                else:
-                    outcome, late = self.fleet.apply(event, rows, now, mono)
-                self._count(event, outcome)
-                if late:
-                    self._spawn(self._correct(event, outcome, waiter))
-                else:
-                    answers.append((waiter, outcome))
-        finally:
-            for waiter, outcome in answers:
-                tell(waiter, outcome)
+            outcome, late = self.fleet.apply(event, rows, now, mono)
+        except Exception as error:  # noqa: BLE001 - a defect with one event must not keep the others waiting
+            self.defects("fold", error)
+            outcome, late = LATE if rows[-1] > 0 else DUPLICATE, True
+        if self.corrections.pending:
+            self.corrections.note(event, rows)
+        return outcome, late
 
     def _answer(self, batch: list[Waiting], appended: Appended) -> None:
         """Says what is about to become of events that every replica, this one too, folds as it follows the log."""
@@ -203,11 +223,11 @@ class Ingest:
             if outcome in (TRANSITION, REPEAT):
                 newest[key] = event.own
             self._count(event, outcome)
-            tell(waiter, outcome)
+            self._tell(waiter, outcome)
 
     def _foresee(self, event: StatusEvent, rows: Sequence[int], newest: Point | None) -> Outcome:
         """By what the log held before: the live state may lag behind it, or hold this very event already."""
-        if not rows[-1]:
+        if rows[-1] <= 0:
             return DUPLICATE
         place = (newest.at, newest.tie) if newest else (0, 0)
         tombstone = self.fleet.tombstones.get((event.source, event.session), 0)
@@ -216,29 +236,29 @@ class Ingest:
         state = step(None, newest)[0] if newest else None
         return TRANSITION if step(state, event.own)[1] else REPEAT
 
-    def fold(self, followed: Iterable[Followed], seq: int) -> None:
-        """Folds rows of a shared log, in its order; `seq` is the number of the last that was read."""
+    def fold(self, followed: Iterable[Followed | Deleted | Joined], end: Mark) -> None:
+        """Folds what came to a shared log, in its order; `end` is the place of the last that was read."""
         now, mono = unix_now(), time.monotonic()
-        self._applied = seq
-        for row in followed:
-            _, late = self.fleet.apply(row.event, (row.seq,), now, mono)
-            if late:
-                self._spawn(self._correct(row.event, LATE))
+        since, self._applied = self._applied, end
+        for entry in followed:
+            if isinstance(entry, Deleted):
+                self.drop(entry)
+            elif isinstance(entry, Joined):
+                self.log.unlearn(entry.key)
+                self._adopt(entry.key, entry.memory)
+            elif self.fleet.folds(entry.event.source):
+                _, late = self._fold(entry.event, (entry.seq,), now, mono)
+                if late:
+                    self.corrections.want(entry.event, since)
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""
-        now, mono = unix_now(), time.monotonic()
         self.log.unlearn(deleted.key)
-        if not deleted.tombstone:
-            self._adopt(deleted.key, deleted.memory)
+        if self.fleet.grave(deleted.key).seq >= deleted.buried > 0:
             return
-        if self.fleet.tombstones.get(deleted.key, 0) >= deleted.tombstone:
-            return
+        now, mono = unix_now(), time.monotonic()
         self.fleet.find(deleted.key, now, mono)
-        self.fleet.forget(deleted.key, deleted.tombstone, mono)
-        if deleted.memory and deleted.key[0] in self.fleet.rules.config.sources:
-            self.fleet.restore(deleted.key, deleted.memory, now, mono)
-            self.fleet.unsaved.add(deleted.key)
+        self.fleet.forget(deleted.key, deleted.tombstone, mono, deleted.buried)
 
     def _count(self, event: StatusEvent, outcome: Outcome) -> None:
         if outcome is DUPLICATE:
@@ -251,26 +271,17 @@ class Ingest:
         if not event.timeless_key:
             self.telemetry.webhook_delay.observe(max(0, event.received_at - own.key_at) / 1000)
 
-    async def _correct(self, event: StatusEvent, outcome: Outcome, waiter: Waiter | None = None) -> None:
-        """Folds a session anew from the log, because one of its points came late; then answers."""
-        key = (event.source, event.session)
-        self._correcting += 1
+    def _tell(self, waiter: Waiter, what: Outcome | LogUnavailable) -> None:
+        """Answers one sender; what goes wrong with that must not keep the others of its batch waiting."""
+        if waiter.done():
+            return
         try:
-            await self._refold(key, min(point.at for point in event.points))
-        except LogError as error:
-            logger.error("late event not folded", error=describe(error))
-        finally:
-            self._correcting -= 1
-            if waiter:
-                tell(waiter, outcome)
-
-    async def _refold(self, key: Key, around: int) -> None:
-        """Repeats while newer points come between the reading and its use."""
-        while True:
-            tombstone = self.fleet.tombstones.get(key, 0)
-            state = await self._read(self.log.fold, key, around, tombstone, self._applied)
-            if state is None or self.fleet.correct(key, state, unix_now(), time.monotonic()):
-                return
+            if isinstance(what, LogUnavailable):
+                waiter.set_exception(what)
+            else:
+                waiter.set_result(what)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of one answer
+            self.defects("answer", error)
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
@@ -292,21 +303,25 @@ class Ingest:
         for source in self.fleet.rules.config.sources:
             self.telemetry.source(source).names_over = over.get(source, 0)
 
-    def _adopt(self, key: Key, memory: Memory | None) -> None:
+    def _adopt(self, key: Key, memory: Memory) -> None:
         """A name that was over the limit is folded from now on."""
-        if memory and key[0] in self.fleet.rules.config.sources:
+        if self.fleet.folds(key[0]):
             self.fleet.adopt(key, memory, unix_now(), time.monotonic())
 
     async def tell(self) -> None:
         """Tells the other replicas which sessions gave signs of life here."""
-        signs, self._heard = list(self._heard.items()), {}
+        signs, self._heard, told = self._heard, {}, False
         try:
-            for start in range(0, len(signs), SAVE_SLICE):
-                await self._write(self.log.hear, signs[start : start + SAVE_SLICE])
+            listed = list(signs.items())
+            for start in range(0, len(listed), SAVE_SLICE):
+                await self._write(self.log.hear, listed[start : start + SAVE_SLICE])
+            told = True
         except LogError as error:
             self.healthy = False
-            self._heard = dict(signs) | self._heard
             logger.error("signs of life not told", error=describe(error))
+        finally:
+            if not told:
+                self._heard = signs | self._heard
 
     async def find(self, key: Key) -> Session | None:
         """A session of this shard by its live state, of another one as the log tells it. Raises LogError."""
@@ -322,12 +337,12 @@ class Ingest:
         if not await self.find(key):
             return False
         try:
-            await self._write(self.log.forget, key, tombstone)
+            buried = await self._write(self.log.forget, key, tombstone)
         except LogError as error:
             self.healthy = False
             logger.error("session not forgotten", error=describe(error))
             raise LogUnavailable() from None
-        self.fleet.forget(key, tombstone, time.monotonic())
+        self.fleet.forget(key, tombstone, time.monotonic(), buried)
         return True
 
     async def claim(
@@ -346,36 +361,41 @@ class Ingest:
 
     async def lease(self, name: str, seconds: float) -> bool | None:
         """Whether this replica holds the named lease, for so long; None when the log could not be asked."""
-        held = None
         try:
-            held = await self._write(self.log.lease, name, seconds)
+            return await self._write(self.log.lease, name, seconds)
         except LogError as error:
             self.healthy = False
             logger.error("lease not taken", error=describe(error))
-        else:
-            self.healthy = True
-        return held
+            return None
 
     async def save(self) -> None:
         """Keeps what the fold knows, slice by slice between batches, so that the next start replays only a tail."""
-        if not self.fleet.unsaved and self._saved == self._applied and self.healthy:
-            return
+        async with self._save_lock:
+            if not self.healthy:
+                await self.beat()  # nobody need send anything for the log to be found writable again
+            if self.fleet.unsaved or self._saved != self.corrections.covered():
+                await self._save()
+
+    async def _save(self) -> None:
         if not await self.lease(self._saving, SAVE_LEASE_S):
             return  # the other replica of the shard does
-        # A late event whose correction is still to come must not count as covered.
-        seq, covers = self._applied, not self._correcting
-        unsaved = self.fleet.take_unsaved()
+        # Nothing is covered that was not written: neither what is still to be corrected, nor sources that are away.
+        applied, end = self._applied, self.corrections.covered()
+        sources = [source for source in self.fleet.rules.config.sources if self.fleet.folds(source)]
+        unsaved, saved = self.fleet.take_unsaved(), False
         try:
             for start in range(0, len(unsaved), SAVE_SLICE):
-                await self._write(partial(self.log.save, covers=False), unsaved[start : start + SAVE_SLICE], seq)
-            await self._write(partial(self.log.save, covers=covers), [], seq)
+                await self._write(
+                    partial(self.log.save, covers=False), unsaved[start : start + SAVE_SLICE], applied.seq
+                )
+            await self._write(partial(self.log.save, change=end.change, sources=sources), [], end.seq)
+            self._saved, saved = end, True
         except LogError as error:
             self.healthy = False
-            self.fleet.unsaved.update(key for key, _ in unsaved)
             logger.error("state not saved", error=describe(error))
-        else:
-            self.healthy = True
-            self._saved = seq
+        finally:
+            if not saved:  # a stop may cut it off
+                self.fleet.unsaved.update(key for key, _ in unsaved)
 
     async def beat(self) -> None:
         """Keeps that the service runs, so that an audit can tell what Prometheus can have seen."""
@@ -384,6 +404,8 @@ class Ingest:
         except LogError as error:
             self.healthy = False
             logger.error("run not noted", error=describe(error))
+        else:
+            self.healthy = True
 
     async def purge(self, before: int) -> int:
         """Deletes events received before `before` (Unix ms), a slice at a time beside the batches. Raises LogError."""
@@ -410,6 +432,7 @@ class Ingest:
         for key, tombstone in list(self.fleet.tombstones.items()):
             if tombstone < before and key not in kept:
                 del self.fleet.tombstones[key]
+                self.fleet.buried.pop(key, None)
 
     async def prepare(self) -> None:
         """Makes room in the log for what is to come."""
@@ -423,15 +446,14 @@ class Ingest:
         else:
             logger.warning("months not prepared", error="the log is being read all the time, expected a moment between")
 
-    def restored(self, seq: int) -> None:
-        """Says that the fold holds the log up to `seq`."""
-        self._applied = seq
+    def restored(self, end: Mark) -> None:
+        """Says that the fold holds the log up to this place."""
+        self._applied = end
 
     async def close(self) -> None:
         """Waits for what is under way, saves, and ends the threads; nothing may be submitted after."""
         await self._idle.wait()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.corrections.close()
         await self.save()
         await self.tell()
         await self.beat()
@@ -448,28 +470,10 @@ class Ingest:
     async def _read(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reader, call, *args)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
 
 def unfolded(rows: Sequence[int]) -> Outcome:
     """What becomes of an event whose name is over the limit: it is logged, once."""
-    return IGNORED if rows[-1] else DUPLICATE
-
-
-def tell(waiter: Waiter, what: Outcome | LogUnavailable) -> None:
-    """Answers one sender; what goes wrong with that must not keep the others of its batch waiting."""
-    if waiter.done():
-        return
-    try:
-        if isinstance(what, LogUnavailable):
-            waiter.set_exception(what)
-        else:
-            waiter.set_result(what)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect of one answer
-        logger.error("webhook not answered", error=describe(error))
+    return IGNORED if rows[-1] > 0 else DUPLICATE
 
 
 def describe(error: BaseException) -> str:
@@ -489,9 +493,11 @@ def refill(fleet: Fleet, restored: Restored) -> None:
     now, mono = unix_now(), time.monotonic()
     for key, tombstone in restored.tombstones.items():
         fleet.tombstones[key] = max(tombstone, fleet.tombstones.get(key, 0))
+        fleet.buried[key] = max(restored.buried[key], fleet.buried.get(key, 0))
     fleet.dormant.update((key, text) for key, text in restored.saved.items() if key not in fleet.sessions)
     for key, memory in restored.refolded.items():
         if key not in fleet.sessions:
             fleet.restore(key, memory, now, mono)
     # The others are in the state table as they are: writing them back would hold up a large fleet's first events.
     fleet.unsaved |= restored.refolded.keys()
+    fleet.away.difference_update(restored.sources)

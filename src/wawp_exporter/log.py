@@ -5,12 +5,13 @@ methods may be called from any thread. Times are Unix ms.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -19,17 +20,17 @@ import sqlalchemy as sa
 from wawp_exporter import names, partitions
 from wawp_exporter.database import APPENDING, DATABASE_NOW, Place, make_engine, migrate, name_of, take_lock, told
 from wawp_exporter.errors import LogError
-from wawp_exporter.events import ENDINGS, OTHER_ENGINE, Limit, Point, Status, StatusEvent, normal
-from wawp_exporter.fleet import Key, Memory, decode_memory, learn, slot_of
-from wawp_exporter.machine import State, fold
+from wawp_exporter.events import ENDINGS, Limit, Point, StatusEvent, normal
+from wawp_exporter.fleet import Grave, Key, Memory, decode_memory, slot_of
+from wawp_exporter.machine import State
 from wawp_exporter.names import FOLDED, FORGOTTEN, NAMING, OVER, UNLIMITED, Names, newest_of
+from wawp_exporter.replay import actual, anchor, fold_session, owner_of, point_of, refold
 from wawp_exporter.retention import LEASE, LEASE_S, MOST, Purge
 from wawp_exporter.tables import (
     Row,
     Statements,
     action,
-    certain,
-    deletion,
+    change,
     event,
     heard,
     lease,
@@ -42,49 +43,83 @@ from wawp_exporter.tables import (
 
 TIMELESS_MS = 3_600_000  # how long the key of an event without a time tells a retry
 RECENT_MS = 86_400_000  # the actions that a claim is judged by
+EXPIRED_AT_ONCE = 1000  # timeless keys that a batch takes away: some more than a batch brings
 ADMITTED = 100  # names over the limit that are folded in one transaction
 CHANNEL = "wawp_log"
 
 REMEMBERED = (
-    sa.select(session.c.id, session.c.source, session.c.name, session.c.tombstone, session.c.standing, state.c.memory)
+    sa.select(
+        session.c.id,
+        session.c.source,
+        session.c.name,
+        session.c.tombstone,
+        session.c.buried,
+        session.c.standing,
+        state.c.memory,
+        state.c.seq,
+    )
     .join_from(session, state, session.c.id == state.c.session_id, isouter=True)
     .where(session.c.standing != int(OVER))
     .execution_options(yield_per=2000)  # a row at a time takes twice as long
 )
 
 
+class Mark(NamedTuple):
+    """A place in the order of the log: the newest row, and the newest change of what was there before."""
+
+    seq: int = 0
+    change: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What a batch left in the log: for each event the row of each point, 0 if it was known; and the newest `seq`.
+    """What a batch left in the log: for each event the row of each point; and where the log ends now.
 
-    `before` has the newest point that a shared log held of each session. `over` are names over the limit of their
-    source: they are logged and not folded.
+    A row is 0 if the log held it, and negative if the log's row was told more by this point. `before` has the newest
+    point that a shared log held of each session. `over` are names over the limit of their source: they are logged and
+    not folded.
     """
 
     rows: list[tuple[int, ...]]
-    seq: int
+    mark: Mark
     before: dict[Key, Point] = field(default_factory=dict)
     over: frozenset[Key] = frozenset()
 
     @property
+    def seq(self) -> int:
+        """The newest row."""
+        return self.mark.seq
+
+    @property
     def fresh(self) -> list[tuple[bool, ...]]:
         """Which points were new."""
-        return [tuple(map(bool, rows)) for rows in self.rows]
+        return [tuple(row > 0 for row in rows) for rows in self.rows]
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything reached the disk: a batch of nothing but retries leaves the log as it is."""
+        return any(any(rows) for rows in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a start needs: every session's memory, the tombstones, and the log's newest `seq`.
+    """What a start needs: every session's memory, the tombstones, and where the log ended when it was read.
 
     `saved` are memories as the state table has them, not decoded; `refolded` those that it does not hold like this.
-    `deletion` is the number of the newest deletion that is part of it.
+    `buried` has the newest row at the deletion of each session that has a tombstone.
     """
 
     saved: dict[Key, str]
     refolded: dict[Key, Memory]
     tombstones: dict[Key, int]
-    seq: int
-    deletion: int = 0
+    mark: Mark
+    buried: dict[Key, int] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+    @property
+    def seq(self) -> int:
+        """The newest row."""
+        return self.mark.seq
 
     @property
     def memories(self) -> dict[Key, Memory]:
@@ -93,22 +128,25 @@ class Restored:
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """One row of the log as a follower needs it: an event of one point."""
+    """One row of the log as a follower needs it: an event of one point. `seq` is negative where it was told more."""
 
     seq: int
     event: StatusEvent
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """A deletion; `memory` is what came after it already, if anything did.
+    """A deletion: rows up to `buried` and events up to `tombstone` (Unix ms) are of the session's former life."""
 
-    `tombstone` is 0 where there was none: a name that was over the limit is folded from now on, as `memory` says.
-    """
-
-    number: int
     key: Key
     tombstone: int
-    memory: Memory | None
+    buried: int
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A name that was over the limit of its source and is folded from now on, as `memory` says."""
+
+    key: Key
+    memory: Memory
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -134,7 +172,7 @@ class Log:
         self.holder = uuid4().hex
         self.index, self.total = shard
         self._lock = take_lock(place) if isinstance(place, Path) else None
-        self._seq = 0
+        self._end = Mark()
         self._run: int | None = None
         self._ears: sa.Connection | None = None
         self._statements = Statements("postgresql" if self.shared else "sqlite")
@@ -151,7 +189,7 @@ class Log:
         with told("open", place):
             self._writer = self._engine.connect().execution_options(writes=True)
             migrate(self._writer, place)
-            self._seq = self._writer.scalar(sa.select(sa.func.max(event.c.seq))) or 0
+            self._end = self._newest_mark(self._writer)
             self._writer.rollback()
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -180,45 +218,80 @@ class Log:
                 reader = reader.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
             yield reader
 
-    def append(self, events: Sequence[StatusEvent], max_names: int = UNLIMITED) -> Appended:
+    def append(self, events: Sequence[StatusEvent], max_names: int = UNLIMITED, *, now: int | None = None) -> Appended:
         """Appends a batch durably: when this returns, it is on disk; when it raises, nothing of it is.
 
         A point that the log holds already (same session, time as sent, and status) is not fresh. An event whose
-        timeless key was seen within the hour has no fresh points. Of a source at most `max_names` names are folded.
+        timeless key was seen within the hour has no fresh points: `now` (Unix ms, by a clock that nobody sets) ages
+        the keys, without it the newest receipt. Of a source at most `max_names` names are folded.
         """
         with self._writing() as writer:
             settled = self._names.settle(writer, newest_of(events), max_names)
             known = settled.ids
             before = self._newest(known) if self.shared else {}
-            repeated = self._repeated([e for e in events if e.timeless_key], before)
+            keyed = [e for e in events if e.timeless_key]
+            repeated = self._repeated(keyed, before, now or max(e.received_at for e in keyed)) if keyed else set()
             fresh = [e for e in events if id(e) not in repeated] if repeated else events
-            numbers = self._store(writer, [row for e in fresh for row in rows_for(e, known[e.source, e.session])])
+            numbers, end = self._store(writer, [row for e in fresh for row in rows_for(e, known[e.source, e.session])])
         self._names.remember(settled)
-        self._seq = max(self._seq, max(numbers, default=0))
+        self._end = end
         left = iter(numbers)
         rows = [
             (0,) * len(e.points) if repeated and id(e) in repeated else tuple(islice(left, len(e.points)))
             for e in events
         ]
-        return Appended(rows, self._seq, before, settled.over)
+        return Appended(rows, end, before, settled.over)
 
-    def _store(self, writer: sa.Connection, rows: list[Row]) -> Sequence[int]:
-        """Inserts the points that are new, and takes from others what the log did not know of them; the new ones'
-        numbers, 0 for the others.
-        """
+    def _store(self, writer: sa.Connection, rows: list[Row]) -> tuple[Sequence[int], Mark]:
+        """Inserts the points that are new, and takes from others what the log did not know of them; their numbers."""
         if not rows:
-            return ()
+            return (), self._end
         if self.shared:
             # As late as possible: until the commit the other replicas wait.
             writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
-        numbers, told_more = self._statements.store_events(writer, rows, self._seq)
-        # A row that was there before keeps its number in SQLite; what it says now, no saved state covers.
-        if told_more and not self.shared:
-            uncovered = sa.update(watermark).where(watermark.c.seq >= min(told_more))
-            writer.execute(uncovered.values(seq=min(told_more) - 1))
-        if any(numbers) or told_more:
+        numbers = self._statements.store_events(writer, rows, self._end.seq)
+        newest, lowest = max(numbers), min(numbers)
+        end = self._end._replace(seq=max(self._end.seq, newest))
+        if lowest < 0:
+            end = end._replace(change=self._note_told_more(writer, rows, numbers))
+        if newest or lowest:
             self._announce(writer)
-        return numbers
+        return numbers, end
+
+    def _note_told_more(self, writer: sa.Connection, rows: Sequence[Row], numbers: Sequence[int]) -> int:
+        """Keeps which rows were told more: they stay where they are, so that nothing else shows it. The newest number.
+
+        They come before the new rows of the batch, so that these meet a state which knows it.
+        """
+        new = [number for number in numbers if number > 0]
+        seq = min(new) - 1 if new else self._newest_mark(writer).seq
+        told = [
+            {"seq": seq, "at": row[5], "session_id": row[0], "tombstone": 0, "event_seq": -number}
+            for row, number in zip(rows, numbers, strict=True)
+            if number < 0
+        ]
+        return max(writer.execute(sa.insert(change).returning(change.c.id), told).scalars(), default=0)
+
+    def _newest_mark(self, reader: sa.Connection) -> Mark:
+        """Where the log ends."""
+        seq, number = reader.execute(
+            sa.select(
+                sa.select(sa.func.max(event.c.seq)).scalar_subquery(),
+                sa.select(sa.func.max(change.c.id)).scalar_subquery(),
+            )
+        ).one()
+        # Retention may have taken the newest row; its number is not given again.
+        return Mark(max(seq or 0, self._end.seq), max(number or 0, self._end.change))
+
+    def clock(self) -> int:
+        """From where a clock that nobody sets goes on (Unix ms), to age the keys of events without a time.
+
+        Of a file the newest key, 0 without one: how long nobody ran is not to be known for sure. Replicas share the
+        clock of the database.
+        """
+        with self._reading() as reader:
+            now = sa.select(DATABASE_NOW if self.shared else sa.func.max(timeless.c.received_at))
+            return reader.scalar(now) or 0
 
     def holds(self, key: Key) -> bool:
         """Whether a session is of this replica's shard."""
@@ -231,7 +304,7 @@ class Log:
         each, (owner,) = self._statements.rows_of([session.c.id])
         newest = (
             sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
-            .where(event.c.session_id == owner, event.c.at > session.c.tombstone)
+            .where(event.c.session_id == owner, event.c.at > session.c.tombstone, event.c.seq > session.c.buried)
             .order_by(event.c.key_at.desc())
             .limit(8)
             .lateral()
@@ -246,60 +319,109 @@ class Log:
             found[key] = max(found.get(key, point), point, key=lambda p: (p.at, p.tie))
         return found
 
-    def _repeated(self, events: Sequence[StatusEvent], before: dict[Key, Point]) -> set[int]:
-        """The ids (of the objects) of those events whose timeless key the log has seen within the hour."""
+    def _repeated(self, events: Sequence[StatusEvent], before: dict[Key, Point], now: int) -> set[int]:
+        """The ids (of the objects) of those events whose timeless key the log has seen within the hour before `now`."""
+        limit = now - TIMELESS_MS
+        old = sa.select(timeless.c.source, timeless.c.key).where(timeless.c.received_at <= limit)
+        old = old.order_by(timeless.c.received_at).limit(EXPIRED_AT_ONCE)
+        self._writer.execute(sa.delete(timeless).where(sa.tuple_(timeless.c.source, timeless.c.key).in_(old)))
+        # In one order in all replicas: each waits for the keys of the others.
+        keys = sorted({(item.source, item.timeless_key, now) for item in events})
+        upsert = {"rows": msgspec.json.encode(keys).decode(), "expired": limit}
+        unseen = {(source, key) for source, key in self._writer.execute(self._statements.upsert_timeless, upsert)}
         repeated = set()
         for item in events:
-            limit = item.received_at - TIMELESS_MS
-            self._writer.execute(sa.delete(timeless).where(timeless.c.received_at <= limit))
-            row = {"source": item.source, "key": item.timeless_key, "received_at": item.received_at}
-            fresh = self._statements.insert(timeless).values(row).on_conflict_do_nothing().returning(timeless.c.key)
-            stored = self._writer.execute(fresh).all()
-            newest = before.get((item.source, item.session))
-            # What a replica has folded may be older than what the log holds, and a retry come to another replica.
-            changed = item.key_is_body and newest and normal(newest.status) != normal(item.own.status)
-            if not stored and not (changed if self.shared else item.renews):
+            key = (item.source, item.timeless_key)
+            if key in unseen:
+                unseen.remove(key)
+            elif not self._renews(item, before):
                 repeated.add(id(item))
         return repeated
 
-    def save(self, memories: Sequence[tuple[Key, Memory]], seq: int, *, covers: bool = True) -> None:
-        """Keeps what the fold of the log up to `seq` knows of sessions; `covers` if that is all there was to keep."""
+    def _renews(self, item: StatusEvent, before: dict[Key, Point]) -> bool:
+        """Whether a known body is news, since the session has been in another status.
+
+        What a replica has folded may be older than what the log holds, and a retry come to another replica.
+        """
+        if not self.shared:
+            return item.renews
+        newest = before.get((item.source, item.session))
+        return bool(item.key_is_body and newest and normal(newest.status) != normal(item.own.status))
+
+    def save(
+        self,
+        memories: Sequence[tuple[Key, Memory]],
+        seq: int,
+        *,
+        covers: bool = True,
+        change: int | None = None,
+        sources: Collection[str] | None = None,
+    ) -> None:
+        """Keeps what the fold of the log up to `seq` knows of sessions.
+
+        `covers` if that is all there was to keep of the log up to row `seq` and `change`, of those `sources` (of all
+        without them): a start folds only what came after.
+        """
         with self._writing() as writer:
             self._keep(writer, memories, seq)
             if covers:
-                mark = self._statements.insert(watermark).values(total=self.total, shard=self.index, seq=seq)
-                writer.execute(
-                    mark.on_conflict_do_update(
-                        index_elements=["total", "shard"], set_={"seq": seq}, where=watermark.c.seq < seq
-                    )
-                )
+                self._cover(writer, Mark(seq, self._end.change if change is None else change), sources)
 
     def _keep(self, writer: sa.Connection, memories: Sequence[tuple[Key, Memory]], seq: int) -> None:
         """Writes states of the log up to `seq`."""
         known = self._names.known(writer, [key for key, _ in memories])
-        rows = [
+        # In one order in all replicas: each waits for the rows of the others.
+        rows = sorted(
             (known[key], memory.state.oldest, msgspec.json.encode(memory).decode(), seq)
             for key, memory in memories
             if key in known
-        ]
+        )
         if rows:
             writer.execute(self._statements.upsert_state, {"rows": msgspec.json.encode(rows).decode()})
 
-    def forget(self, key: Key, tombstone: int) -> None:
-        """Marks a session deleted at `tombstone`; its events stay for audits."""
+    def _cover(self, writer: sa.Connection, end: Mark, sources: Collection[str] | None) -> None:
+        """Moves the watermark of each source forward."""
+        if sources is None:
+            sources = list(writer.scalars(sa.select(session.c.source).distinct()))
+        marks = [
+            {"total": self.total, "shard": self.index, "source": source, "seq": end.seq, "change": end.change}
+            for source in sorted(sources)
+        ]
+        if marks:
+            mark = self._statements.insert(watermark).values(marks)
+            excluded = mark.excluded
+            writer.execute(
+                mark.on_conflict_do_update(
+                    index_elements=["total", "shard", "source"],
+                    set_={"seq": excluded.seq, "change": excluded.change},
+                    where=sa.or_(watermark.c.seq < excluded.seq, watermark.c.change < excluded.change),
+                )
+            )
+
+    def forget(self, key: Key, tombstone: int) -> int:
+        """Marks a session deleted at `tombstone`; its events stay for audits. The newest row at that moment.
+
+        What was logged up to that row is of the former life, also where the gateway's clock is ahead.
+        """
         source, name = key
         with self._writing(ordered=True) as writer:
-            where = sa.and_(session.c.source == source, session.c.name == name, session.c.tombstone < tombstone)
+            end = self._newest_mark(writer)
+            later = sa.case((session.c.tombstone > tombstone, session.c.tombstone), else_=tombstone)
             # Not the events: what happened stays true.
-            marks = {"tombstone": tombstone, "standing": int(FORGOTTEN)}
-            owner = writer.scalar(sa.update(session).where(where).values(marks).returning(session.c.id))
-            if owner is None:  # never seen, or deleted by another replica
-                return
-            writer.execute(sa.delete(state).where(state.c.session_id == owner))
-            if self.shared:
-                writer.execute(sa.insert(deletion).values(session_id=owner, tombstone=tombstone))
-            self._announce(writer)
+            owner = writer.scalar(
+                sa.update(session)
+                .where(session.c.source == source, session.c.name == name)
+                .values(tombstone=later, buried=end.seq, standing=int(FORGOTTEN))
+                .returning(session.c.id)
+            )
+            if owner is not None:
+                writer.execute(sa.delete(state).where(state.c.session_id == owner))
+                noted = sa.insert(change).values(seq=end.seq, at=tombstone, session_id=owner, tombstone=tombstone)
+                end = end._replace(change=writer.scalar(noted.returning(change.c.id)) or 0)
+                self._announce(writer)
+        self._end = end
         self.unlearn(key)
+        return end.seq
 
     def unlearn(self, key: Key) -> None:
         """Looks a name up anew when it comes next: it was deleted."""
@@ -313,17 +435,19 @@ class Log:
         found: dict[Key, Memory] = {}
         with self._writing() as writer:
             self._lock_names(writer)
+            end = self._newest_mark(writer)
             rows = names.waiting(writer, source, min(names.room_of(writer, source, max_names), ADMITTED))
-            for owner, name, tombstone in rows:
-                memory = refold(writer, owner, tombstone, None, 0)
+            for row in rows:
+                memory = refold(writer, row.id, Grave(row.tombstone, row.buried), None, 0)
                 if memory:
-                    found[source, name] = memory
+                    found[source, row.name] = memory
                 # Retention has taken its events: it must not keep the room for others.
-                names.set_standing(writer, [owner], FOLDED if memory else FORGOTTEN)
-            self._keep(writer, list(found.items()), self._newest_row(writer))
+                names.set_standing(writer, [row.id], FOLDED if memory else FORGOTTEN)
+            self._keep(writer, list(found.items()), end.seq)
             if self.shared and rows:
-                joined = [{"session_id": row.id, "tombstone": 0} for row in rows]
-                writer.execute(sa.insert(deletion), joined)
+                now = writer.scalar(sa.select(DATABASE_NOW))
+                joined = [{"seq": end.seq, "at": now, "session_id": row.id, "tombstone": 0} for row in rows]
+                writer.execute(sa.insert(change), joined)
                 self._announce(writer)
         return found
 
@@ -332,10 +456,6 @@ class Log:
         if self.shared:
             for lock in (NAMING, APPENDING):
                 writer.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
-
-    def _newest_row(self, reader: sa.Connection) -> int:
-        """The number of the newest row."""
-        return reader.scalar(sa.select(sa.func.max(event.c.seq))) or 0 if self.shared else self._seq
 
     def hear(self, signs: Sequence[tuple[Key, int]]) -> None:
         """Tells the other replicas when sessions were last heard of (Unix ms); an unknown session is not created."""
@@ -449,71 +569,95 @@ class Log:
         """The memories of all sessions of `sources`, those with events after the watermark folded anew."""
         with self._reading() as reader:
             found = Restored(
-                {}, {}, {}, self._newest_row(reader), reader.scalar(sa.select(sa.func.max(deletion.c.id))) or 0
+                {}, {}, {}, self._newest_mark(reader) if self.shared else self._end, sources=tuple(sources)
             )
-            covered = self._covered(reader)
+            covered = self._covered(reader, sources)
             stale = self._stale(reader, covered)
-            for owner, source, name, tombstone, standing, text in reader.execute(REMEMBERED.where(*self._mine())):
-                key = (source, name)
-                if standing == FOLDED:
-                    self._names.ids[key] = owner
-                if tombstone:
-                    found.tombstones[key] = tombstone
-                if source not in sources:
+            for row in reader.execute(REMEMBERED.where(*self._mine())):
+                key = (row.source, row.name)
+                if row.standing == FOLDED:
+                    self._names.ids[key] = row.id
+                if row.tombstone:
+                    found.tombstones[key], found.buried[key] = row.tombstone, row.buried
+                if row.source not in covered:
                     continue
-                if owner in stale:
-                    memory = refold(reader, owner, tombstone, decode_memory(text) if text else None, covered)
-                    if memory and memory.state.at > tombstone:
-                        found.refolded[key] = memory
-                # A state that was saved while its session was being deleted does not bring it back.
-                elif text and (not tombstone or decode_memory(text).state.at > tombstone):
-                    found.saved[key] = text
+                if row.id in stale:
+                    memory = actual(row, decode_memory(row.memory) if row.memory else None)
+                    grave = Grave(row.tombstone, row.buried)
+                    anew = refold(reader, row.id, grave, memory, covered[row.source].seq)
+                    if anew:
+                        found.refolded[key] = anew
+                elif row.memory and (not row.tombstone or actual(row, decode_memory(row.memory))):
+                    found.saved[key] = row.memory
         return found
 
     def _mine(self) -> list[sa.ColumnElement[bool]]:
         """The condition of this replica's shard."""
         return [session.c.slot % self.total == self.index] if self.total > 1 else []
 
-    def _covered(self, reader: sa.Connection) -> int:
-        """Up to where the state table covers the log.
+    def _covered(self, reader: sa.Connection, sources: Collection[str]) -> dict[str, Mark]:
+        """Up to where the state table covers the log, of each source.
 
         What shards of another count have kept holds as well, if all of them have.
         """
-        marks = {(row.total, row.shard): row.seq for row in reader.execute(sa.select(watermark))}
+        marks: dict[str, dict[tuple[int, int], Mark]] = {source: {} for source in sources}
+        for row in reader.execute(sa.select(watermark).where(watermark.c.source.in_(sources))):
+            marks[row.source][row.total, row.shard] = Mark(row.seq, row.change)
+        return {source: self._covered_by(mine) for source, mine in marks.items()}
+
+    def _covered_by(self, marks: dict[tuple[int, int], Mark]) -> Mark:
+        """The furthest that this shard, or all shards of one count, have come."""
         totals = {total for total, _ in marks}
-        whole = [[marks.get((total, index), 0) for index in range(total)] for total in totals]
-        return int(max([marks.get((self.total, self.index), 0), *map(min, whole)]))
+        whole = [min(marks.get((total, index), Mark()) for index in range(total)) for total in totals]
+        return max([marks.get((self.total, self.index), Mark()), *whole])
 
-    def _stale(self, reader: sa.Connection, covered: int) -> set[int]:
-        """The sessions with events that the state table does not cover: those of the last moments before a crash."""
-        # Not `distinct`: it would make SQLite walk the index of the whole log.
-        return set(reader.scalars(sa.select(event.c.session_id).where(event.c.seq > covered)))
+    def _stale(self, reader: sa.Connection, covered: dict[str, Mark]) -> set[int]:
+        """The sessions with rows or changes that the state table does not cover: those of the last moments before a
+        crash, and of a source that was away.
+        """
+        stale: set[int] = set()
+        newest = max(covered.values(), default=Mark())
+        for mark in set(covered.values()):
+            of = [source for source, mine in covered.items() if mine == mark]
+            owners = sa.select(session.c.id).where(session.c.source.in_(of))
+            # Not `distinct`: it would make SQLite walk the index of the whole log. Of sources that are far behind, the
+            # sessions lead to the rows: the rows of all others came since.
+            number = event.c.seq if mark == newest else event.c.seq + 0
+            rows = sa.select(event.c.session_id).where(number > mark.seq)
+            changes = sa.select(change.c.session_id).where(change.c.id > mark.change)
+            if len(set(covered.values())) > 1:
+                rows = rows.where(event.c.session_id.in_(owners))
+            stale.update(reader.scalars(rows))
+            stale.update(reader.scalars(changes))
+        return stale
 
-    def fold(self, key: Key, around: int, tombstone: int = 0, seq: int | None = None) -> State | None:
+    def fold(self, key: Key, around: int, tombstone: int = 0, seq: int | None = None, buried: int = 0) -> State | None:
         """One session's state as its events up to row `seq` tell it, in the order of (at, tie), then arrival.
 
         Only what can matter for a change at `around` is read: WORKING ends everything before it.
         """
+        grave = Grave(tombstone, buried)
         with self._reading() as reader:
             owner = self._names.ids.get(key) or owner_of(reader, key)
-            return fold_session(reader, owner, max(tombstone, anchor(reader, owner, around) - 1), seq)
+            return fold_session(reader, owner, grave, since=anchor(reader, owner, around, grave), seq=seq)
 
-    def look(self, key: Key) -> Memory | None:
-        """What the log knows of a session that is not folded here; None for an unknown or deleted one."""
+    def look(self, key: Key, seq: int | None = None) -> Memory | None:
+        """What the log, up to row `seq`, knows of a session that is not folded here; None for an unknown or deleted
+        one.
+        """
         with self._reading() as reader:
             found = reader.execute(REMEMBERED.where(session.c.source == key[0], session.c.name == key[1])).first()
             if found is None:
                 return None
-            text, covered = found.memory, sa.select(state.c.seq).where(state.c.session_id == found.id)
-            memory = decode_memory(text) if text else None
-            told_anew = refold(reader, found.id, found.tombstone, memory, reader.scalar(covered) or 0)
-            return told_anew if told_anew and told_anew.state.at > found.tombstone else None
+            memory = actual(found, decode_memory(found.memory) if found.memory else None)
+            grave = Grave(found.tombstone, found.buried)
+            return refold(reader, found.id, grave, memory, found.seq or 0, seq)
 
-    def follow(self, after: int, limit: int) -> tuple[list[Followed], int, bool]:
-        """The rows after number `after` that are of this shard, the number of the last that was read, and whether
-        that was the last of all.
+    def follow(self, after: Mark, limit: int) -> tuple[list[Followed | Deleted | Joined], Mark, bool]:
+        """What came after a place in the log and is of this shard, in the log's order; the place of the last that was
+        read, and whether that was the last of all.
         """
-        rows = sa.select(event).where(event.c.seq > after).order_by(event.c.seq).limit(limit).subquery()
+        rows = sa.select(event).where(event.c.seq > after.seq).order_by(event.c.seq).limit(limit).subquery()
         query = (
             sa.select(session.c.source, session.c.name, session.c.standing, rows)
             .join_from(rows, session, session.c.id == rows.c.session_id)
@@ -521,25 +665,16 @@ class Log:
         )
         with self._reading() as reader:
             found = reader.execute(query).all()
-        folded = (row for row in found if row.standing != OVER and self.holds((row.source, row.name)))
-        mine = [Followed(row.seq, event_of(row)) for row in folded]
-        return mine, found[-1].seq if found else after, len(found) < limit
-
-    def deletions(self, after: int) -> list[Deleted]:
-        """The deletions after number `after`, oldest first, in this shard."""
-        query = (
-            sa.select(
-                deletion, session.c.source, session.c.name, session.c.standing, session.c.tombstone.label("newest")
-            )
-            .join_from(deletion, session, session.c.id == deletion.c.session_id)
-            .where(deletion.c.id > after, *self._mine())
-            .order_by(deletion.c.id)
-        )
-        with self._reading() as reader:
-            return [
-                Deleted(row.id, (row.source, row.name), row.tombstone, memory_after(reader, row))
-                for row in reader.execute(query).all()
-            ]
+            done = len(found) < limit
+            mine = [row for row in found if row.standing != OVER and self.holds((row.source, row.name))]
+            changed = reader.execute(changes_of(after.change, None if done else found[-1].seq)).all()
+            changes = [(row, change_of(reader, row)) for row in changed if self.holds((row.source, row.name))]
+        end = Mark(found[-1].seq if found else after.seq, changed[-1].change if changed else after.change)
+        places: list[tuple[int, int, Followed | Deleted | Joined]] = [
+            *((row.seq, 0, Followed(row.seq, event_of(row))) for row in mine),
+            *((row.place, row.change, entry) for row, entry in changes if entry),
+        ]
+        return [entry for *_, entry in sorted(places, key=itemgetter(0, 1))], end, done
 
     def heard(self, since: int) -> tuple[list[tuple[Key, int]], int]:
         """When sessions of this shard were last heard of, as stored since then (the database's Unix ms), and until."""
@@ -634,9 +769,40 @@ def event_of(row: sa.Row[Any]) -> StatusEvent:
     return StatusEvent(row.source, row.name, (point,), row.received_at, row.event_id, row.engine, limits, origin=origin)
 
 
-def point_of(row: Any) -> Point:
-    """A row of the log as a point. The column `origin` has what it says of an end, too: no webhook has both."""
-    return Point(row.status, row.at, row.tie, row.key_at, row.origin if row.origin in ENDINGS else None)
+def changes_of(after: int, end: int | None) -> sa.Select[Any]:
+    """The changes after number `after`, up to row `end` if there is one, each with the row that was told more."""
+    query = (
+        sa.select(
+            session.c.source,
+            session.c.name,
+            session.c.standing,
+            session.c.tombstone.label("newest"),
+            session.c.buried,
+            change.c.session_id.label("owner"),
+            change.c.id.label("change"),
+            change.c.seq.label("place"),
+            change.c.tombstone,
+            event,
+        )
+        .join_from(change, session, session.c.id == change.c.session_id)
+        .join(event, event.c.seq == change.c.event_seq, isouter=True)
+        .where(change.c.id > after)
+        .order_by(change.c.id)
+    )
+    return query if end is None else query.where(change.c.seq < end)
+
+
+def change_of(reader: sa.Connection, row: Any) -> Followed | Deleted | Joined | None:
+    """A change as a follower needs it; None for one of a name that is over the limit."""
+    key = (row.source, row.name)
+    if row.tombstone:
+        return Deleted(key, row.tombstone, row.place)
+    if row.standing == OVER:
+        return None
+    if row.seq is not None:
+        return Followed(-row.seq, event_of(row))
+    memory = refold(reader, row.owner, Grave(row.newest, row.buried), None, 0, row.place)
+    return Joined(key, memory) if memory else None
 
 
 def actions_of(reader: sa.Connection, owner: int, since: int, limit: int | None = None) -> list[Action]:
@@ -646,64 +812,8 @@ def actions_of(reader: sa.Connection, owner: int, since: int, limit: int | None 
     return [Action(row.id, row.at, row.kind, row.alert, row.result) for row in rows]
 
 
-def memory_after(reader: sa.Connection, row: Any) -> Memory | None:
-    """What came of a session after its deletion, or is known of one that is folded from now on."""
-    if row.standing == OVER:
-        return None
-    return refold(reader, row.session_id, row.tombstone or row.newest, None, 0)
-
-
-def owner_of(reader: sa.Connection, key: Key) -> int:
-    """The row id of a session; 0 for an unknown one."""
-    where = sa.and_(session.c.source == key[0], session.c.name == key[1])
-    return reader.scalar(sa.select(session.c.id).where(where)) or 0
-
-
 def raw_errors() -> type[Exception]:
     """What PostgreSQL's driver raises when it is used beside SQLAlchemy."""
     import psycopg  # noqa: PLC0415 - an extra: SQLite needs none
 
     return psycopg.Error
-
-
-def refold(reader: sa.Connection, owner: int, tombstone: int, memory: Memory | None, covered: int) -> Memory | None:
-    """What the events say of a session whose memory, of the log up to row `covered`, is older than they are."""
-    folded = fold_session(reader, owner, tombstone)
-    if folded is None:
-        return None
-    if memory is None or memory.state.at <= tombstone:
-        memory = Memory(msgspec.structs.replace(folded, at=0), OTHER_ENGINE, 0)
-    tail = sa.select(event.c.at, event.c.received_at, event.c.engine, event.c.limits).where(
-        event.c.session_id == owner, event.c.seq > covered, event.c.at > tombstone
-    )
-    rows = reader.execute(tail.order_by(event.c.at, event.c.tie, event.c.seq)).all()
-    limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
-    for row in rows:
-        if row.limits:
-            learn(limits, msgspec.json.decode(row.limits, type=tuple[Limit, ...]), row.at)
-    # Retention may have taken the events that once made it WORKING.
-    worked = msgspec.structs.replace(folded, worked=folded.worked or memory.state.worked)
-    engines = [row.engine for row in rows if row.engine and row.at >= memory.state.at]
-    heard = max([memory.last_event, *(row.received_at for row in rows)])
-    return Memory(worked, engines[-1] if engines else memory.engine, heard, tuple(limits.values()))
-
-
-def fold_session(reader: sa.Connection, owner: int, after: int, seq: int | None = None) -> State | None:
-    """Folds the events of one session with `at` > `after`, up to row `seq`."""
-    columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
-    where = sa.and_(event.c.session_id == owner, event.c.at > after)
-    if seq is not None:
-        where = sa.and_(where, event.c.seq <= seq)
-    rows = reader.execute(columns.where(where).order_by(event.c.at, event.c.tie, event.c.seq))
-    return fold(point_of(row) for row in rows)
-
-
-def anchor(reader: sa.Connection, owner: int, around: int) -> int:
-    """The last other status before the last WORKING before `around`: what lies before it cannot matter."""
-    mine = event.c.session_id == owner
-    newest = sa.func.max(event.c.at)
-    working = reader.scalar(sa.select(newest).where(mine, event.c.status == Status.WORKING, event.c.at < around))
-    if working is None:
-        return 0
-    other = sa.and_(event.c.status != Status.WORKING, certain(event))
-    return reader.scalar(sa.select(newest).where(mine, other, event.c.at < working)) or 0

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from wawp_exporter.database import APPENDING
 from wawp_exporter.events import StatusEvent
 from wawp_exporter.fleet import Key, slot_of
-from wawp_exporter.tables import Statements, action, deletion, event, heard, session, state
+from wawp_exporter.tables import Statements, action, change, event, heard, session, state
 
 NAMING = APPENDING + 1  # the advisory lock of those who decide: two at once would both take the last room
 UNLIMITED = 1 << 40
@@ -160,8 +160,10 @@ def over_limit(reader: sa.Connection) -> dict[str, int]:
 
 
 def waiting(reader: sa.Connection, source: str, limit: int) -> Sequence[Any]:
-    """The names over the limit that came first: id, name, tombstone."""
-    query = sa.select(session.c.id, session.c.name, session.c.tombstone).where(session.c.source == source, is_over())
+    """The names over the limit that came first: id, name, tombstone, buried."""
+    query = sa.select(session.c.id, session.c.name, session.c.tombstone, session.c.buried).where(
+        session.c.source == source, is_over()
+    )
     return reader.execute(query.order_by(session.c.id).limit(max(0, limit))).all()
 
 
@@ -175,7 +177,9 @@ def purge(writer: sa.Connection, before: int, after: int, limit: int) -> tuple[i
     ids = writer.scalars(query.order_by(session.c.id).limit(limit)).all()
     if not ids:
         return 0, 0
-    newer = sa.exists().where(event.c.session_id == session.c.id, event.c.key_at > session.c.tombstone)
+    newer = sa.exists().where(
+        event.c.session_id == session.c.id, event.c.key_at > session.c.tombstone, event.c.seq > session.c.buried
+    )
     seen = sa.and_(session.c.id.in_(ids), session.c.standing == int(FORGOTTEN))
     # It came back by a replica that had not heard of the deletion.
     writer.execute(sa.update(session).where(seen, newer).values(standing=int(FOLDED)))
@@ -188,7 +192,7 @@ def purge(writer: sa.Connection, before: int, after: int, limit: int) -> tuple[i
         ~sa.exists().where(event.c.session_id == session.c.id),
     )
     gone = writer.scalars(empty).all()
-    for table in (heard, deletion, action):
+    for table in (heard, change, action):
         writer.execute(sa.delete(table).where(table.c.session_id.in_(gone)))
     writer.execute(sa.delete(session).where(session.c.id.in_(gone)))
     return len(gone), ids[-1]

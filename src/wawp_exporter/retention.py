@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from wawp_exporter import partitions
 from wawp_exporter.database import DATABASE_NOW, Place, told
-from wawp_exporter.tables import action, deletion, event, heard, lease, run, state, twin
+from wawp_exporter.tables import action, change, event, heard, lease, run, state, twin
 
 LEASE, LEASE_S = "purge", 3600
 ROWS, MOST, LEAST = 500, 2000, 20  # rows of a slice: at first, and within which bounds
@@ -24,7 +24,7 @@ ATTEMPTS = 30  # to get the lock that excludes everybody, over some minutes: bet
 OTHERS: tuple[tuple[sa.Table, sa.Column[int], sa.Column[int]], ...] = (
     (action, action.c.id, action.c.at),
     (run, run.c.id, run.c.seen_at),
-    (deletion, deletion.c.id, deletion.c.tombstone),
+    (change, change.c.id, change.c.at),
     (heard, heard.c.session_id, heard.c.stored_at),
 )
 

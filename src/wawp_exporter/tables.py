@@ -21,6 +21,7 @@ session = sa.Table(
     sa.Column("tombstone", sa.BigInteger),
     sa.Column("slot", sa.BigInteger),
     sa.Column("standing", sa.Integer),
+    sa.Column("buried", sa.BigInteger),
 )
 event = sa.Table(
     "event",
@@ -58,7 +59,9 @@ watermark = sa.Table(
     schema,
     sa.Column("total", sa.Integer, primary_key=True),
     sa.Column("shard", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger),
+    sa.Column("change", sa.BigInteger),
 )
 run = sa.Table(
     "run",
@@ -74,12 +77,15 @@ lease = sa.Table(
     sa.Column("holder", sa.Text),
     sa.Column("until", sa.BigInteger),
 )
-deletion = sa.Table(
-    "deletion",
+change = sa.Table(
+    "change",
     schema,
     sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.BigInteger),
+    sa.Column("at", sa.BigInteger),
     sa.Column("session_id", sa.Integer),
     sa.Column("tombstone", sa.BigInteger),
+    sa.Column("event_seq", sa.BigInteger),
 )
 heard = sa.Table(
     "heard",
@@ -100,8 +106,9 @@ action = sa.Table(
 )
 
 Row = tuple[int | str | None, ...]
-# Of each row its number in the log, 0 where the log (or an earlier row) had its point; and those that were told more.
-Numbers = tuple[Sequence[int], Sequence[int]]
+# Of each row its number in the log: 0 where the log (or an earlier row) had its point, and the negative number of the
+# log's row where that one took something from it.
+Numbers = Sequence[int]
 
 AT_ONCE = 128  # rows of a statement: each number of them is a statement of its own, and kept
 EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
@@ -142,6 +149,14 @@ class Statements:
             where=upsert.excluded.at > heard.c.at,
         )
 
+        upsert = self._insert_rows(timeless, ("source", "key", "received_at"))
+        # A key that was kept for long enough is as good as gone, though nobody has deleted it yet.
+        self.upsert_timeless = upsert.on_conflict_do_update(
+            index_elements=["source", "key"],
+            set_={"received_at": upsert.excluded.received_at},
+            where=timeless.c.received_at <= sa.bindparam("expired", type_=sa.BigInteger),
+        ).returning(timeless.c.source, timeless.c.key)
+
     def rows_of(self, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
         """`rows_of` in this database."""
         return rows_of(self.shared, columns)
@@ -166,12 +181,9 @@ class Statements:
             return numbered(rows, stored)
         raw: Any = writer.connection.driver_connection
         numbers: list[int] = []
-        told_more: list[int] = []
         for start in range(0, len(rows), AT_ONCE):
-            new, more = self._store(raw, rows[start : start + AT_ONCE], max([after, *numbers]))
-            numbers += new
-            told_more += more
-        return numbers, told_more
+            numbers += self._store(raw, rows[start : start + AT_ONCE], max([after, *numbers]))
+        return numbers
 
     def _store(self, raw: sqlite3.Connection, rows: Sequence[Row], after: int) -> Numbers:
         """At most AT_ONCE points in SQLite: that all are new, as nearly always, needs no row to be read back."""
@@ -181,7 +193,7 @@ class Statements:
         inserted = raw.execute(self._text(False, width, len(rows)), values)
         last = inserted.lastrowid or 0
         if inserted.rowcount == len(rows):
-            return range(last - len(rows) + 1, last + 1), ()  # AUTOINCREMENT: one number after another
+            return range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT: one number after another
         stored = raw.execute(NEWER, (after,)).fetchall()
         again = raw.execute(self._text(True, len(EVENT_COLUMNS), len(rows)), tuple(chain.from_iterable(rows)))
         return numbered(rows, stored + again.fetchall())
@@ -198,19 +210,18 @@ class Statements:
 
     def _upsert_events(self, insert: Any) -> Any:
         again = insert.excluded
-        told: dict[str, Any] = {
-            "tie": sa.case((again.tie > event.c.tie, again.tie), else_=event.c.tie),
-            "limits": sa.func.coalesce(event.c.limits, again.limits),
-            "revision": event.c.revision + sa.literal_column("1"),
-        }
-        if self.shared:
-            told["seq"] = sa.func.nextval("event_seq")  # those that follow the log see it once more
+        # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right. Of
+        # two times of effect the ties cannot be compared.
+        more_ties = sa.and_(again.at == event.c.at, again.tie > event.c.tie)
         return insert.on_conflict_do_update(
-            # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right.
-            # And the history of another event tells nothing of restrictions.
             index_elements=["session_id", "key_at", "status"],
-            set_=told,
-            where=(again.tie > event.c.tie) | (event.c.limits.is_(None) & again.limits.is_not(None)),
+            set_={
+                "tie": sa.case((more_ties, again.tie), else_=event.c.tie),
+                "limits": sa.func.coalesce(again.limits, event.c.limits),
+                "revision": event.c.revision + sa.literal_column("1"),
+            },
+            # The history of another event tells nothing of restrictions.
+            where=sa.or_(more_ties, sa.and_(event.c.limits.is_(None), again.limits.is_not(None))),
         ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)
 
 
@@ -245,12 +256,14 @@ def merged(rows: Sequence[Row]) -> list[Row]:
         key = (row[0], row[1], row[4])
         first = found.setdefault(key, row)
         if first is not row:
-            tie = max(first[3], row[3])  # type: ignore[type-var]  # ties are numbers
-            found[key] = (*first[:3], tie, *first[4:8], first[8] or row[8], first[9])
+            ties = (first[3], row[3]) if first[2] == row[2] else (first[3],)
+            found[key] = (*first[:3], max(ties), *first[4:8], first[8] or row[8], first[9])  # type: ignore[type-var]  # numbers
     return list(found.values())
 
 
 def numbered(rows: Sequence[Row], stored: Sequence[Any]) -> Numbers:
     """The numbers by what the database says it has stored: (seq, session_id, key_at, status, revision)."""
     new = {(owner, status, key_at): seq for seq, owner, key_at, status, revision in stored if not revision}
-    return [new.pop((row[0], row[1], row[4]), 0) for row in rows], [row[0] for row in stored if row[4]]
+    more = {(owner, status, key_at): -seq for seq, owner, key_at, status, revision in stored if revision}
+    keys = [(row[0], row[1], row[4]) for row in rows]
+    return [new.pop(key, 0) or more.pop(key, 0) for key in keys]

@@ -42,6 +42,7 @@ RESULTS = (
     "interrupted",
     "not_started",
 )
+PARTS = ("answer", "correction", "deletion", "fold", "transition")
 HANDLING_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 DELAY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
@@ -92,6 +93,14 @@ class Telemetry:
         self.append_duration = self._durations(
             "wawp_exporter_log_append_duration_seconds", "Time to append and commit one batch.", HANDLING_BOUNDS
         )
+        self.defects = Counter(
+            "wawp_exporter_defects",
+            "Errors of the exporter itself that cost others nothing, by where they were found; each is a bug.",
+            ["part"],
+            registry=registry,
+        )
+        for part in PARTS:
+            self.defects.labels(part)
         self.api_up = Gauge(
             "wawp_exporter_api_up",
             "Whether the gateway's API answered when it was last asked.",

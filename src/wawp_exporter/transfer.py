@@ -24,7 +24,7 @@ COPIED = (
     tables.timeless,
     tables.run,
     tables.heard,
-    tables.deletion,
+    tables.change,
     tables.action,
     tables.watermark,
 )
@@ -131,7 +131,7 @@ def set_sequences(writer: sa.Connection) -> None:
         (tables.event, "seq", "event_seq"),
         (tables.session, "id", "session_id_seq"),
         (tables.run, "id", "run_id_seq"),
-        (tables.deletion, "id", "deletion_id_seq"),
+        (tables.change, "id", "change_id_seq"),
         (tables.action, "id", "action_id_seq"),
     ):
         newest = sa.select(sa.func.coalesce(sa.func.max(table.c[column]), 0) + 1).scalar_subquery()

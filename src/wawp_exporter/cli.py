@@ -3,14 +3,16 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from wawp_exporter import __version__, logs
-from wawp_exporter.config import Settings, load
 from wawp_exporter.errors import ConfigError, WawpExporterError
 from wawp_exporter.signals import Signals
+
+if TYPE_CHECKING:
+    from wawp_exporter.config import Settings
 
 LAZY = {
     "audit": "wawp_exporter.audit_command",
@@ -68,8 +70,10 @@ def check_config_command(file: Path) -> None:
     click.echo(f"{file}: the configuration is good")
 
 
-def load_or_exit(path: Path | None) -> Settings:
+def load_or_exit(path: Path | None) -> "Settings":
     """The configuration, or its mistakes on standard error and exit status 2."""
+    from wawp_exporter.config import load  # noqa: PLC0415 - it takes a while, and signals are waited for before it
+
     try:
         return load(path)
     except ConfigError as error:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import capacity, intake, preflight, scrape, volume
+from bench import attacks, capacity, intake, preflight, scrape, volume
 from bench.results import Result, show
 
 BENCHES: dict[str, Callable[[bool], list[Result]]] = {
@@ -13,6 +13,7 @@ BENCHES: dict[str, Callable[[bool], list[Result]]] = {
     "capacity": capacity.run,
     "preflight": preflight.run,
     "volume": volume.run,
+    "attacks": attacks.run,
 }
 
 

@@ -17,13 +17,20 @@ GZIP = {"Accept": "application/openmetrics-text; version=1.0.0", "Accept-Encodin
 @contextlib.contextmanager
 def peer(name: str, env: Mapping[str, str]) -> Iterator[str]:
     """Runs `bench.peers.NAME` on uvicorn with uvloop and httptools; gives its URL."""
+    with peer_process(name, env) as (_, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def peer_process(name: str, env: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
+    """The same; gives its process id and port."""
     port = free_port()
     flags = ["--log-level", "error", "--no-access-log", "--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
     command = [sys.executable, "-m", "uvicorn", f"bench.peers.{name}:app", "--port", str(port), *flags]
-    process = subprocess.Popen(command, env=os.environ | env)
+    process = subprocess.Popen(command, env=os.environ | (env or {}))
     try:
         wait_until(lambda: answers(port), 120, f"peer {name}")
-        yield f"http://127.0.0.1:{port}"
+        yield process.pid, port
     finally:
         process.terminate()
         process.wait()

@@ -166,6 +166,18 @@ def test_a_proxied_request_is_not_local(name: str) -> None:
     assert not is_local(caller(("host", "localhost"), (name.lower(), "127.0.0.1")))
 
 
+@pytest.mark.parametrize("value", ["X-Forwarded-For", "close, x-forwarded-for", "keep-alive,CF-Connecting-IP"])
+def test_who_asks_a_proxy_to_hide_is_not_local(value: str) -> None:
+    """Some proxies take out what Connection names, their own headers as well."""
+    assert not is_local(headers(connection=value))
+
+
+@pytest.mark.parametrize("value", ["close", "keep-alive", "Keep-Alive, TE", "Upgrade, HTTP2-Settings"])
+def test_what_programs_say_of_their_connection_is_local(value: str) -> None:
+    """Java's client and curl ask for HTTP/2."""
+    assert is_local(headers(connection=value))
+
+
 @pytest.mark.parametrize(
     "name",
     SENT_BY_PROGRAMS.split(),

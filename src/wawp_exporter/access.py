@@ -22,6 +22,7 @@ PROXY_WORDS = frozenset(
     b"akamai amzn appengine authentik azure cf cloud cloudfront envoy fastly fly goog haproxy incap istio kong l5d ms "
     b"nf nginx ngrok pomerium render squid sucuri surrogate tailscale traefik varnish vercel webauth wl".split()
 )
+WORDS = re.compile(rb"[^-_,\s]+")
 # A loopback address as it is written, or `localhost`, and a port: nothing before, between or after them.
 OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 LOOPBACK = rb"(?:localhost|127(?:\.%s){3}|\[::1\])(?::[0-9]{1,5})?" % OCTET
@@ -67,7 +68,9 @@ def is_local(caller: Caller) -> bool:
     """
     if caller.version != "1.1" or not (caller.peer.startswith("127.") or caller.peer == "::1"):
         return False
-    if not PROXY_WORDS.isdisjoint(b"-".join(caller.headers).replace(b"_", b"-").split(b"-")):
+    # Connection names headers too: those that a proxy was to take out.
+    names = b"-".join((*caller.headers, caller.headers.get(b"connection", b"").lower()))
+    if not PROXY_WORDS.isdisjoint(WORDS.findall(names)):
         return False
     hosts = caller.all(b"host")
     return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None and not is_from_elsewhere(caller)

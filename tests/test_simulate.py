@@ -20,8 +20,8 @@ from click.testing import CliRunner
 
 from wawp_exporter.mimic import Clock, Dialect, Gateway, Ids, Options, Timestamps
 from wawp_exporter.scenarios import CATALOGUE, ENGINES, Emission, UnknownScenario, dice, scenario
-from wawp_exporter.simulate import Simulation
-from wawp_exporter.simulate_command import command
+from wawp_exporter.simulate import Simulation, SimulationError
+from wawp_exporter.simulate_command import command, first_line
 from wawp_exporter.truth import Report, SessionTruth
 
 NAMES = [each.name for each in CATALOGUE]
@@ -671,6 +671,24 @@ def test_a_mistake_is_answered_with_what_was_expected(
 
     assert result.exit_code in {1, 2}
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("content", ["two words\r\n", "# made with Notepad\r\n two words \r\nother\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_key_is_read_as_the_exporter_reads_it(tmp_path: Path, content: str, encoding: str) -> None:
+    """The same file is named on both sides."""
+    (tmp_path / "key").write_bytes(content.encode(encoding))
+
+    assert first_line(tmp_path / "key") == "two words"
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"a\x00b", b"caf\xe9"])
+def test_a_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    """By its name."""
+    (tmp_path / "key").write_bytes(content)
+
+    with pytest.raises(SimulationError, match=re.escape(str(tmp_path / "key"))):
+        first_line(tmp_path / "key")
 
 
 def test_the_list_names_every_scenario(invoke: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from wawp_exporter import files
 from wawp_exporter.errors import WawpExporterError
 from wawp_exporter.mimic import Dialect, Options, Timestamps
 from wawp_exporter.scenarios import CATALOGUE, ENGINES, Plan, find, scenario
@@ -56,18 +57,15 @@ def to_float(text: str) -> float:
 
 
 def first_line(path: Path | None) -> str | None:
-    """The first key or token of a file. Raises SimulationError when there is none."""
+    """The first key or token of a file, as the exporter reads it. Raises SimulationError when there is none."""
     if path is None:
         return None
     try:
-        lines = path.read_text().split()
+        return files.secrets_in(files.read(path, files.MAX_NAMED_BYTES))[0].decode()
     except OSError as error:
         raise SimulationError(f"{path}: cannot be read ({reason(error)})") from None
-    except UnicodeDecodeError:
-        raise SimulationError(f"{path}: not UTF-8, expected a key or token") from None
-    if not lines:
-        raise SimulationError(f"{path}: empty, expected a key or token")
-    return lines[0]
+    except ValueError as error:
+        raise SimulationError(f"{path} {error}") from None
 
 
 def list_scenarios(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -1,6 +1,6 @@
 """The log as its readers see it: pages of transitions, what was missed, timelines; beside a service that writes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -36,9 +36,13 @@ def history(log: Log) -> Iterator[History]:
         yield history
 
 
-def brief(told: list[Told]) -> list[tuple[str | None, str, int]]:
+def brief(told: Sequence[object]) -> list[tuple[str | None, str, int]]:
     """(from, to, seconds after T0)."""
-    return [(each.before and each.before.value, each.status.value, (each.at - ms(0)) // 1000) for each in told]
+    return [
+        (each.before and each.before.value, each.status.value, (each.at - ms(0)) // 1000)
+        for each in told
+        if isinstance(each, Told)
+    ]
 
 
 def pages(history: History, limit: int, **filters: str) -> list[Told]:
@@ -155,6 +159,52 @@ def test_what_was_missed_is_told_in_log_order(log: Log, history: History) -> Non
     assert missed is not None
     assert brief(missed) == [(S, W, 10), (W, F, 30)]
     assert history.resume(missed[-1].seq, 10) == []
+
+
+def resumed(history: History, after: int) -> list[tuple[str | None, str] | str]:
+    """The statuses from and to, and `gone` for a deletion."""
+    missed = history.resume(after, 100)
+    assert missed is not None
+    return [
+        (each.before and each.before.value, each.status.value) if isinstance(each, Told) else "gone" for each in missed
+    ]
+
+
+def test_a_late_event_was_no_news_and_is_none_afterwards(log: Log, history: History) -> None:
+    """Who was there was not told of it: whoever was away must not take a session that works for one that starts."""
+    log.append([event(F, 0), event(W, 50)])
+    log.append([event(S, 10, received=60), event(Q, 55)])
+
+    assert resumed(history, 0) == [(None, F), (F, W), (W, Q)]
+    assert resumed(history, 2) == [(W, Q)]
+
+
+def test_what_came_before_a_late_event_is_told_as_it_was(log: Log, history: History) -> None:
+    """Not with what the log knows now."""
+    first = log.append([event(F, 0)]).seq
+    log.append([event(X, 100), event(W, 50, received=101), event(W, 200)])
+
+    assert resumed(history, first) == [(F, X), (X, W)]
+
+
+def test_a_deletion_that_was_missed_is_told_in_its_place(log: Log, history: History) -> None:
+    """What comes after it is a first status; what a clock ahead has dated after it, and events up to it, are none."""
+    last = log.append([event(W, 0), event(F, 30)]).seq
+    log.forget(KEY, ms(10))
+    log.append([event(S, 5, received=11), event(Q, 20)])
+
+    assert resumed(history, 0) == [(None, W), (W, F), "gone", (None, Q)]
+    assert resumed(history, last) == ["gone", (None, Q)]
+    assert resumed(history, last + 1) == [(None, Q)]
+
+
+def test_whoever_missed_that_a_row_was_told_more_looks_at_everything_anew(log: Log, history: History) -> None:
+    """It may have changed a status, and has no row of its own."""
+    last = log.append([event(F, 0)]).seq
+    last = log.append([event(W, 0)]).seq
+    log.append([event(F, 0, tie=1, before=[point(W, 0)])])
+
+    assert history.resume(last, 10) is None
 
 
 def test_too_much_to_catch_up_on_is_said(log: Log, history: History) -> None:

@@ -32,6 +32,7 @@ ORDER = (
     "names",
     "replay",
     "log",
+    "missed",
     "history",
     "audit",
     "report",

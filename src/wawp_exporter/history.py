@@ -17,6 +17,7 @@ from wawp_exporter.events import CLOSED, ENDINGS, LOST, OTHER_ENGINE, Point, Sta
 from wawp_exporter.fleet import Key
 from wawp_exporter.log import Action, actions_of
 from wawp_exporter.machine import State, fold, step
+from wawp_exporter.missed import Happened, missed
 from wawp_exporter.names import OVER
 from wawp_exporter.ordered import BEFORE, UNCERTAIN
 from wawp_exporter.replay import owner_of, point_of
@@ -47,6 +48,14 @@ class Told(msgspec.Struct, frozen=True):
     seq: int
     engine: str
     origin: str | None = None
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """A deletion that came behind row `seq`."""
+
+    source: str
+    session: str
+    seq: int
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -158,16 +167,11 @@ class History:
                 found.append(item)
         return found, None
 
-    def resume(self, after: int, limit: int) -> list[Told] | None:
-        """The transitions among the rows after number `after`, in log order; None when those are over `limit`."""
-        mine = (event.c.seq > after, sessions.c.standing != int(OVER))
-        query = EVENTS.where(*mine).order_by(event.c.seq).limit(limit + 1)
+    def resume(self, after: int, limit: int) -> list[Told | Gone] | None:
+        """What those were told who followed, after row `after`; None when it is over `limit` rows (`missed`)."""
         with told("read", self.place), self._engine.connect() as reader:
-            rows = reader.execute(query).all()
-            if len(rows) > limit:
-                return None
-            found = [tell(reader, row) for row in rows]
-        return [item for item in found if item.before is not item.status]
+            found = missed(reader, after, limit)
+        return None if found is None else [retold(each) for each in found]
 
     # -- spans of time ------------------------------------------------------------------------------------------
 
@@ -321,6 +325,26 @@ def chunk(moment: sa.ColumnElement[int], where: Iterable[sa.ColumnElement[bool]]
         newest = newest.where(moment <= place[0], before)
     newest = newest.order_by(moment.desc(), event.c.tie.desc(), event.c.seq.desc()).limit(CHUNK)
     return EVENTS.where(event.c.seq.in_(newest)).order_by(*NEWEST_FIRST)
+
+
+def retold(happened: Happened) -> Told | Gone:
+    """What happened while a reader was away."""
+    row, before, after = happened.row, happened.before, happened.after
+    if after is None:
+        return Gone(row.source, row.name, happened.seq)
+    return Told(
+        row.source,
+        row.name,
+        before.status if before else None,
+        after.status,
+        row.status,
+        after.since,
+        row.tie,
+        row.received_at,
+        row.seq,
+        row.engine or OTHER_ENGINE,
+        None if row.origin in ENDINGS else row.origin,
+    )
 
 
 def tell(reader: sa.Connection, row: sa.Row[Any]) -> Told:

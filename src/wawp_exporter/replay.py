@@ -34,9 +34,9 @@ def fold_session(
     return fold(point_of(row) for row in rows)
 
 
-def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_LIFE) -> int:
+def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_LIFE, seq: int | None = None) -> int:
     """The last other status before the last WORKING before `around`: what lies before it cannot matter."""
-    mine = counted(owner, grave)
+    mine = counted(owner, grave) + ([] if seq is None else [event.c.seq <= seq])
     newest = sa.func.max(event.c.at)
     working = reader.scalar(sa.select(newest).where(*mine, event.c.status == Status.WORKING, event.c.at < around))
     if working is None:

@@ -17,7 +17,7 @@ from wawp_exporter.database import Place
 from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams
 from wawp_exporter.events import Status
 from wawp_exporter.fleet import Fleet, Key, Session
-from wawp_exporter.history import History, Told
+from wawp_exporter.history import Gone, History, Told
 from wawp_exporter.ingest import describe
 from wawp_exporter.machine import Transition
 from wawp_exporter.reader import Reader
@@ -65,11 +65,16 @@ class Hub:
         after, group = transition.after, session.meta.group
         ready = after.status is Status.WORKING and self.ready(session)
         told = frame(session.key, before, after.status, after.since, group, session.engine, seq, ready=ready)
-        self._publish(seq, told)
+        self._publish(2 * seq or self._behind, told)
 
     def deleted(self, key: Key) -> None:
         """Tells all readers that a session is gone. It has no row in the log, hence no id."""
-        self._publish(0, sse("deleted", {"source": key[0], "session": key[1]}))
+        self._publish(self._behind, gone(key))
+
+    @property
+    def _behind(self) -> int:
+        """The place of a frame that is no row of the log: behind the last that is. Rows have even places."""
+        return 2 * self.newest + 1
 
     @property
     def readers(self) -> int:
@@ -99,7 +104,7 @@ class Hub:
     async def frames(self, after: int | None) -> AsyncIterator[bytes]:
         """What one reader is sent: what it missed since row `after` of the log, then what comes, each once."""
         # First the place in the ring, then the log: what happens between the two is in both, and told once.
-        place, told = self.count, 0
+        place, told = self.count, -1
         yield RETRY
         if after is not None:
             try:
@@ -112,7 +117,7 @@ class Hub:
             # Of several shards each tells of its own, live and in retrospect.
             for piece in pieces(self._retold(item) for item in missed or () if self._mine(item)):
                 yield piece
-            told = missed[-1].seq if missed else 0
+            told = missed[-1].seq if missed else -1
         while not self.closed and self.count - place <= len(self._ring):
             if place == self.count:
                 if not await self._news():
@@ -121,7 +126,7 @@ class Hub:
             start = len(self._ring) - (self.count - place)
             new = list(islice(self._ring, start, start + CHUNK))
             place += len(new)
-            for piece in pieces(data for seq, data in new if seq > told or not seq):
+            for piece in pieces(data for seen, data in new if seen > 2 * told):
                 yield piece
 
     async def _news(self) -> bool:
@@ -134,17 +139,19 @@ class Hub:
         except TimeoutError:
             return False
 
-    def _mine(self, told: Told) -> bool:
+    def _mine(self, told: Told | Gone) -> bool:
         return self.fleet.rules.holds((told.source, told.session))
 
-    def _retold(self, told: Told) -> bytes:
+    def _retold(self, told: Told | Gone) -> bytes:
         key = (told.source, told.session)
+        if isinstance(told, Gone):
+            return gone(key)
         group = self.fleet.rules.meta(*key).group
         ready = told.status is Status.WORKING
         return frame(key, told.before, told.status, told.at, group, told.engine, told.seq, ready=ready)
 
-    def _publish(self, seq: int, data: bytes) -> None:
-        self._ring.append((seq, data))
+    def _publish(self, place: int, data: bytes) -> None:
+        self._ring.append((place, data))
         self.count += 1
         self._changed.set()
 
@@ -207,10 +214,15 @@ def pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
 def frame(
     key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int, *, ready: bool
 ) -> bytes:
-    """A transition as an event whose id is its row in the log."""
+    """A transition as an event whose id is its row in the log; one of a correction has none."""
     when = datetime.fromtimestamp(at / 1000, UTC)
     told = Happened(*key, before, status, when, when, ready, group or None, engine)
-    return b"id: %d\n" % seq + sse("transition", told)
+    return (b"id: %d\n" % seq if seq else b"") + sse("transition", told)
+
+
+def gone(key: Key) -> bytes:
+    """A deletion as an event."""
+    return sse("deleted", {"source": key[0], "session": key[1]})
 
 
 def sse(event: str, data: object) -> bytes:
@@ -228,7 +240,7 @@ def last_event_id(request: Request) -> int | None:
     return int(text)
 
 
-def read_missed(place: Place, after: int) -> list[Told] | None:
-    """The transitions after row `after`; None when they are too many."""
+def read_missed(place: Place, after: int) -> list[Told | Gone] | None:
+    """What happened after row `after`; None when that is too much, or not to be told one by one."""
     with History(place) as history:
         return history.resume(after, MAX_MISSED)

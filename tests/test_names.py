@@ -153,6 +153,19 @@ def test_names_of_which_nothing_is_left_are_purged(log: Log) -> None:
     assert log.over_limit() == {"default": 1}  # e, which has an event still
 
 
+def test_an_event_of_a_former_life_that_is_dated_after_the_deletion_brings_nothing_back(log: Log) -> None:
+    """A gateway's clock was ahead; the name takes no room, and goes with its events."""
+    log.append(of("a", at=20))
+    log.forget(("default", "a"), ms(5))
+
+    assert log.purge_names(ms(10))[0] == 0
+
+    assert not log.append(of("b"), max_names=1).over
+    while log.purge(ms(30)):
+        pass
+    assert log.purge_names(ms(30))[0] == 1
+
+
 def test_a_name_that_was_purged_comes_back_as_a_new_one(log: Log) -> None:
     """With a row of its own again."""
     log.append(of("a"))

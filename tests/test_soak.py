@@ -9,7 +9,7 @@ from soak.world import Options
 
 def test_nothing_is_lost_or_told_wrong_whatever_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     """Every acknowledged event is in the log once, and what is exported is the fold of the log."""
-    world = run(Options(faults=5, seed=11, minutes=0.2, senders=6, rate=60, ties=0, every=5))
+    world = run(Options(faults=5, seed=11, minutes=0.2, senders=6, rate=60, every=5))
 
     assert not world.ledger.broken, capsys.readouterr().out
     assert world.ledger.news

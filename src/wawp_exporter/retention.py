@@ -17,8 +17,8 @@ from wawp_exporter.database import DATABASE_NOW, Place, told
 from wawp_exporter.tables import action, change, event, heard, lease, run, state, twin
 
 LEASE, LEASE_S = "purge", 3600
-ROWS, MOST, LEAST = 500, 2000, 20  # rows of a slice: at first, and within which bounds
-SLICE_S = 0.01  # what a slice should take
+ROWS, MOST, LEAST = 500, 2000, 250  # rows of a slice: at first, and within which bounds
+SLICE_S = 0.02  # what a slice should take; on a busy machine it may take longer, or a pass would never end
 ATTEMPTS = 30  # to get the lock that excludes everybody, over some minutes: between two of them there is ever more time
 # Tables that grow with time, each with its key and the time that makes a row old.
 OTHERS: tuple[tuple[sa.Table, sa.Column[int], sa.Column[int]], ...] = (

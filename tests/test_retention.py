@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests import parts, plans
-from tests.builders import DAY, HOUR, KEY, event, ms, state
+from tests.builders import DAY, HOUR, KEY, event, ms, point, state
 from wawp_exporter import partitions
 from wawp_exporter.database import Place, make_engine
 from wawp_exporter.fleet import Memory
@@ -172,6 +172,25 @@ def test_what_comes_to_a_month_while_it_is_gone_through_is_kept(month: Log) -> N
     with month._engine.connect() as reader:
         kept = reader.scalar(sa.text(f"SELECT count(*) FROM event WHERE received_at = {OLD}"))
     assert kept == 20
+
+
+def test_what_is_told_more_of_a_row_that_was_copied_already_is_kept(month: Log) -> None:
+    """A longer history counts more ties; it may come at any moment."""
+    late, key = (OLD - ms(0)) / 1000, ("default", "late")
+    month.append([event(F, -HOUR, key=key, received=late)])
+    purge = month.purging(OLD)
+    for _ in range(3):
+        purge.look()
+    assert "event_kept_2026_11" in tables(month)
+
+    month.append([event(F, -HOUR, key=key, tie=1, before=[point(S, -HOUR)], received=late)])
+    finish(purge)
+
+    with month._engine.connect() as reader:
+        ties = reader.scalars(
+            sa.text(f"SELECT tie FROM event_kept_2026_11 WHERE key_at = {ms(-HOUR)} AND status = 'FAILED'")
+        )
+        assert list(ties) == [1]
 
 
 def test_a_reader_who_takes_long_delays_the_purge_and_nobody_else(month: Log) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
-from wawp_exporter.tables import twin
+from wawp_exporter.tables import change, twin
 
 AHEAD = 2  # months
 FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2099; what lies beyond is a wrong clock
@@ -22,6 +22,7 @@ KEY = ("session_id", "key_at", "status")
 PATIENCE = "SET LOCAL lock_timeout = '50ms'"
 LOCK = "LOCK TABLE ONLY event IN ACCESS EXCLUSIVE MODE"
 BUSY = "55P03"  # lock_not_available
+Stays = Callable[[sa.FromClause], sa.ColumnElement[bool]]
 TABLES = sa.text(
     "SELECT c.relname, c.relispartition FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     r"WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.relname ~ '^event_(kept_)?\d{4}_\d{2}$' ORDER BY 1"
@@ -135,22 +136,35 @@ def gather(writer: sa.Connection, name: str) -> None:
     writer.exec_driver_sql(f"CREATE TABLE {kept_of(name)} (LIKE event INCLUDING DEFAULTS INCLUDING INDEXES, {check})")
 
 
-def keep(
-    writer: sa.Connection, name: str, last: int, limit: int, stays: Callable[[sa.FromClause], sa.ColumnElement[bool]]
-) -> tuple[int, int, int]:
+def keep(writer: sa.Connection, name: str, last: int, limit: int, stays: Stays) -> tuple[int, int, int]:
     """Copies what `stays` of the next rows of a month after number `last`: (how many there were, the last, copied)."""
-    month, kept = twin(name), twin(kept_of(name))
+    month = twin(name)
     part = sa.select(month.c.seq).where(month.c.seq > last).order_by(month.c.seq).limit(limit).subquery()
     seen, end = writer.execute(sa.select(sa.func.count(), sa.func.max(part.c.seq))).one()
     if not seen:
         return 0, last, 0
-    chosen = sa.select(month).where(month.c.seq > last, month.c.seq <= end, stays(month))
-    insert = postgresql.insert(kept).from_select(list(month.c.keys()), chosen)
-    # A row that has changed since it was copied comes once more, under a new number.
-    news = {name: insert.excluded[name] for name in month.c.keys() if name not in KEY}  # noqa: SIM118 - not a dict
+    return seen, end, copy(writer, month, stays, month.c.seq > last, month.c.seq <= end)
+
+
+def newest_change(reader: sa.Connection) -> int:
+    """The number of the last change of a row."""
+    return reader.scalar(sa.select(sa.func.max(change.c.id))) or 0
+
+
+def keep_changed(writer: sa.Connection, name: str, after: int, stays: Stays) -> None:
+    """Copies once more what has changed since."""
+    month = twin(name)
+    copy(writer, month, stays, month.c.seq.in_(sa.select(change.c.event_seq).where(change.c.id > after)))
+
+
+def copy(writer: sa.Connection, month: sa.TableClause, stays: Stays, *where: sa.ColumnElement[bool]) -> int:
+    """Copies rows of a month, those that `stays` says; how many."""
+    insert = postgresql.insert(twin(kept_of(month.name))).from_select(
+        list(month.c.keys()), sa.select(month).where(*where, stays(month))
+    )
+    news = {column.name: insert.excluded[column.name] for column in month.c if column.name not in KEY}
     insert = insert.on_conflict_do_update(index_elements=KEY, set_=news).execution_options(preserve_rowcount=True)
-    copied = writer.execute(insert).rowcount
-    return seen, end, copied
+    return int(writer.execute(insert).rowcount)
 
 
 def replace(writer: sa.Connection, name: str, catch_up: Callable[[sa.Connection], object]) -> None:

@@ -27,7 +27,8 @@ def fold_session(
 ) -> State | None:
     """Folds the rows of a session from `since` (Unix ms) on, up to row `seq`, by (at, tie), then arrival."""
     columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
-    where = [*counted(owner, grave), event.c.at >= since]
+    # The time as sent is never before `at`, and it is the one that is indexed.
+    where = [*counted(owner, grave), event.c.at >= since, event.c.key_at >= since]
     if seq is not None:
         where.append(event.c.seq <= seq)
     rows = reader.execute(columns.where(*where).order_by(event.c.at, event.c.tie, event.c.seq))

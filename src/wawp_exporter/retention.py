@@ -183,6 +183,7 @@ class Purge:
         """Puts what is kept of a month in its place."""
         with self._slice() as writer:
             partitions.gather(writer, name)
+            changed = partitions.newest_change(writer)
         last = gone = 0
         seen = asked = 1
         while seen == asked:
@@ -191,19 +192,20 @@ class Purge:
                 seen, last, copied = self._keep(writer, name, last, asked)
             gone += seen - copied
             yield NOTHING
-        rest = partial(self._rest, name=name, last=last)
+        rest = partial(self._rest, name=name, last=last, changed=changed)
         if (yield from self._patiently(lambda writer: partitions.replace(writer, name, rest))):
             self.gone += gone
         yield from self._clear()
 
     def _keep(self, writer: sa.Connection, name: str, last: int, limit: int) -> tuple[int, int, int]:
-        return partitions.keep(writer, name, last, limit, lambda rows: self._stays(rows, name))
+        return partitions.keep(writer, name, last, limit, partial(self._stays, month=name))
 
-    def _rest(self, writer: sa.Connection, name: str, last: int) -> None:
-        """Copies what has come to a month since it was gone through."""
+    def _rest(self, writer: sa.Connection, name: str, last: int, changed: int) -> None:
+        """Copies what has come to a month, or has changed, since it was gone through."""
         seen = MOST
         while seen == MOST:
             seen, last, _ = self._keep(writer, name, last, MOST)
+        partitions.keep_changed(writer, name, changed, partial(self._stays, month=name))
 
     def _patiently(self, work: Callable[[sa.Connection], object]) -> Generator[Doomed, None, bool]:
         """Does what needs the lock that excludes everybody, as soon as it is free; whether it was."""

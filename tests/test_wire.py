@@ -239,3 +239,14 @@ def test_a_body_of_single_bytes_is_read() -> None:
     body = b"a" * 20_000
 
     assert requests(CHUNKED + b"1\r\na\r\n" * len(body) + b"0\r\n\r\n")[0][1] == body
+
+
+def test_nothing_is_kept_of_what_was_read() -> None:
+    """A thousand idle connections must not hold a thousand bodies."""
+    reader = Reader()
+    for data in (POST + b"Content-Length: 100000\r\n\r\n" + b"x" * 100_000, CHUNKED + b"9\r\nsome body\r\n0\r\n\r\n"):
+        reader.feed(data)
+        assert reader.head()
+        assert reader.body()
+        assert reader.whole
+        assert len(reader._buffer) == 0

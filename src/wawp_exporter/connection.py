@@ -171,22 +171,27 @@ class Connection(asyncio.Protocol):
         if self.closing or self.lost or self.blocked:
             return
         try:
-            if self.request is None and not self._begin():
-                self.resume_reading()
-            elif self.request is not None and not self.closing:
+            if self.request is None:
+                head = self.reader.head()
+                if head is None:
+                    self._wait()
+                    return
+                self._begin(head)
+            if self.request is not None and not self.closing:
                 self._take_body(self.request)
         except Refusal as refusal:
             self.garbled = True
             self._refuse(refusal)
 
-    def _begin(self) -> bool:
-        """Whether a head is complete; then its request is in progress, unless the head alone decided its answer."""
+    def _wait(self) -> None:
+        """More has to come of a request that has begun."""
         if not self.began:
             self.began, self.idle = self.loop.time(), 0.0
             self.crowd.coming(self)
-        head = self.reader.head()
-        if head is None:
-            return False
+        self.resume_reading()
+
+    def _begin(self, head: Head) -> None:
+        """A head is complete: its request is in progress, unless the head alone decides its answer."""
         self.method = head.method
         self.keep_alive = head.keep_alive and not self.last
         webhook = self.app.webhook_at(head.path)
@@ -196,9 +201,12 @@ class Connection(asyncio.Protocol):
             caller = Caller(self.client[0], head.version, head.lines, head.headers)
             self.request = delivery = Delivery(webhook, head.method, head.path, head.query, caller, self.reply)
             delivery.begin()
-            if asks_first(head) and not (delivery.answered or self.reader.whole or self.reader.waiting):
-                self.write(CONTINUE)
-        return True
+            if b"expect" in head.headers and not (delivery.answered or self.reader.whole or self.reader.waiting):
+                self._ask_for_body(head)
+
+    def _ask_for_body(self, head: Head) -> None:
+        if asks_first(head):
+            self.write(CONTINUE)
 
     def _exchange(self, head: Head) -> None:
         """Starts the ASGI application."""
@@ -240,7 +248,7 @@ class Connection(asyncio.Protocol):
     def _take_body(self, request: Delivery | Exchange) -> None:
         piece = self.reader.body()
         if not self.reader.whole:
-            self.resume_reading()
+            self._wait()
         if piece:
             request.feed(piece)
         if self.closing:
@@ -252,7 +260,7 @@ class Connection(asyncio.Protocol):
 
     def _whole(self, request: Delivery | Exchange) -> None:
         """The request is whole: it is answered now, if it was not before."""
-        self.began = 0.0
+        self.began = self.idle = 0.0
         self.crowd.busy(self)
         if request.answered:
             self._next()

@@ -77,8 +77,6 @@ class Gate:
 
         Raises InvalidEvent for what cannot be a name.
         """
-        if not self.takes_session:
-            return ""
         _, _, rest = path.removeprefix(b"/webhook").removeprefix(b"/").partition(b"/")
         given = rest.removesuffix(b"/") or next(iter(values(query, b"session")), b"")
         if not given:

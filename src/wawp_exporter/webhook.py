@@ -158,7 +158,7 @@ class Webhook:
             arrived.body.removeprefix(codecs.BOM_UTF8),
             arrived.received_at,
             request_id.decode("latin-1") if request_id else None,
-            gate.session(arrived.path, arrived.query),
+            gate.session(arrived.path, arrived.query) if gate.takes_session else "",
         )
         if not isinstance(event, OtherEvent):
             return event

@@ -47,10 +47,23 @@ class Reader:
     Each of the three raises a Refusal for what is no HTTP, or too much of it; nothing can be read after that.
     """
 
-    __slots__ = ("_after_data", "_budget", "_buffer", "_chunked", "_framing", "_left", "_seen", "_trailing", "whole")
+    __slots__ = (
+        "_after_data",
+        "_at",
+        "_budget",
+        "_buffer",
+        "_chunked",
+        "_framing",
+        "_left",
+        "_seen",
+        "_trailing",
+        "whole",
+    )
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        # What came, and how much of it was taken: nearly all requests come in one piece, which is not copied.
+        self._buffer: bytes | bytearray = b""
+        self._at = 0
         self._begin(MAX_HEAD_BYTES)
 
     def _begin(self, budget: int) -> None:
@@ -63,38 +76,51 @@ class Reader:
     @property
     def waiting(self) -> bool:
         """Whether bytes are here that nobody has asked for yet."""
-        return bool(self._buffer)
+        return self._at < len(self._buffer)
 
     def feed(self, data: bytes) -> None:
         """Takes what came."""
+        if self._at == len(self._buffer):
+            self._buffer, self._at = data, 0
+            return
+        if isinstance(self._buffer, bytes):
+            self._buffer = bytearray(self._buffer)
+        del self._buffer[: self._at]
+        self._at = 0
         self._buffer += data
 
     def head(self) -> Head | None:
         """The next head, None while it is not complete. Raises BadRequest, UrlTooLong, HeadTooLong."""
-        self._skip_blank_lines()
-        end = self._buffer.find(END, max(0, self._seen - len(END) + 1))
-        self._seen = len(self._buffer)
-        if (end + len(END) if end >= 0 else self._seen) > self._budget:
+        start = self._buffer[self._at : self._at + 1]
+        if start == b"\r" or start == b"\n":  # noqa: PLR1714 - a set would have to hash it
+            self._skip_blank_lines()
+        end = self._find(END)
+        size = len(self._buffer) - self._at if end < 0 else end + len(END)
+        if size > self._budget:
             raise self._too_long()
         if end < 0:
             return None
-        raw = self._take(end + len(END))
-        head = parse(raw)
-        self._begin(self._budget - len(raw))
+        head = parse(self._take(size))
+        self._begin(self._budget - size)
         self._expect(head.headers)
         return head
 
+    def _find(self, mark: bytes) -> int:
+        """How many bytes stand before a mark; -1 if it has not come. What was looked at is not looked at again."""
+        end = self._buffer.find(mark, self._at + max(0, self._seen - len(mark) + 1))
+        self._seen = len(self._buffer) - self._at if end < 0 else 0
+        return end - self._at if end >= 0 else -1
+
     def _skip_blank_lines(self) -> None:
         """Old clients send one after a body (RFC 9112, 2.2)."""
-        if self._buffer.startswith((b"\r", b"\n")):
-            size = len(self._buffer)
-            self._buffer = self._buffer.lstrip(b"\r\n")
-            self._budget -= size - len(self._buffer)
-            if self._budget < 0:
-                raise BadRequest("nothing but line ends came, expected a request")
+        rest = self._buffer[self._at :].lstrip(b"\r\n")
+        self._budget -= len(self._buffer) - self._at - len(rest)
+        self._buffer, self._at, self._seen = rest, 0, 0
+        if self._budget < 0:
+            raise BadRequest("nothing but line ends came, expected a request")
 
     def _too_long(self) -> Refusal:
-        if b"\r\n" in self._buffer[:MAX_HEAD_BYTES]:
+        if b"\r\n" in self._buffer[self._at : self._at + MAX_HEAD_BYTES]:
             return HeadTooLong(f"the request line and its headers are over {MAX_HEAD_BYTES} bytes")
         return UrlTooLong(f"the request line is over {MAX_HEAD_BYTES} bytes")
 
@@ -153,12 +179,11 @@ class Reader:
 
     def _line(self) -> bytes | None:
         """The next line, None while it is not complete."""
-        end = self._buffer.find(b"\r\n", max(0, self._seen - 1))
-        size = end if end >= 0 else len(self._buffer)
+        end = self._find(b"\r\n")
+        size = end if end >= 0 else len(self._buffer) - self._at
         free = 0 if self._trailing else CHUNK_SIZE_BYTES
         if size - free > self._budget:
             raise HeadTooLong(f"headers, trailers and extensions of chunks are over {MAX_HEAD_BYTES} bytes")
-        self._seen = 0 if end >= 0 else size
         if end < 0:
             return None
         self._budget -= max(0, size + 2 * self._trailing - free)
@@ -166,12 +191,14 @@ class Reader:
         if self._framing < 0:
             raise Malformed("the chunks of the body are too small, expected fewer and larger ones")
         line = self._take(end)
-        del self._buffer[:2]
+        self._take(2)
         return line
 
     def _take(self, size: int) -> bytes:
-        piece = bytes(self._buffer[:size])
-        del self._buffer[:size]
+        piece = bytes(self._buffer[self._at : self._at + size])
+        self._at += len(piece)
+        if self._at == len(self._buffer):
+            self._buffer, self._at = b"", 0  # an idle connection keeps nothing
         return piece
 
 
@@ -228,7 +255,8 @@ def read(raw: bytes) -> Head:
     version = parser.get_http_version()
     if sink.complete != 1 or version not in VERSIONS:
         raise BadRequest("the request cannot be read, expected HTTP/1.1")
-    path, _, query = origin_form(sink.url).partition(b"?")
+    url = sink.url
+    path, _, query = (url if url.startswith(b"/") and b"#" not in url else origin_form(url)).partition(b"?")
     headers = dict(sink.lines)
     keep_alive = version == "1.1" and (b"connection" not in headers or not says_close(sink.lines))
     return Head(parser.get_method(), path, query, version, sink.lines, headers, keep_alive)

@@ -61,7 +61,8 @@ def sql(place: Place, statement: str) -> list[tuple[object, ...]]:
 
 def memory(told: State, **more: object) -> Memory:
     """A memory with this state."""
-    return Memory(told, str(more.get("engine", "GOWS")), int(str(more.get("last_event", told.at))))
+    engine = str(more.get("engine", "GOWS"))
+    return Memory(told, engine, int(str(more.get("last_event", told.at))), (), 0 if engine == "OTHER" else told.at)
 
 
 def restored(log: Log) -> dict[Key, Memory]:

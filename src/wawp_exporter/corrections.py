@@ -27,13 +27,14 @@ class Correction:
 
     `since` is the place in the log before the first point that is not folded, `around` (Unix ms) the oldest point that
     the next reading is about, `points` what the live state took while the log was read. `done` are called when the
-    reading that covers them ends.
+    reading that covers them ends. `whole`: not the state alone is to be read, since a row was told more.
     """
 
     since: Mark
     around: int = NEVER
     points: list[Point] = field(default_factory=list)
     done: list[Callable[[], None]] = field(default_factory=list)
+    whole: bool = False
 
 
 class Corrections:
@@ -66,7 +67,9 @@ class Corrections:
         if each:
             each.points += [point for point, seq in zip(event.points, rows, strict=True) if seq > 0]
 
-    def want(self, event: StatusEvent, since: Mark, done: Callable[[], None] | None = None) -> None:
+    def want(
+        self, event: StatusEvent, rows: Sequence[int], since: Mark, done: Callable[[], None] | None = None
+    ) -> None:
         """Asks for the session of an event to be folded anew; `since` is the place in the log before the event."""
         key = (event.source, event.session)
         each = self.pending.get(key)
@@ -75,6 +78,7 @@ class Corrections:
             task = asyncio.get_running_loop().create_task(self._run(key, each))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        each.whole |= min(rows) < 0
         each.around = min([each.around, *(point.at for point in event.points)])
         if done:
             each.done.append(done)
@@ -90,11 +94,12 @@ class Corrections:
         while each.around < NEVER:
             around, each.around = each.around, NEVER
             done, each.done, each.points = each.done, [], []
+            whole, each.whole = each.whole, False
             try:
-                settled = await self._settle(key, each, around)
+                settled = await self._settle(key, each, None if whole else around)
             except LogError as error:
                 logger.error("late event not folded", error=str(error))
-                each.around = min(around, each.around)
+                each.around, each.whole = min(around, each.around), whole or each.whole
                 if self._closing:
                     break
                 self._answer(done)
@@ -105,7 +110,8 @@ class Corrections:
                 settled = True
             finally:
                 self._answer(done)
-            each.around = each.around if settled else min(around, each.around)
+            if not settled:
+                each.around, each.whole = min(around, each.around), whole or each.whole
         else:
             del self.pending[key]
 
@@ -114,9 +120,19 @@ class Corrections:
             call()
         done.clear()
 
-    async def _settle(self, key: Key, each: Correction, around: int) -> bool:
-        """Whether the session is as the log tells it, or gone; False when the log must be read again."""
+    async def _settle(self, key: Key, each: Correction, around: int | None) -> bool:
+        """Whether the session is as the log tells it, or gone; False when the log must be read again.
+
+        Without `around` all of it is read.
+        """
         grave, end = self._fleet.grave(key), self._place()
+        if around is None:
+            memory = await self._read(self._log.look, key, end.seq)
+            if self._fleet.grave(key) != grave or each.points:
+                return False
+            if memory:
+                self._fleet.retell(key, memory, time.time_ns() // 1_000_000, time.monotonic())
+            return True
         state = await self._read(self._log.fold, key, around, grave.at, end.seq, grave.seq)
         if self._fleet.grave(key) != grave:
             return False

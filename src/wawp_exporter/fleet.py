@@ -208,12 +208,16 @@ class Grave(NamedTuple):
 
 
 class Memory(msgspec.Struct, frozen=True, array_like=True):
-    """What the state table keeps of a session, so that a start need not replay its history."""
+    """What the state table keeps of a session, so that a start need not replay its history.
+
+    `engine_at` is when the engine was named (Unix ms, by the gateway's clock): the newest word counts.
+    """
 
     state: State
     engine: str
     last_event: int
     limits: tuple[tuple[Limit, int], ...] = ()
+    engine_at: int = 0
 
 
 FIRST_LIFE = Grave()
@@ -280,14 +284,16 @@ class Bucket:
 class Session:
     """One session of the live fleet: its state by the log, and what this process counted."""
 
-    __slots__ = ("bucket", "engine", "key", "last_event", "limits", "linger", "maintenance", "mark", "meta", "name",
-                 "rank", "recurring", "seconds", "slo", "source", "state", "stays", "transitions", "wake")  # fmt: skip
+    __slots__ = ("bucket", "engine", "engine_at", "key", "last_event", "limits", "linger", "maintenance", "mark",
+                 "meta", "name", "rank", "recurring", "seconds", "slo", "source", "state", "stays", "transitions",
+                 "wake")  # fmt: skip
 
     def __init__(self, key: Key, state: State, engine: str, meta: Meta, mono: float) -> None:
         self.key = key
         self.source, self.name = key
         self.state = state
         self.engine = engine
+        self.engine_at = 0
         self.meta = meta
         self.mark = mono
         self.last_event = 0
@@ -306,7 +312,7 @@ class Session:
     @property
     def memory(self) -> Memory:
         """What is worth keeping over a restart."""
-        return Memory(self.state, self.engine, self.last_event, tuple(self.limits.values()))
+        return Memory(self.state, self.engine, self.last_event, tuple(self.limits.values()), self.engine_at)
 
     def statuses(self) -> tuple[Status, ...]:
         """The statuses that have series here: the seven, and the passkey ones once it was in them."""
@@ -397,12 +403,15 @@ class Fleet:
                 continue
             if point.at <= tombstone or seq <= buried:
                 outcome = LATE
-            elif session and session.state.outdates(point):
+                continue
+            if session and event.engine and point.at >= session.engine_at:
+                self._run_by(session, event.engine, point.at, mono)
+            if session and session.state.outdates(point):
                 outcome, late = LATE, True
             else:
                 session, outcome = self._apply_point(session, event, point, seq, now, mono)
-        if session and event.limits and rows[-1]:
-            self._restrict(session, event, abs(rows[-1]), now, mono)
+        if session and event.limits and rows[-1] > 0:
+            self._restrict(session, event, rows[-1], now, mono)
         return outcome if rows[-1] > 0 else DUPLICATE, late
 
     def folds(self, source: str) -> bool:
@@ -418,8 +427,6 @@ class Fleet:
     ) -> tuple[Session, Outcome]:
         """One point that the log did not hold, newer than what is known of the session."""
         state, transition = step(session.state if session else None, point)
-        if session and event.engine and event.engine != session.engine:
-            self._rebucket(session, event.engine, mono)
         if transition is None:
             assert session  # noqa: S101 - a session's first point is a transition
             session.state = state
@@ -449,6 +456,7 @@ class Fleet:
         key = (event.source, event.session)
         session = Session(key, state, event.engine or OTHER_ENGINE, self.rules.meta(*key), mono)
         session.last_event = event.received_at
+        session.engine_at = state.at if event.engine else 0
         self.unsaved.add(key)
         return self._add(session, mono)
 
@@ -486,6 +494,12 @@ class Fleet:
         decided = before.status is STOPPED and stay_ms > RESTART_MS
         if after.status is WORKING and before.left_working and not decided:
             bucket.recovery.observe(max(0, after.since - before.left_working) / 1000)
+
+    def _run_by(self, session: Session, engine: str, at: int, mono: float) -> None:
+        """The engine as it was named at `at` (Unix ms)."""
+        session.engine_at = at
+        if engine != session.engine:
+            self._rebucket(session, engine, mono)
 
     def _restrict(self, session: Session, event: StatusEvent, row: int, now: int, mono: float) -> None:
         """What an event says of restrictions, unless it is of a former life."""
@@ -545,6 +559,7 @@ class Fleet:
     def _recall(self, key: Key, memory: Memory, mono: float) -> Session:
         session = Session(key, memory.state, memory.engine, self.rules.meta(*key), mono)
         session.last_event = memory.last_event
+        session.engine_at = memory.engine_at or memory.state.at
         session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
         return session
 
@@ -569,6 +584,15 @@ class Fleet:
         else:
             self._enter(session, Transition(before, state), 0, now, mono)
         return True
+
+    def retell(self, key: Key, memory: Memory, now: int, mono: float) -> None:
+        """Takes all that the log tells of a session, after what it held of it has changed."""
+        session = self.sessions.get(key)
+        if session is None or not self.correct(key, memory.state, now, mono):
+            return
+        session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
+        self._run_by(session, memory.engine, memory.engine_at, mono)
+        self._refresh(session, now, mono)
 
     def forget(self, key: Key, tombstone: int, mono: float, buried: int = 0) -> bool:
         """Deletes a session: all its series go at once; events up to `tombstone` (Unix ms) are late, and rows up to

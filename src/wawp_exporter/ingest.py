@@ -193,7 +193,7 @@ class Ingest:
                 outcome, late = self._fold(event, rows, now, mono)
             self._count(event, outcome)
             if late:
-                self.corrections.want(event, since, partial(self._tell, waiter, outcome))
+                self.corrections.want(event, rows, since, partial(self._tell, waiter, outcome))
             else:
                 answers.append((waiter, outcome))
         for waiter, outcome in answers:
@@ -247,9 +247,10 @@ class Ingest:
                 self.log.unlearn(entry.key)
                 self._adopt(entry.key, entry.memory)
             elif self.fleet.folds(entry.event.source):
-                _, late = self._fold(entry.event, (entry.seq,), now, mono)
+                rows = (entry.seq,)
+                _, late = self._fold(entry.event, rows, now, mono)
                 if late:
-                    self.corrections.want(entry.event, since)
+                    self.corrections.want(entry.event, rows, since)
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""

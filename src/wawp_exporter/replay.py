@@ -61,7 +61,7 @@ def refold(
     # Retention may have taken the events that once made it WORKING.
     worked = folded.worked or bool(memory and memory.state.worked)
     state = msgspec.structs.replace(folded, worked=worked)
-    return Memory(state, tail.engine, tail.last_event, tuple(tail.limits.values()))
+    return Memory(state, tail.engine, tail.last_event, tuple(tail.limits.values()), tail.engine_at)
 
 
 def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None) -> Sequence[sa.Row[Any]]:
@@ -89,8 +89,8 @@ class Tail:
     def __init__(self, memory: Memory | None, grave: Grave) -> None:
         self.grave = grave
         self.born = memory is not None
-        self.head = (memory.state.at, memory.state.tie) if memory else (0, 0)
         self.engine = memory.engine if memory else OTHER_ENGINE
+        self.engine_at = memory.engine_at or memory.state.at if memory else 0
         self.last_event = memory.last_event if memory else 0
         self.limits = {limit.restriction: (limit, at) for limit, at in memory.limits} if memory else {}
 
@@ -102,9 +102,8 @@ class Tail:
             self.last_event = max(self.last_event, row.received_at)
         if not counts:
             return
-        if not row.again and (row.at, row.tie) >= self.head:
-            self.head = (row.at, row.tie)
-            self.engine = row.engine or self.engine
+        if row.engine and not row.again and row.at >= self.engine_at:
+            self.engine, self.engine_at = row.engine, row.at
         if row.limits:
             learn(self.limits, msgspec.json.decode(row.limits, type=tuple[Limit, ...]), row.at)
 

@@ -217,7 +217,7 @@ class Statements:
             index_elements=["session_id", "key_at", "status"],
             set_={
                 "tie": sa.case((more_ties, again.tie), else_=event.c.tie),
-                "limits": sa.func.coalesce(again.limits, event.c.limits),
+                "limits": sa.func.coalesce(event.c.limits, again.limits),
                 "revision": event.c.revision + sa.literal_column("1"),
             },
             # The history of another event tells nothing of restrictions.

@@ -350,6 +350,13 @@ def test_the_body_is_asked_for_only_if_it_is_wanted(inside: Inside) -> None:
         assert statuses(peer.recv(1000)) == [200]
 
 
+def test_a_byte_order_mark_before_a_notification_is_skipped(inside: Inside) -> None:
+    """As before a webhook (RFC 8259, 8.1)."""
+    body = b'\xef\xbb\xbf{"version": "4", "alerts": []}'
+
+    assert statuses(inside.ask(post(body, b"Connection: close", path=b"/alertmanager"))) == [200]
+
+
 # Who leaves
 
 

@@ -1,6 +1,7 @@
 """Routes and lifespan: the parts wired together, in one place."""
 
 import asyncio
+import codecs
 import contextlib
 import errno
 import gc
@@ -437,7 +438,7 @@ class Endpoints:
             body += piece
             if len(body) > MAX_NOTIFICATION_BYTES:
                 raise TooLarge(f"the body is over {MAX_NOTIFICATION_BYTES} bytes")
-        return JSON(await remedies.take(parse(body)))
+        return JSON(await remedies.take(parse(body.removeprefix(codecs.BOM_UTF8))))
 
     async def healthy(self, _request: Request) -> Response:
         """The process answers, and nothing in it has ended that only a restart brings back."""

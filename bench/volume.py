@@ -31,6 +31,7 @@ SESSIONS = 10_000
 RESTING = 100  # one session in so many has been in its status since the log began: all of its events must be kept
 BATCH, PAUSE_S = 8, 0.02  # events of an append, and between two of them
 GREAT = 100_000_000
+CYCLE = ("WORKING", "FAILED", "STARTING")
 STATUS = "(array['WORKING', 'FAILED', 'STARTING'])[1 + k % 3]"
 
 
@@ -75,7 +76,7 @@ def appends(url: str, seconds: float) -> list[float]:
     while time.monotonic() < until:
         at = time.time_ns() // 1_000_000
         names = (f"s{random.randrange(SESSIONS) + 1}" for _ in range(BATCH))
-        batch = [StatusEvent("default", name, (Point("WORKING", at, 0, at),), at) for name in names]
+        batch = [StatusEvent("default", name, (Point(random.choice(CYCLE), at, 0, at),), at) for name in names]
         started = time.perf_counter()
         log.append(batch)
         took.append((time.perf_counter() - started) * 1000)
@@ -142,9 +143,9 @@ def p99(took: list[float]) -> float:
 def measured(url: str, events: int, before: int, now: int, seconds: float) -> Iterator[Result]:
     """Each disturbance, with the same appends before it."""
     disturbances = {
-        "retention": partial(purge, url, before),
         "pages of transitions": partial(pages, url, now),
         "heatmap of the last hour": partial(heatmaps, url, now),
+        "retention": partial(purge, url, before),
     }
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(appends, [url] * 2, [1] * 2))
@@ -158,7 +159,8 @@ def measured(url: str, events: int, before: int, now: int, seconds: float) -> It
             print(
                 f"{name}: {len(took):,} times, median {statistics.median(took):.1f} ms, p99 {p99(took):.1f} ms; "
                 f"appends beside it: median {statistics.median(beside):.1f} ms, p99 {p99(beside):.1f} ms; "
-                f"alone: median {statistics.median(alone):.1f} ms, p99 {p99(alone):.1f} ms"
+                f"alone: median {statistics.median(alone):.1f} ms, p99 {p99(alone):.1f} ms",
+                flush=True,
             )
             if name == "retention":
                 slices = GREAT / events * len(took)

@@ -219,6 +219,11 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
     limits: tuple[tuple[Limit, int], ...] = ()
     engine_at: int = 0
 
+    @property
+    def named_at(self) -> int:
+        """`engine_at`, also of a memory that was kept before there was one."""
+        return self.engine_at or (0 if self.engine == OTHER_ENGINE else self.state.at)
+
 
 FIRST_LIFE = Grave()
 decode_memory = msgspec.json.Decoder(Memory).decode
@@ -559,7 +564,7 @@ class Fleet:
     def _recall(self, key: Key, memory: Memory, mono: float) -> Session:
         session = Session(key, memory.state, memory.engine, self.rules.meta(*key), mono)
         session.last_event = memory.last_event
-        session.engine_at = memory.engine_at or memory.state.at
+        session.engine_at = memory.named_at
         session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
         return session
 

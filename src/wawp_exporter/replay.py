@@ -90,7 +90,7 @@ class Tail:
         self.grave = grave
         self.born = memory is not None
         self.engine = memory.engine if memory else OTHER_ENGINE
-        self.engine_at = memory.engine_at or memory.state.at if memory else 0
+        self.engine_at = memory.named_at if memory else 0
         self.last_event = memory.last_event if memory else 0
         self.limits = {limit.restriction: (limit, at) for limit, at in memory.limits} if memory else {}
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from wawp_exporter.config import Config, check
 from wawp_exporter.events import Limit, Point, Restriction, Status, StatusEvent
-from wawp_exporter.fleet import Fleet, Key, Outcome, Rules, Session
+from wawp_exporter.fleet import Fleet, Key, Memory, Outcome, Rules, Session, decode_memory
+from wawp_exporter.log import Appended, Restored
 from wawp_exporter.machine import State, Transition, step
 
 T0 = 1_795_000_000_000  # 2026-11-18T11:06:40Z
@@ -124,3 +125,13 @@ def told_all(*story: tuple[str, float]) -> list[tuple[State, Transition | None]]
         now, transition = step(now, point(status, at))
         steps.append((now, transition))
     return steps
+
+
+def fresh_of(appended: Appended) -> list[tuple[bool, ...]]:
+    """Which points of a batch were new."""
+    return [tuple(row > 0 for row in rows) for rows in appended.rows]
+
+
+def memories_of(restored: Restored) -> dict[Key, Memory]:
+    """What a start restores, decoded."""
+    return {key: decode_memory(text) for key, text in restored.saved.items()} | restored.refolded

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from tests.builders import clock, make_fleet, ms
+from tests.builders import clock, make_fleet, memories_of, ms
 from tests.parts import encode
 from wawp_exporter.database import Place
 from wawp_exporter.dialects import DIALECTS
@@ -191,7 +191,7 @@ def test_an_end_is_the_same_in_any_order(watched: Watched) -> None:
             assert watched.log.fold((story.dialect, session), ms(0)) == state, session
 
     restored = watched.log.restore(["evolution", "wppconnect"])
-    assert {key: memory.state for key, memory in restored.memories.items()} == {
+    assert {key: memory.state for key, memory in memories_of(restored).items()} == {
         key: each.state for key, each in watched.fleet.sessions.items()
     }
 

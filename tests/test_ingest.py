@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import capping, clock, event, make_fleet, ms, point, told
+from tests.builders import capping, clock, event, make_fleet, memories_of, ms, point, told
 from wawp_exporter.errors import LogError, LogUnavailable
 from wawp_exporter.events import StatusEvent
 from wawp_exporter.fleet import Key, Memory, Outcome
@@ -283,7 +283,7 @@ async def again(folder: Path) -> dict[Key, str]:
     """The statuses that a fresh start from the log tells."""
     log = Log(folder / "wawp.db")
     try:
-        return {key: memory.state.status.value for key, memory in log.restore(["default", "b"]).memories.items()}
+        return {key: memory.state.status.value for key, memory in memories_of(log.restore(["default", "b"])).items()}
     finally:
         log.close()
 
@@ -345,7 +345,7 @@ def test_what_is_told_more_while_a_save_is_under_way_is_not_covered(tmp_path: Pa
     asyncio.run(play())
     log = Log(tmp_path / "killed" / "wawp.db")
 
-    assert log.restore(["default"]).memories["default", "0"] == live[0]
+    assert memories_of(log.restore(["default"]))["default", "0"] == live[0]
     assert live[0].limits
     log.close()
 

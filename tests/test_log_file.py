@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import KEY, event, ms, told
+from tests.builders import KEY, event, fresh_of, ms, told
 from tests.test_log import S, W, story, timeless
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import Log
@@ -44,7 +44,7 @@ def test_a_refused_batch_leaves_no_key(log: Log, path: Path) -> None:
         with pytest.raises(LogError):
             log.append([timeless(0)])
 
-    assert log.append([timeless(1)]).fresh == [(True,)]
+    assert fresh_of(log.append([timeless(1)])) == [(True,)]
 
 
 def test_a_second_process_is_refused(log: Log, path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_locked_database_refuses_and_recovers(log: Log, path: Path) -> None:
             with pytest.raises(LogError, match=r"cannot write the event log .*wawp\.db: database is locked"):
                 write()
 
-    assert log.append([event(W, 0)]).fresh == [(True,)]
+    assert fresh_of(log.append([event(W, 0)])) == [(True,)]
 
 
 def test_readers_do_not_wait_for_the_writer(log: Log, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import parts
-from tests.builders import DAY, event, make_fleet, ms, timelock
+from tests.builders import DAY, event, fresh_of, make_fleet, memories_of, ms, timelock
 from tests.test_replicas import Replicas, database, post, replicas, status_of, url  # noqa: F401 - fixtures
 from wawp_exporter import ingest as ingest_module
 from wawp_exporter.database import Place
@@ -39,7 +39,7 @@ def of(names: str, status: str = W, at: float = 0) -> list[StatusEvent]:
 
 def folded(log: Log) -> str:
     """The names that a start would fold."""
-    return "".join(sorted(name for _, name in log.restore(["default"]).memories))
+    return "".join(sorted(name for _, name in memories_of(log.restore(["default"]))))
 
 
 def over(keys: Sequence[Key] | frozenset[Key]) -> str:
@@ -55,7 +55,7 @@ def test_the_first_names_of_a_source_are_folded_and_the_others_logged(log: Log, 
     appended = log.append(of("bacd"), max_names=3)
 
     assert over(appended.over) == "d"
-    assert all(map(all, appended.fresh))
+    assert all(map(all, fresh_of(appended)))
     assert folded(log) == "abc"
     with History(place) as history:
         assert len(history.transitions()[0]) == 4
@@ -101,7 +101,7 @@ def test_a_deletion_makes_room_for_the_name_that_came_first(log: Log) -> None:
     (state,) = (memory.state for memory in joined.values())
     assert list(joined) == [("default", "b")]
     assert (state.status, state.since) == (W, ms(30))
-    assert log.restore(["default"]).memories == joined
+    assert memories_of(log.restore(["default"])) == joined
     assert log.admit("default", 1) == {}
     assert log.over_limit() == {"default": 1}
 
@@ -136,7 +136,7 @@ def test_names_of_which_nothing_is_left_are_purged(log: Log) -> None:
     """A flood of names must not stay for ever: the name goes when retention has taken its events and its deletion."""
     log.append(of("abcd"), max_names=3)
     log.append(of("e", at=50 * DAY), max_names=3)
-    log.save([(key, memory) for key, memory in log.restore(["default"]).memories.items()], log.append([]).seq)
+    log.save([(key, memory) for key, memory in memories_of(log.restore(["default"])).items()], log.append([]).seq)
     log.forget(("default", "a"), ms(5))
     log.forget(("default", "b"), ms(30 * DAY))
     while log.purge(ms(10 * DAY)):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import T0, apply, body, clock, make_fleet, ms
+from tests.builders import T0, apply, body, clock, fresh_of, make_fleet, memories_of, ms
 from wawp_exporter.events import Status, StatusEvent, parse
 from wawp_exporter.fleet import Fleet, Key, Outcome
 from wawp_exporter.log import Log
@@ -88,7 +88,7 @@ class Service:
         self.seconds += 1.5
         appended = self.log.append(batch)
         self.applied = appended.seq
-        told = [apply(self.fleet, e, fresh=f, now=self.seconds) for e, f in zip(batch, appended.fresh, strict=True)]
+        told = [apply(self.fleet, e, fresh=f, now=self.seconds) for e, f in zip(batch, fresh_of(appended), strict=True)]
         for item, (_, late) in zip(batch, told, strict=True):
             if late:
                 self.correct((item.source, item.session), min(point.at for point in item.points))
@@ -225,7 +225,7 @@ def test_replay_equals_live(steps: list[Step], data: st.DataObject, size: int, s
                 service.delete((SOURCE, "a"))
 
         restored = service.log.restore([SOURCE])
-        assert {key: memory.state for key, memory in restored.memories.items()} == service.states()
+        assert {key: memory.state for key, memory in memories_of(restored).items()} == service.states()
         assert restored.tombstones == service.fleet.tombstones
         for key, state in service.states().items():
             assert service.log.fold(key, state.at, restored.tombstones.get(key, 0)) == state
@@ -258,7 +258,7 @@ def test_replay_equals_live_in_engine_and_restrictions(
             if number == deleted:
                 service.delete((SOURCE, "a"))
 
-        restored = {key: (m.engine, set(m.limits)) for key, m in service.log.restore([SOURCE]).memories.items()}
+        restored = {key: (m.engine, set(m.limits)) for key, m in memories_of(service.log.restore([SOURCE])).items()}
         live = {key: s.memory for key, s in service.fleet.sessions.items()}
         assert restored == {key: (memory.engine, set(memory.limits)) for key, memory in live.items()}
 

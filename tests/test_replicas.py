@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests import parts, storm
-from tests.builders import KEY, event, ms, point
+from tests.builders import KEY, event, fresh_of, memories_of, ms, point
 from wawp_exporter import partitions
 from wawp_exporter.errors import LogError
 from wawp_exporter.fleet import slot_of
@@ -123,10 +123,10 @@ def test_a_replica_that_stands_still_while_it_writes_is_put_aside(open_log: Call
 
     with pytest.raises(LogError), slow._writing() as writer:  # noqa: PT012 - the transaction is the statement
         slow._store(writer, [(1, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
-        assert fast.append([event(W, 20)]).fresh == [(True,)]
+        assert fresh_of(fast.append([event(W, 20)])) == [(True,)]
         writer.exec_driver_sql("SELECT 1")
 
-    assert slow.append([event(W, 20), event(F, 30)]).fresh == [(False,), (True,)]
+    assert fresh_of(slow.append([event(W, 20), event(F, 30)])) == [(False,), (True,)]
 
 
 def test_a_point_whose_tie_is_corrected_is_followed_again(open_log: Callable[..., Log]) -> None:
@@ -234,7 +234,7 @@ def test_a_month_is_dropped_when_all_of_it_is_old(open_log: Callable[..., Log], 
     log = open_log()
     log.prepare(ms(0))
     log.append([event(S, 0), event(W, 10), event(F, 20, key=("default", "late"), received=40 * 86_400)])
-    log.save(list(log.restore(["default"]).memories.items()), 3)
+    log.save(list(memories_of(log.restore(["default"])).items()), 3)
     log.append([event(X, 5, key=("default", "gone"))])
     log.forget(("default", "gone"), ms(60))
     next_month = partitions.unix_ms(partitions.after(partitions.month_of(ms(0))))
@@ -244,7 +244,7 @@ def test_a_month_is_dropped_when_all_of_it_is_old(open_log: Callable[..., Log], 
     assert log.purge(next_month) == 0
 
     assert "event_2026_11" not in postgres.sql("SELECT relname FROM pg_class WHERE relname LIKE 'event_2%'", database)
-    assert set(log.restore(["default"]).memories) == {KEY, ("default", "late")}
+    assert set(memories_of(log.restore(["default"]))) == {KEY, ("default", "late")}
 
 
 # -- replicas

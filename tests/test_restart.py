@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import body, make_fleet
+from tests.builders import body, make_fleet, memories_of
 from tests.test_ingest import Failing
 from wawp_exporter.events import Limit, StatusEvent, parse
 from wawp_exporter.fleet import Key, Memory
@@ -177,7 +177,7 @@ class World:
             writer.execute(sa.delete(state))
             writer.execute(sa.delete(watermark))
         anew = log.restore(self.sources)
-        assert told(anew.memories) == live
+        assert told(memories_of(anew)) == live
         assert {key: at for key, at in anew.tombstones.items() if key in tombstones} == tombstones
         await self.kill()
 

@@ -91,11 +91,6 @@ class Appended:
         return self.mark.seq
 
     @property
-    def fresh(self) -> list[tuple[bool, ...]]:
-        """Which points were new."""
-        return [tuple(row > 0 for row in rows) for rows in self.rows]
-
-    @property
     def wrote(self) -> bool:
         """Whether anything reached the disk: a batch of nothing but retries leaves the log as it is."""
         return any(any(rows) for rows in self.rows)
@@ -120,11 +115,6 @@ class Restored:
     def seq(self) -> int:
         """The newest row."""
         return self.mark.seq
-
-    @property
-    def memories(self) -> dict[Key, Memory]:
-        """All of them, decoded."""
-        return {key: decode_memory(text) for key, text in self.saved.items()} | self.refolded
 
 
 class Followed(msgspec.Struct, frozen=True):

@@ -154,7 +154,11 @@ def newest_change(reader: sa.Connection) -> int:
 def keep_changed(writer: sa.Connection, name: str, after: int, stays: Stays) -> None:
     """Copies once more what has changed since."""
     month = twin(name)
-    copy(writer, month, stays, month.c.seq.in_(sa.select(change.c.event_seq).where(change.c.id > after)))
+    # Asked for by number: of a join the database might read all of the month, while everybody waits.
+    changed = sa.select(change.c.event_seq).where(change.c.id > after, change.c.event_seq.is_not(None))
+    numbers = writer.scalars(changed).all()
+    if numbers:
+        copy(writer, month, stays, month.c.seq.in_(numbers))
 
 
 def copy(writer: sa.Connection, month: sa.TableClause, stays: Stays, *where: sa.ColumnElement[bool]) -> int:

@@ -54,6 +54,7 @@ ORDER = (
     "audit_command",
     "transfer",
     "transfer_command",
+    "reader_process",
     "reader",
     "heatmap",
     "stream",

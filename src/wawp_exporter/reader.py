@@ -2,21 +2,19 @@
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
-import signal
-import threading
+import pickle
+import sys
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.process import BaseProcess
+from concurrent.futures import Future, ThreadPoolExecutor
+from subprocess import PIPE, Popen
 from typing import Any, TypeVar
 
 from wawp_exporter.errors import LogError, TooBusy
+from wawp_exporter.reader_process import SIZE_BYTES, frame
 
 T = TypeVar("T")
 
-NICENESS = 10  # webhooks go first
 MAX_REPORTS = 9  # reads of a fleet: one runs, the others wait for their turn
 REPORT_LIMIT_S = 600.0  # as long as PostgreSQL lets a statement take
 THREADS = 4
@@ -71,8 +69,7 @@ class Reader:
         """As `heavy`, for the service's own reads: they wait for their turn, however many others do."""
         async with self._turn:
             self._check_room(0, 1)
-            if self._worker is None or self._worker.broken:
-                self._worker = Worker()
+            self._worker = self._living()
             try:
                 async with asyncio.timeout(REPORT_LIMIT_S):
                     return await self._worker.run(function, *args)
@@ -81,6 +78,13 @@ class Reader:
                 raise TooBusy(
                     f"the report took longer than {limit}, expected a shorter time or fewer sessions"
                 ) from None
+
+    def _living(self) -> "Worker":
+        if self._worker and not self._worker.broken:
+            return self._worker
+        if self._worker:
+            self._worker.end()
+        return Worker()
 
     def _check_room(self, taken: int, limit: int) -> None:
         if self._closed:
@@ -100,57 +104,54 @@ class Worker:
     """A process that runs one function at a time. Raises LogError where none can be started."""
 
     def __init__(self) -> None:
-        spawn = multiprocessing.get_context("spawn")  # a fork would inherit the lock of the log
+        command = (sys.executable, "-P", "-m", "wawp_exporter.reader_process")
         try:
-            self._pool = ProcessPoolExecutor(1, spawn, initializer=settle)
+            # In a session of its own: Ctrl-C in a terminal is for the service.
+            self._process = Popen(  # noqa: S603 - our own interpreter
+                command, stdin=PIPE, stdout=PIPE, start_new_session=True, env=environment()
+            )
         except OSError as error:
             raise LogError("cannot read the event log: no process can be started") from error
-        self._pid = 0
         self._ended = False
 
     @property
     def broken(self) -> bool:
         """Whether the process has ended, by itself or not."""
-        return self._ended or bool(self._pid and not self._processes())
-
-    def _processes(self) -> list[BaseProcess]:
-        return [process for process in multiprocessing.active_children() if process.pid == self._pid]
+        return self._ended or self._process.poll() is not None
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """The result. Raises LogError when the process ends or cannot be started; ends it when this is cancelled."""
+        """The result. Raises LogError when the process ends; ends it when this is cancelled."""
         try:
-            self._pid = self._pid or await self._call(os.getpid)
-            return await self._call(function, *args)
-        except (BrokenProcessPool, OSError, RuntimeError) as error:
+            succeeded, value = await asyncio.to_thread(self._ask, frame((function, args)))
+        except (OSError, EOFError) as error:
             self.end()
             raise LogError("cannot read the event log: the process that reads it has ended") from error
         except asyncio.CancelledError:
             self.end()
             raise
+        if not succeeded:
+            raise value
+        result: T = value
+        return result
 
-    async def _call(self, function: Callable[..., T], *args: object) -> T:
-        return await asyncio.wrap_future(self._pool.submit(function, *args))
+    def _ask(self, request: bytes) -> Any:
+        """Sends a request and waits for its answer. Raises OSError or EOFError when the process ends."""
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests  # noqa: S101 - it was started with pipes
+        assert answers  # noqa: S101 - same
+        requests.write(request)
+        requests.flush()
+        size = int.from_bytes(answers.read(SIZE_BYTES), "big")
+        return pickle.loads(answers.read(size))  # noqa: S301 - from our own process
 
     def end(self) -> None:
         """Ends the process, whatever it is doing."""
         self._ended = True
-        for process in self._processes():
-            process.kill()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._process.kill()
+        with contextlib.suppress(OSError), self._process:
+            pass  # leaving it closes the pipes and waits for the end
 
 
-def settle() -> None:
-    """Gives way to the service, leaves signals to it, and ends with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """A parent that was killed sends nothing; its child would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(0)
+def environment() -> dict[str, str]:
+    """The environment of the process: it finds the same modules as this one."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -12,7 +12,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # The words share one virtual environment; `make -j` must not fill it twice at once.
 .NOTPARALLEL:
-.PHONY: help run demo test lint format bench soak chart docs lock tools dev clean
+.PHONY: help run demo test lint format bench soak chart share docs lock tools dev clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ soak: dev ## real services and faults at random, every promise checked (make soa
 
 chart: dev ## what the chart holds of rules, dashboards, routing and values
 	@$(BIN)/python scripts/chart.py
+
+share: dev ## what the package holds of rules, Alertmanager's files, runbooks and dashboards
+	@$(BIN)/python scripts/share.py
 
 docs: dev ## what docs/configuration.md has of the code
 	@$(BIN)/python -m scripts.reference

@@ -77,6 +77,7 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(built: list[Path]) ->
         "wawp_exporter/templates/fleet.html",
         "wawp_exporter/static/live.js",
         "wawp_exporter/migrations/versions/0003_replicas.py",
+        "wawp_exporter/share/rules/session.rules.yml",
     } <= names
     assert {name.split("/")[0] for name in names} == {"wawp_exporter", f"wawp_exporter-{__version__}.dist-info"}
     assert (metadata["Version"], metadata["License-Expression"]) == (__version__, "MIT")

@@ -1,4 +1,4 @@
-"""Copies what users install into the package, so that a wheel alone has it: rules, Alertmanager's files, runbooks, dashboards.
+"""Copies what users install into the package: a wheel alone has rules, Alertmanager's files, runbooks and dashboards.
 
 `python scripts/share.py [FOLDER]`; the sources are `alerts/` and `grafana/dashboards/`.
 """

@@ -13,9 +13,9 @@ from bench.fleets import fill
 from bench.results import Result
 from bench.servers import GZIP, timed_get
 from tests.parts import Exporter
-from wawp_exporter.events import Point
-from wawp_exporter.fleet import Memory
-from wawp_exporter.machine import fold
+from wawp_exporter.model.event import Point
+from wawp_exporter.model.machine import fold
+from wawp_exporter.model.session import Memory
 
 
 def config_of(path: Path) -> dict[str, object]:

@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from wawp_exporter.events import Point, Status, StatusEvent
-from wawp_exporter.fleet import Memory
-from wawp_exporter.log import Log
-from wawp_exporter.machine import State
+from wawp_exporter.log.log import Log
+from wawp_exporter.model.event import Point, Status, StatusEvent
+from wawp_exporter.model.machine import State
+from wawp_exporter.model.session import Memory
 
 BATCH = 5000
 CYCLE = (Status.STARTING, Status.WORKING)

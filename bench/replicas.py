@@ -17,7 +17,7 @@ import psycopg
 
 from bench.fleets import status_event
 from tests import parts, storm
-from wawp_exporter.log import Followed, Log
+from wawp_exporter.log.log import Followed, Log
 
 BATCH = 64  # what a replica under load finds waiting for its next commit
 SESSIONS = 10_000

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from alerts.tests import stack
 from tests import parts
-from wawp_exporter import mimic, scenarios, simulate
+from wawp_exporter.simulator import gateway, player, scenarios
 
 INTERVAL = 5.0
 REST = 15.0  # seconds between two reads of the yardstick: more often, the watcher would slow what it watches
@@ -89,8 +89,8 @@ def mixture() -> dict[str, float]:
 
 def send(exporter: parts.Exporter, plan: scenarios.Plan) -> None:
     """At full pace, dated so that the plan has just ended."""
-    options = mimic.Options(url=f"{exporter.url}/webhook", pace=0, timestamps=mimic.Timestamps.VIRTUAL_NOW)
-    answer = asyncio.run(simulate.Simulation(plan, options).play())
+    options = gateway.Options(url=f"{exporter.url}/webhook", pace=0, timestamps=gateway.Timestamps.VIRTUAL_NOW)
+    answer = asyncio.run(player.Simulation(plan, options).play())
     if not answer.ok:
         raise RuntimeError(f"{plan.name}: {answer.delivered} of {answer.sent} events were accepted")
 

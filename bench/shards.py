@@ -16,8 +16,8 @@ from bench.capacity import resident
 from bench.fleets import memory_of, name_of, status_event
 from bench.servers import GZIP, timed_get
 from tests import parts
-from wawp_exporter.fleet import slot_of
-from wawp_exporter.log import Log
+from wawp_exporter.log.log import Log
+from wawp_exporter.model.rules import slot_of
 
 SCRAPES = 3
 INTERVAL_S = 15

@@ -17,13 +17,13 @@ import sqlalchemy as sa
 
 from bench.results import Result, show
 from tests import parts
-from wawp_exporter import partitions
-from wawp_exporter.events import Point, StatusEvent
-from wawp_exporter.heatmap import read_rows
-from wawp_exporter.history import History
-from wawp_exporter.ingest import PURGE_PAUSE_S
-from wawp_exporter.log import Log
-from wawp_exporter.retention import LEASE, LEASE_S
+from wawp_exporter.audit.heatmap import read_rows
+from wawp_exporter.live.ingest import PURGE_PAUSE_S
+from wawp_exporter.log import partitions
+from wawp_exporter.log.history import History
+from wawp_exporter.log.log import Log
+from wawp_exporter.log.retention import LEASE, LEASE_S
+from wawp_exporter.model.event import Point, StatusEvent
 
 DAY = 86_400_000
 MONTHS = 13  # and one that is over

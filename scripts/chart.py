@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from wawp_exporter.config import Config
+from wawp_exporter.config.schema import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "helm" / "wawp-exporter"

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from wawp_exporter import config
+from wawp_exporter.config import schema
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 COLUMN = 34
@@ -20,7 +20,7 @@ COLUMN = 34
 
 def docstrings() -> dict[tuple[str, str], str]:
     """(section, key) → the string below the key, as editors show it."""
-    tree = ast.parse(Path(config.__file__).read_text())
+    tree = ast.parse(Path(schema.__file__).read_text())
     return {
         (section.name, key.target.id): told.value.value.removesuffix(".")
         for section in ast.walk(tree)
@@ -37,9 +37,9 @@ def lines(section: type[BaseModel], told: dict[tuple[str, str], str], indent: st
             yield line(f"{indent}{name}:", first_line(type(field.default)))
             yield from lines(type(field.default), told, indent + "  ")
         elif name == "sources":
-            yield line("sources:", first_line(config.Source))
+            yield line("sources:", first_line(schema.Source))
             yield line("  default:", "POST /webhook is POST /webhook/default")
-            yield from lines(config.Source, told, "    ")
+            yield from lines(schema.Source, told, "    ")
         else:
             default = yaml.safe_dump(field.default, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
             yield line(f"{indent}{name}: {default}", told[section.__name__, name])
@@ -57,7 +57,7 @@ def first_line(section: type[BaseModel]) -> str:
 
 def page() -> str:
     """The page with its first block of YAML made anew."""
-    block = "\n".join(["```yaml", *lines(config.Config, docstrings()), "```"])
+    block = "\n".join(["```yaml", *lines(schema.Config, docstrings()), "```"])
     return re.sub(r"```yaml\n.*?\n```", lambda _: block, PAGE.read_text(), count=1, flags=re.DOTALL)
 
 

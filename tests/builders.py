@@ -7,11 +7,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from wawp_exporter.config import Config, check
-from wawp_exporter.events import Limit, Point, Restriction, Status, StatusEvent
-from wawp_exporter.fleet import Fleet, Key, Memory, Outcome, Rules, Session, decode_memory
-from wawp_exporter.log import Appended, Restored
-from wawp_exporter.machine import State, Transition, step
+from wawp_exporter.config.schema import Config, check
+from wawp_exporter.log.log import Appended, Restored
+from wawp_exporter.model.event import Limit, Point, Restriction, Status, StatusEvent
+from wawp_exporter.model.fleet import Fleet, Outcome
+from wawp_exporter.model.machine import State, Transition, step
+from wawp_exporter.model.rules import Key, Rules
+from wawp_exporter.model.session import Memory, Session, decode_memory
 
 T0 = 1_795_000_000_000  # 2026-11-18T11:06:40Z
 KEY: Key = ("default", "sales-uk")

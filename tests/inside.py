@@ -15,9 +15,11 @@ from typing import Any, Self, TypeVar
 import uvloop
 import yaml
 
-from wawp_exporter.app import Face, Service, serve
-from wawp_exporter.config import load
-from wawp_exporter.connection import Connection
+from wawp_exporter.config.schema import load
+from wawp_exporter.service import Service
+from wawp_exporter.web.app import Face
+from wawp_exporter.web.connection import Connection
+from wawp_exporter.web.front import Front, serve
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ class Inside:
         self.folder = folder
         self.config = {"database": {"url": f"sqlite:///{folder}/wawp.db"}, **config}
         self.config["web"] = {"listen": "127.0.0.1:0", **config.get("web", {})}
-        self.ready: Future[tuple[Service, list[str]]] = Future()
+        self.ready: Future[tuple[Front, list[str]]] = Future()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
@@ -49,7 +51,7 @@ class Inside:
 
     def __enter__(self) -> Self:
         self.thread.start()
-        self.service, addresses = self.ready.result(30)
+        self.front, addresses = self.ready.result(30)
         self.port = int(addresses[0].rpartition(":")[2])
         return self
 
@@ -67,14 +69,19 @@ class Inside:
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(30)
 
     @property
+    def service(self) -> Service:
+        """What runs."""
+        return self.front.service
+
+    @property
     def face(self) -> Face:
         """The listener."""
-        return self.service.faces[0]
+        return self.front.faces[0]
 
     @property
     def server(self) -> Any:
         """What listens."""
-        return self.face.server
+        return self.front.servers[0]
 
     @property
     def connections(self) -> list[Connection]:

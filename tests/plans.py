@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.builders import ms
-from wawp_exporter.log import Log
+from wawp_exporter.log.log import Log
 
 STEPS = 100  # of SQLite's machine between two counts
 

@@ -12,8 +12,9 @@ import uvloop
 import yaml
 
 from tests import parts
-from wawp_exporter.app import Service, serve
-from wawp_exporter.config import load
+from wawp_exporter.config.schema import load
+from wawp_exporter.service import Service
+from wawp_exporter.web.front import Front, serve
 
 T = TypeVar("T")
 
@@ -22,11 +23,16 @@ T = TypeVar("T")
 class Served:
     """A service that answers; `until` stops it."""
 
-    service: Service
+    front: Front
     address: str
     file: Path
     until: asyncio.Event
     client: httpx.AsyncClient
+
+    @property
+    def service(self) -> Service:
+        """What runs."""
+        return self.front.service
 
     @property
     def port(self) -> int:
@@ -60,13 +66,13 @@ async def served(folder: Path, config: Mapping[str, Any] | None = None) -> Async
     """Runs the service while inside; what it ends with is raised."""
     file, until = folder / "wawp.yml", asyncio.Event()
     file.write_text(yaml.safe_dump(completed(folder, config or {}), allow_unicode=True))
-    begun: asyncio.Future[tuple[Service, list[str]]] = asyncio.get_running_loop().create_future()
+    begun: asyncio.Future[tuple[Front, list[str]]] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(serve(load(file), file, lambda *told: begun.set_result(told), until))
     await asyncio.wait([running, begun], return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         running.result()
-    service, addresses = begun.result()
-    scheme = "https" if service.settings.config.web.tls.cert_file else "http"
+    front, addresses = begun.result()
+    scheme = "https" if front.service.settings.config.web.tls.cert_file else "http"
     async with httpx.AsyncClient(
         base_url=f"{scheme}://{addresses[0]}",
         timeout=20,
@@ -75,7 +81,7 @@ async def served(folder: Path, config: Mapping[str, Any] | None = None) -> Async
         headers={"Accept-Encoding": "identity"},
     ) as client:
         try:
-            yield Served(service, addresses[0], file, until, client)
+            yield Served(front, addresses[0], file, until, client)
         finally:
             until.set()
             await running

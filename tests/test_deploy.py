@@ -74,9 +74,9 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(built: list[Path]) ->
 
     assert {
         "wawp_exporter/py.typed",
-        "wawp_exporter/templates/fleet.html",
-        "wawp_exporter/static/live.js",
-        "wawp_exporter/migrations/versions/0003_replicas.py",
+        "wawp_exporter/web/templates/fleet.html",
+        "wawp_exporter/web/static/live.js",
+        "wawp_exporter/log/migrations/versions/0003_replicas.py",
         "wawp_exporter/share/rules/session.rules.yml",
     } <= names
     assert {name.split("/")[0] for name in names} == {"wawp_exporter", f"wawp_exporter-{__version__}.dist-info"}

@@ -16,7 +16,7 @@ import structlog
 
 import wawp_exporter
 from tests import parts
-from wawp_exporter import logs
+from wawp_exporter import log_lines
 from wawp_exporter.log_limit import BURST, LINES_A_SECOND, MAX_KINDS, OTHER, TELL_EVERY_S, Limit
 
 Written = Callable[[], list[str]]
@@ -46,8 +46,8 @@ def configured() -> Iterator[Callable[[Any], Written]]:
 
     def configure(form: Any) -> Written:
         root.handlers[:] = []
-        logs.configure("info", form)
-        (handler,) = logs.limited(root)
+        log_lines.configure("info", form)
+        (handler,) = log_lines.limited(root)
         handler.stream = out = io.StringIO()
         return lambda: out.getvalue().split("\n")[:-1]
 
@@ -181,12 +181,12 @@ def test_a_flood_ends_in_its_number(configured: Callable[[Any], Written], form: 
         logging.getLogger("asyncio").error(accept)
         structlog.get_logger().error("request failed", source="a", error=str(number))
 
-    (handler,) = logs.limited(logging.getLogger())
+    (handler,) = log_lines.limited(logging.getLogger())
     handler.tell(0, at_once=True)
 
     lines = written()
     assert len(lines) <= 3 * (BURST + 2)
-    summaries = [line for line in lines if logs.LEFT_OUT in line]
+    summaries = [line for line in lines if log_lines.LEFT_OUT in line]
     read = [json.loads(line) if form == "json" else fields(line) for line in summaries]
     counted = {(each["of"], each["source"]): int(each["lines"]) for each in read}
     assert set(counted) == {
@@ -212,17 +212,17 @@ def test_each_line_that_is_always_written_exists() -> None:
     """A text that was changed in one place only would be limited."""
     source = "".join(path.read_text() for path in Path(wawp_exporter.__file__).parent.glob("*.py"))
 
-    assert {event for event in logs.OWN if f'("{event}"' not in source} == set()
+    assert {event for event in log_lines.OWN if f'("{event}"' not in source} == set()
 
 
 def test_a_reload_forgets_no_count(configured: Callable[[Any], Written]) -> None:
     """`configure` is called again by each; who reloads in a flood does not start it anew."""
     configured("logfmt")
-    (before,) = logs.limited(logging.getLogger())
+    (before,) = log_lines.limited(logging.getLogger())
 
-    logs.configure("info", "json")
+    log_lines.configure("info", "json")
 
-    (after,) = logs.limited(logging.getLogger())
+    (after,) = log_lines.limited(logging.getLogger())
     assert after.limit is before.limit
 
 

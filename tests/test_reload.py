@@ -100,7 +100,7 @@ def test_both_listeners_keep_the_old_certificate_or_take_the_new_one(tmp_path: P
 
     async def check() -> None:
         async with served(tmp_path, config) as service:
-            sockets = [server.sockets[0] for face in service.service.faces for server in face.server.servers]
+            sockets = [server.sockets[0] for each in service.front.servers for server in each.servers]
             addresses = ["{}:{}".format(*each.getsockname()[:2]) for each in sockets]
             before = [await shown(address) for address in addresses]
             use(tmp_path, "new", "old")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from tests import parts
 from tests.served import Served, run, served
-from wawp_exporter.config import Config
+from wawp_exporter.config.schema import Config
 from wawp_exporter.errors import ConfigError
 
 Given = dict[str, Any]

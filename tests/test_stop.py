@@ -12,11 +12,11 @@ import pytest
 
 from tests import parts
 from tests.served import Served, eventually, run, served
-from wawp_exporter import remedy
 from wawp_exporter.errors import LogUnavailable, TooBusy
-from wawp_exporter.events import Status
-from wawp_exporter.log import Log
-from wawp_exporter.remedy import Alert, Notification
+from wawp_exporter.gateways import restarts
+from wawp_exporter.gateways.restarts import Alert, Notification
+from wawp_exporter.log.log import Log
+from wawp_exporter.model.event import Status
 
 NAMES = [f"s{number}" for number in range(8)]
 GOOD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
@@ -99,7 +99,7 @@ def test_a_restart_that_takes_longer_than_a_stop_may_is_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway may have done it: it counts as an attempt."""
-    monkeypatch.setattr(remedy, "CLOSE_S", 0.01)
+    monkeypatch.setattr(restarts, "CLOSE_S", 0.01)
 
     async def test() -> None:
         async with gateway() as slow, served(tmp_path, config(slow)) as service:
@@ -108,8 +108,8 @@ def test_a_restart_that_takes_longer_than_a_stop_may_is_interrupted(
 
     run(test())
     assert results(tmp_path) == {"interrupted": 2, "not_started": 6}
-    assert "interrupted" in remedy.TRIED
-    assert "not_started" not in remedy.TRIED
+    assert "interrupted" in restarts.TRIED
+    assert "not_started" not in restarts.TRIED
 
 
 def test_while_it_stops_alertmanager_is_told_to_try_again(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from tests import parts
 from tests.served import eventually, run, served
 from wawp_exporter import upkeep
-from wawp_exporter.database import place_of
 from wawp_exporter.errors import LogError
-from wawp_exporter.log import Log
-from wawp_exporter.telemetry import Telemetry
+from wawp_exporter.log.log import Log
+from wawp_exporter.log.place import place_of
+from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.upkeep import Job, Upkeep
 
 FAILURES = "wawp_exporter_upkeep_failures_total"

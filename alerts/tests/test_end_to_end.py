@@ -22,7 +22,7 @@ import pytest
 
 from alerts.tests import stack
 from tests import parts
-from wawp_exporter import mimic, scenarios, simulate, truth
+from wawp_exporter.simulator import expected, gateway, player, scenarios
 
 KEY, NEW_KEY = b"the key of the gateway", b"another key"
 LIMITS = {"starting": "6s", "failed": "3s", "qr_escalate": "12s", "qr_unattended": "24s", "down": "20s"}
@@ -103,16 +103,16 @@ class Players:
             task.cancel()
         await asyncio.gather(*playing, return_exceptions=True)
 
-    def play(self, source: str, play: Play, exporter: parts.Exporter) -> "Future[truth.Report]":
+    def play(self, source: str, play: Play, exporter: parts.Exporter) -> "Future[expected.Report]":
         """Begins; the sessions are called after their source."""
         plan = scenarios.scenario(
             play.scenario, sessions=play.sessions, engines={play.engine: 1}, prefix=f"{source}-", **play.made
         )
         key = KEY if source in {"forged", "rotated"} else None
-        options = mimic.Options(
+        options = gateway.Options(
             url=f"{exporter.url}/webhook", source=source, pace=play.pace, hmac_key=key, concurrency=4, **play.sent
         )
-        return asyncio.run_coroutine_threadsafe(simulate.Simulation(plan, options).play(), self.loop)
+        return asyncio.run_coroutine_threadsafe(player.Simulation(plan, options).play(), self.loop)
 
 
 class Inbox(parts.Receiver):
@@ -133,15 +133,15 @@ class Scene:
     receiver: Inbox
     players: Players
     keys: Path
-    played: "dict[str, Future[truth.Report]]" = field(default_factory=dict)
+    played: "dict[str, Future[expected.Report]]" = field(default_factory=dict)
     unused: list[str] = field(default_factory=lambda: list(SENTINELS))
 
-    def play(self, source: str, play: Play, exporter: parts.Exporter | None = None) -> "Future[truth.Report]":
+    def play(self, source: str, play: Play, exporter: parts.Exporter | None = None) -> "Future[expected.Report]":
         """Begins a story of this source."""
         self.played[source] = self.players.play(source, play, exporter or self.exporter)
         return self.played[source]
 
-    def truth(self, source: str) -> truth.SessionTruth:
+    def truth(self, source: str) -> expected.SessionTruth:
         """What happened to the source's first session, when its story has been told."""
         return self.played[source].result(90).truth.sessions[f"{source}-001"]
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from tests import builders
 from tests.builders import DAY, HOUR, MINUTE
-from wawp_exporter.exposition import Exposition
-from wawp_exporter.fleet import Fleet, Key
-from wawp_exporter.telemetry import Telemetry
+from wawp_exporter.metrics.exposition import Exposition
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.rules import Key
 
 MONTH = 30 * DAY
 START = builders.T0 / 1000

@@ -130,7 +130,7 @@ def test_panels_stand_side_by_side(name: str) -> None:
 
 def test_statuses_look_as_on_the_exporters_pages() -> None:
     """The colours of `wawp.css`, status by status."""
-    css = (ROOT / "src/wawp_exporter/static/wawp.css").read_text()
+    css = (ROOT / "src/wawp_exporter/web/static/wawp.css").read_text()
     named = dict(re.findall(r"--(\w+): (#\w{6})", css))
     rules = re.findall(r"^((?:\.s-\w+(?:, )?)+) \{ border-color: (?:var\(--)?([#\w]+)", css, re.MULTILINE)
     colours = {status: named.get(name, name) for names, name in rules for status in re.findall(r"\.s-(\w+)", names)}

@@ -1,5 +1,5 @@
 """`python -m wawp_exporter` is the command line."""
 
-from wawp_exporter.cli import main
+from wawp_exporter.commands.main import main
 
 main(prog_name="wawp-exporter")

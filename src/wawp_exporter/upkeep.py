@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from wawp_exporter.ingest import describe
-from wawp_exporter.telemetry import Telemetry
+from wawp_exporter.live.ingest import describe
+from wawp_exporter.metrics.telemetry import Telemetry
 
 TICK_S = 1.0
 SLOW_S = 300  # a job that runs for longer is logged, once

@@ -1,0 +1,1 @@
+"""How reliable sessions were, computed from the log."""

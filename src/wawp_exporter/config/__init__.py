@@ -1,0 +1,1 @@
+"""The configuration: its keys, how it is read, how it is checked."""

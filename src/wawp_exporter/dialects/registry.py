@@ -1,0 +1,23 @@
+"""Which gateway's words a source speaks: the one place that names the adapters."""
+
+from typing import Protocol
+
+from wawp_exporter.dialects import evolution, waha, wppconnect
+from wawp_exporter.model.event import OtherEvent, StatusEvent
+
+
+class Parse(Protocol):
+    """Bytes of a webhook → what it says. `named` is the session's name from the URL, "" where it has none."""
+
+    def __call__(
+        self, source: str, body: bytes, received_at: int, request_id: str | None = None, named: str = ""
+    ) -> StatusEvent | OtherEvent:
+        """As `waha.parse`."""
+
+
+DIALECTS: dict[str, Parse] = {"waha": waha.parse, "evolution": evolution.parse, "wppconnect": wppconnect.parse}
+# Evolution's `webhookByEvents` appends the event's name to the URL.
+WITH_SUFFIX = frozenset({"evolution"})
+SUFFIXES = frozenset(name.replace(".", "-").encode() for name in (*evolution.FIELDS, *evolution.EVENTS))
+# wppconnect-server leaves the session out of some events; the URL of its webhook may have it.
+WITH_SESSION = frozenset({"wppconnect"})

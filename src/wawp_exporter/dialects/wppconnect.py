@@ -1,0 +1,51 @@
+"""Webhooks of wppconnect-server: `status-find`, a QR or pairing code, and a session that is closed or logged out."""
+
+from wawp_exporter.dialects.reading import build, decode, ending, name_of
+from wawp_exporter.model.event import OtherEvent, Status, StatusEvent
+
+IN_URL = "; where it leaves it out, the URL of its webhook may name it: /webhook/{source}?session=NAME"
+STATUSES = {
+    "isLogged": Status.WORKING,
+    "inChat": Status.WORKING,
+    "qrReadSuccess": Status.WORKING,
+    "notLogged": Status.SCAN_QR_CODE,
+    "qrReadFail": Status.FAILED,
+    "qrReadError": Status.FAILED,
+    "autocloseCalled": Status.FAILED,  # nobody scanned in time
+    "disconnectedMobile": Status.FAILED,
+    "desconnectedMobile": Status.FAILED,  # as it was spelt until November 2025
+    "phoneNotConnected": Status.DISCONNECTED,
+    "serverClose": Status.DISCONNECTED,
+    "browserClose": Status.FAILED,  # by itself it is a crash; it follows each other end too
+}
+EVENTS = {
+    "qrcode": Status.SCAN_QR_CODE,
+    "phoneCode": Status.SCAN_QR_CODE,
+    "closesession": Status.STOPPED,
+    "logoutsession": Status.STOPPED,
+}
+
+
+def parse(
+    source: str, body: bytes, received_at: int, request_id: str | None = None, named: str = ""
+) -> StatusEvent | OtherEvent:
+    """As `waha.parse`. It sends no time and never tries again: what comes is dated when it comes.
+
+    `named` is the session of an event without one: `status-find` may leave it out.
+    """
+    told = decode(body)
+    kind = name_of(told.get("event"), "event")
+    if kind != "status-find" and kind not in EVENTS:
+        name = told.get("session", named or None)
+        return OtherEvent(name if isinstance(name, str) else None)
+    session = name_of(told.get("session") or named, "session", IN_URL)
+    status = EVENTS.get(kind) or status_of(told.get("status"))
+    # The key that tells a retry is made of the body, which is the same for two sessions if their name is in the URL.
+    whole = body if told.get("session") else body + b"\0" + named.encode()
+    return ending(build(source, session, status, [], received_at, whole, request_id))
+
+
+def status_of(text: object) -> str:
+    """A status that is not known is kept as it is. Raises InvalidEvent."""
+    name = name_of(text, "status")
+    return STATUSES.get(name, name)

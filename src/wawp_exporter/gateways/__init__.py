@@ -1,0 +1,1 @@
+"""The gateways' own APIs: reconcile, QR codes, restarts."""

@@ -1,0 +1,316 @@
+"""Asks a gateway what is true, and appends what its webhooks did not tell.
+
+A reading bears the time at which it was asked for, and counts for nothing if an event came since. What differs is
+looked at twice before it is believed: gateways show a healthy session as STARTING or STOPPED for moments.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from wawp_exporter.config.schema import GatewayApi, Settings
+from wawp_exporter.errors import ConfigError, GatewayError, LogError, LogUnavailable
+from wawp_exporter.gateways.client import Gateway, Reading, make_gateway
+from wawp_exporter.live.ingest import Ingest, describe, unix_now
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import Point, Status, StatusEvent, normal
+from wawp_exporter.model.fleet import Outcome
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Session
+
+ORIGIN = "reconcile"
+RETRY_S = 5.0  # until a gateway that did not answer is asked again
+MAX_ASKED = 20  # absent sessions that are asked for one by one in a look
+AGAIN_S = 2.5  # until a difference is looked at again: a webhook that is under way has come by then
+DOUBTFUL_S = 10.5  # until a healthy session's false readings are over
+DOUBTFUL = frozenset({Status.STARTING, Status.STOPPED})
+JITTER = 0.1
+SLICE = 500
+RESTARTED_MS = 5000  # what a gateway's start time may move without a restart
+
+logger = structlog.get_logger()
+
+
+class Suspect:
+    """A status that differs from ours, first read at `at` (Unix ms), `mono` by the monotonic clock."""
+
+    __slots__ = ("at", "mono", "status")
+
+    def __init__(self, status: str, at: int, mono: float) -> None:
+        self.status = status
+        self.at = at
+        self.mono = mono
+
+
+class Reconciler:
+    """Of one source. `confirmed` is False from a start after an outage until the first look that went well.
+
+    `unreachable`: nobody answered when the gateway was last asked.
+    """
+
+    def __init__(
+        self, source: str, gateway: Gateway, interval: float, ingest: Ingest, telemetry: Telemetry, *, confirmed: bool
+    ) -> None:
+        self.source = source
+        self.gateway = gateway
+        self.interval = interval
+        self.confirmed = confirmed
+        self.unreachable = False
+        self._ingest = ingest
+        self._telemetry = telemetry.gateway(source)
+        self._suspects: dict[str, Suspect] = {}
+        self._over: set[str] = set()  # names over metrics.max_names_per_source
+        self._absent: set[str] = set()
+        self._started_at: int | None = None
+        self._lease = f"gateway {source} {ingest.log.total}/{ingest.log.index}"
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def ended(self) -> bool:
+        """Whether the gateway is not asked any more."""
+        return self._task.done()
+
+    async def close(self) -> None:
+        """Ends the looking and the connections."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self.gateway.close()
+
+    async def _run(self) -> None:
+        while True:
+            pause = self.interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+            # Of the replicas one asks. It keeps the lease over a slow answer.
+            held = await self._ingest.lease(self._lease, self.interval * 2 + 30)
+            if held:
+                await self._look()
+                pause = min([pause, *(self._due(suspect) for suspect in self._suspects.values())])
+                pause = min(pause, RETRY_S) if self.unreachable else pause
+            elif held is False:
+                self._telemetry.clear()
+                self.confirmed = True  # whoever asks tells all by the log
+                self.unreachable = False
+                self._suspects.clear()
+            await asyncio.sleep(pause)
+
+    def _due(self, suspect: Suspect) -> float:
+        """Seconds until the next look at a suspect makes sense."""
+        return max(0.1, suspect.mono + AGAIN_S - time.monotonic())
+
+    async def _look(self) -> None:
+        """One look; whatever is wrong with the gateway or the log ends it, and the next one is tried."""
+        try:
+            await self.look(unix_now(), time.monotonic())
+        except GatewayError as error:
+            self._failed(unreachable=error.unreachable)
+            # Absent in two looks one after another: a call that failed says nothing.
+            logger.warning("gateway not reached", source=self.source, error=str(error))
+        except (LogError, LogUnavailable) as error:
+            logger.error("reading not logged", source=self.source, error=describe(error))
+        except Exception as error:  # noqa: BLE001 - a defect must not end the looking for ever
+            self._failed(unreachable=False)
+            logger.error("reconcile failed", source=self.source, error=type(error).__name__)
+
+    def _failed(self, *, unreachable: bool) -> None:
+        """Notes a look that told nothing, whatever the reason."""
+        self.unreachable = unreachable
+        self._telemetry.up.set(0)
+        self._telemetry.errors.inc()
+
+    def doubt(self, session: Session) -> str:
+        """Why the gateway does not bear out what is known of a session; "" if nothing speaks against it."""
+        if not self.confirmed:
+            return "the status is not confirmed by the gateway yet"
+        if self.unreachable:
+            return "the gateway does not answer"
+        suspect = self._suspects.get(session.name)
+        if suspect is None or came_since(session, suspect.at) or normal(suspect.status) is session.state.status:
+            return ""
+        return f"the gateway says that the session is {normal(suspect.status)}, and is asked again"
+
+    async def look(self, asked: int, mono: float) -> None:
+        """Compares the gateway's sessions with ours as of `asked` (Unix ms). Raises GatewayError, LogError."""
+        readings = await self.gateway.sessions()
+        await self._notice_restart()
+        named = {self._name(reading): reading for reading in readings}
+        for number, (name, reading) in enumerate(named.items()):
+            if reading.status and self._ingest.log.holds((self.source, name)):
+                await self._compare(name, reading, asked, mono)
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)  # webhooks get their turn
+        await self._forget_absent(named, asked)
+        self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in named}
+        self._over &= named.keys()
+        self._telemetry.up.set(1)
+        self._telemetry.last_success.set(asked / 1000)
+        self.confirmed, self.unreachable = True, False
+
+    def _name(self, reading: Reading) -> str:
+        """By which of its names webhooks have called it; the last one where none came yet."""
+        now, mono = unix_now(), time.monotonic()
+        known = (name for name in reading.names if self._ingest.fleet.find((self.source, name), now, mono))
+        return next(known, reading.names[-1])
+
+    async def _compare(self, name: str, reading: Reading, asked: int, mono: float) -> None:
+        key = (self.source, name)
+        session = self._ingest.fleet.find(key, asked, mono)
+        if session is None:
+            await self._first(key, reading, asked)
+            return
+        status = normal(reading.status)
+        if status is session.state.status or came_since(session, asked):
+            self._suspects.pop(name, None)
+            return
+        suspect = self._suspects.get(name)
+        if suspect is None or suspect.status != reading.status or came_since(session, suspect.at):
+            self._suspects[name] = Suspect(reading.status, asked, mono)
+            return
+        doubtful = session.state.status is Status.WORKING and status in DOUBTFUL
+        if mono - suspect.mono < (DOUBTFUL_S if doubtful else AGAIN_S) - 0.5:
+            return
+        await self._correct(key, reading, suspect.at, session.state.status)
+        self._suspects.pop(name, None)  # not before: until it is corrected, it is in doubt
+
+    async def _first(self, key: Key, reading: Reading, asked: int) -> None:
+        """A session that no webhook told of is no correction. A stopped one that was forgotten stays so."""
+        forgotten = self._ingest.fleet.tombstones.get(key, 0)
+        if asked <= forgotten or (forgotten and normal(reading.status) is Status.STOPPED):
+            return
+        if key[1] in self._over:
+            return
+        if await self._append(key, reading, asked) is Outcome.IGNORED:
+            self._over.add(key[1])  # once is enough: it is logged, and not folded
+            return
+        logger.info("session found at the gateway", source=key[0], status=normal(reading.status).value)
+
+    async def _correct(self, key: Key, reading: Reading, at: int, before: Status) -> None:
+        outcome = await self._append(key, reading, at)
+        if outcome is Outcome.TRANSITION:
+            self._telemetry.corrections.inc()
+            after = normal(reading.status).value
+            logger.warning("status corrected", source=key[0], session=key[1], before=before.value, after=after)
+
+    async def _append(self, key: Key, reading: Reading, at: int) -> Outcome:
+        point = Point(reading.status, at, 0, at)
+        return await self._ingest.submit(StatusEvent(*key, (point,), unix_now(), engine=reading.engine, origin=ORIGIN))
+
+    async def _forget_absent(self, named: Mapping[str, Reading], asked: int) -> None:
+        """Deletes what was absent in this look and in the one before, and what the gateway says it does not know.
+
+        Both: a list that is empty or short may be another service's, or what a key may see of it, or what a gateway
+        has loaded since it started.
+        """
+        mine = [session for key, session in self._ingest.fleet.sessions.items() if key[0] == self.source]
+        absent = {session.name for session in mine if session.name not in named and not came_since(session, asked)}
+        twice = list(absent & self._absent)
+        forgotten = set()
+        for name in random.sample(twice, min(len(twice), MAX_ASKED)):
+            if await self._is_unknown(name) and not self._came_since(name, asked):
+                await self._ingest.forget((self.source, name))
+                forgotten.add(name)
+                logger.info("session forgotten, the gateway does not know it", source=self.source)
+        self._absent = absent - forgotten
+
+    async def _is_unknown(self, name: str) -> bool:
+        """Whether the gateway says of a session that it does not know it; any other answer says nothing."""
+        try:
+            return await self.gateway.status(name) is None
+        except GatewayError:
+            return False
+
+    def _came_since(self, name: str, asked: int) -> bool:
+        session = self._ingest.fleet.sessions.get((self.source, name))
+        return session is None or came_since(session, asked)
+
+    async def _notice_restart(self) -> None:
+        try:
+            started_at = await self.gateway.started_at()
+        except GatewayError:
+            return  # it has told its sessions: that is what counts
+        if started_at is None:
+            return
+        if self._started_at is None or abs(started_at - self._started_at) > RESTARTED_MS:
+            if self._started_at is not None:
+                logger.warning("gateway restarted", source=self.source)
+                self._absent.clear()  # what it listed while it started counts for nothing
+            self._started_at = started_at
+            self._telemetry.started_at.set(started_at / 1000)
+
+
+def came_since(session: Session, asked: int) -> bool:
+    """Whether an event came after a reading was asked for, so that the reading may be older than the event."""
+    return max(session.last_event, session.state.at) >= asked
+
+
+def client_of(source: str, api: GatewayApi, key: str | None) -> Gateway:
+    """The client of a source's API. Raises ConfigError for an address or a key that no request can carry."""
+    try:
+        return make_gateway(api, key)
+    except Exception as error:  # noqa: BLE001 - whatever the HTTP client finds wrong with them
+        problem = f"sources.{source}.api: no request can be made with its url and key ({type(error).__name__})"
+        raise ConfigError([f"{problem}, expected an address and a key in ASCII"]) from None
+
+
+class Watch:
+    """The reconcilers of all sources that have an API."""
+
+    def __init__(self, ingest: Ingest, telemetry: Telemetry) -> None:
+        self._ingest = ingest
+        self._telemetry = telemetry
+        self._made: dict[str, tuple[object, Reconciler]] = {}
+
+    async def configure(self, settings: Settings, *, confirmed: bool = True) -> None:
+        """Begins, ends or renews the looking where an API or its key is another one now.
+
+        Raises ConfigError before anything is changed.
+        """
+        wanted = {
+            name: (source.api, settings.secrets.gateway_keys.get(name))
+            for name, source in settings.config.sources.items()
+            if source.api.configured
+        }
+        changed = [name for name, (given, _) in self._made.items() if wanted.get(name) != given]
+        # First, because a client may refuse what it is given.
+        fresh = {
+            name: client_of(name, *given) for name, given in wanted.items() if name in changed or name not in self._made
+        }
+        for name in changed:
+            await self._made.pop(name)[1].close()
+            self._telemetry.gateway(name).clear()
+        for name, gateway in fresh.items():
+            given = wanted[name]
+            made = Reconciler(name, gateway, given[0].poll_interval, self._ingest, self._telemetry, confirmed=confirmed)
+            self._made[name] = (given, made)
+
+    @property
+    def gateways(self) -> dict[str, Gateway]:
+        """The gateways by source."""
+        return {name: reconciler.gateway for name, (_, reconciler) in self._made.items()}
+
+    def confirmed(self, source: str) -> bool:
+        """Whether the statuses of a source may be believed; False after an outage until its gateway has answered."""
+        return source not in self._made or self._made[source][1].confirmed
+
+    def doubt(self, session: Session) -> str:
+        """Why the status of a session is not to be relied on, "" if nothing speaks against it."""
+        return self._made[session.source][1].doubt(session) if session.source in self._made else ""
+
+    def ready(self, session: Session) -> bool:
+        """Whether a session can send now: it is WORKING, and nothing speaks against it. All that says so asks here."""
+        return session.state.status is Status.WORKING and not self.doubt(session)
+
+    def serves(self, session: Session) -> bool:
+        """Whether a member of a group can take its place: it is ready, and not in maintenance."""
+        return self.ready(session) and not session.maintenance
+
+    @property
+    def ended(self) -> list[str]:
+        """The sources whose looking has ended by itself, which it never should."""
+        return [name for name, (_, reconciler) in self._made.items() if reconciler.ended]
+
+    async def close(self) -> None:
+        """Ends all of it."""
+        for _, reconciler in self._made.values():
+            await reconciler.close()

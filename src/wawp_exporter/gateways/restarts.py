@@ -1,0 +1,289 @@
+"""Restarts sessions on Alertmanager's word, for the alerts that the configuration names: a few times, then no more."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from wawp_exporter.config.schema import Remedy
+from wawp_exporter.errors import BadRequest, GatewayError, LogError, LogUnavailable
+from wawp_exporter.gateways.client import Gateway
+from wawp_exporter.live.ingest import Ingest, describe, unix_now
+from wawp_exporter.log.log import Action
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import LOGIN, Status, normal
+from wawp_exporter.model.rules import Key
+
+HOUR_MS = 3_600_000
+STALE_MS = 120_000  # after which a restart that never ended was cut off with its process
+SILENT = "WawpSessionSilent"  # the one alert about a session that is WORKING
+HELPED = frozenset({Status.STARTING, Status.FAILED, Status.DISCONNECTED})
+TRIED = frozenset({"running", "restarted", "failed", "interrupted"})
+CLOSE_S = 5.0  # at a stop: for restarts that the gateway has been asked for
+
+logger = structlog.get_logger()
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """One alert of a notification."""
+
+    status: str = ""
+    labels: dict[str, str] = {}
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """What Alertmanager's webhook sends, as far as it matters here."""
+
+    alerts: Annotated[list[Alert], Meta(max_length=10_000)]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What became of a notification: how many sessions are being restarted, and how many are left alone, and why."""
+
+    restarting: int
+    left: dict[str, int]
+
+
+def parse(body: bytes) -> Notification:
+    """Raises BadRequest for what is not Alertmanager's."""
+    try:
+        return msgspec.json.decode(body, type=Notification)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("the body is not a notification, expected the webhook format of Alertmanager") from None
+
+
+def wanted(notification: Notification, alerts: Sequence[str]) -> Iterator[tuple[Key, str]]:
+    """Each session that a firing alert of `alerts` names, once, with the alert."""
+    seen = set()
+    for alert in notification.alerts:
+        name = alert.labels.get("alertname", "")
+        key = (alert.labels.get("source", ""), alert.labels.get("session", ""))
+        if alert.status == "firing" and name in alerts and all(key) and key not in seen:
+            seen.add(key)
+            yield key, name
+
+
+def judge(remedy: Remedy, now: int) -> Callable[[Sequence[Action]], str]:
+    """Decides by the session's actions of the last day, newest first: "" to restart, or why not."""
+
+    def decide(recent: Sequence[Action]) -> str:
+        tried = [action for action in recent if action.result in TRIED and now - action.at < HOUR_MS]
+        if tried and tried[0].result == "running" and now - tried[0].at < STALE_MS:
+            return "under_way"
+        # Before the pause: who waits for it would be told late that nobody will help.
+        if len(tried) >= remedy.max_per_hour:
+            return "given_up"
+        if tried and now - tried[0].at < remedy.backoff * 1000 * 2 ** (len(tried) - 1):
+            return "backoff"
+        return "dry_run" if remedy.dry_run else ""
+
+    return decide
+
+
+def must_not(status: Status, alert: str) -> str:
+    """Why a session in this status is left alone; "" if a restart may help it."""
+    if status in HELPED or (status is Status.WORKING and alert == SILENT):
+        return ""
+    if status in LOGIN:
+        return "waits_for_login"
+    return {Status.STOPPED: "stopped", Status.WORKING: "recovered"}.get(status, "unknown")
+
+
+class Closed(Exception):
+    """Nobody is let in any more."""
+
+
+class Room:
+    """Lets at most `limit` in at once; the limit may change meanwhile."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def resize(self, limit: int) -> None:
+        """Takes another limit; whoever is in stays in."""
+        self._limit = limit
+        self._changed.set()
+
+    def close(self) -> None:
+        """Turns away whoever waits or comes later."""
+        self._closed = True
+        self._changed.set()
+
+    async def __aenter__(self) -> None:
+        """Waits until there is room. Raises Closed."""
+        while self._inside >= self._limit and not self._closed:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._closed:
+            raise Closed
+        self._inside += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        """Makes room for the next."""
+        self._inside -= 1
+        self._changed.set()
+
+
+class Remedies:
+    """Restarts in the background, at most `max_concurrent` at once; one at a time for each session."""
+
+    def __init__(
+        self, remedy: Remedy, gateways: Callable[[], Mapping[str, Gateway]], ingest: Ingest, telemetry: Telemetry
+    ) -> None:
+        self.remedy = remedy
+        self._gateways = gateways
+        self._ingest = ingest
+        self._telemetry = telemetry
+        self._room = Room(remedy.max_concurrent)
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begun: set[asyncio.Task[Any]] = set()  # those whose gateway is being asked
+        self._results: dict[int, str] = {}  # of actions that the log could not take yet
+
+    def configure(self, remedy: Remedy) -> None:
+        """Takes another configuration; restarts that are under way are not cut off."""
+        self.remedy = remedy
+        self._room.resize(remedy.max_concurrent)
+
+    async def take(self, notification: Notification) -> Taken:
+        """Decides about each session that is named. Raises LogUnavailable, so that Alertmanager tries again."""
+        restarting, left = 0, dict[str, int]()
+        for key, alert in wanted(notification, self.remedy.alerts):
+            if self._closing:
+                raise LogUnavailable("the exporter is stopping; try again")
+            reason = await self._refusal(key, alert)
+            if not reason:
+                action = await self._claim(key, alert)
+                reason = "" if action.result == "running" else action.result
+            if reason:
+                left[reason] = left.get(reason, 0) + 1
+                self._count(key, reason)
+                self._say(key, alert, reason)
+                continue
+            restarting += 1
+            self._begin(key, alert, action)
+        return Taken(restarting, left)
+
+    def _begin(self, key: Key, alert: str, action: Action) -> None:
+        task = asyncio.create_task(self._restart(key, alert, action))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Begins no more restarts, waits CLOSE_S for those that are under way, and notes what was cut off."""
+        self._closing = True
+        self._room.close()
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=CLOSE_S)
+        # Those that have begun only: the others are being noted.
+        for task in self._begun:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Notes what came of restarts while the log could not be written."""
+        while self._results:
+            number, result = self._results.popitem()
+            if not await self._conclude(number, result):
+                return
+
+    async def conclude_cut_off(self, *, starting: bool = False) -> None:
+        """Notes of actions that a process has left "running" that they were interrupted.
+
+        `starting`: this process has begun none yet. A log of its own had one process before; of a shared log only
+        what is too old to be under way anywhere is certainly cut off.
+        """
+        mine = starting and not self._ingest.log.shared
+        before = unix_now() - (0 if mine else HOUR_MS)
+        try:
+            count = await self._ingest.conclude_cut_off(before)
+        except LogError as error:
+            logger.error("interrupted restarts not noted", error=describe(error))
+            return
+        if count:
+            logger.warning("restarts were interrupted when the exporter ended", restarts=count)
+
+    async def _refusal(self, key: Key, alert: str) -> str:
+        """Why a session is left alone, by what is known here."""
+        session = await self._ingest.find(key)
+        if session is None:
+            return "unknown"
+        if key[0] not in self._gateways():
+            return "no_api"
+        if session.maintenance:
+            return "maintenance"
+        if session.state.auth_since:
+            return "waits_for_login"
+        return must_not(session.state.status, alert)
+
+    async def _claim(self, key: Key, alert: str) -> Action:
+        try:
+            return await self._ingest.claim(key, alert, judge(self.remedy, unix_now()))
+        except LogError as error:
+            logger.error("restart not noted, so not done", source=key[0], error=describe(error))
+            raise LogUnavailable from None
+
+    async def _restart(self, key: Key, alert: str, action: Action) -> None:
+        result = "not_started"
+        task = asyncio.current_task()
+        assert task  # noqa: S101 - a coroutine of the event loop has one
+        try:
+            async with self._room:
+                self._begun.add(task)
+                result = "interrupted"
+                # It may have waited for its turn: what was true then need not be now.
+                result = await self._refusal(key, alert) or await self._try(key, alert)
+        except (asyncio.CancelledError, Closed):
+            pass  # by `close`: what is left to do is to note it
+        except Exception as error:  # noqa: BLE001 - whatever ends it, it is counted and noted
+            logger.error("restart failed", source=key[0], session=key[1], error=describe(error))
+            result = "failed"
+        finally:
+            self._begun.discard(task)
+        self._count(key, result)
+        self._say(key, alert, result)
+        await self._conclude(action.id, result)
+
+    async def _conclude(self, number: int, result: str) -> bool:
+        """Notes what came of an action; what the log does not take now is kept for `settle`."""
+        try:
+            await self._ingest.conclude(number, result)
+        except LogError as error:
+            logger.error("restart not noted", error=describe(error))
+            self._results[number] = result
+            return False
+        return True
+
+    async def _try(self, key: Key, alert: str) -> str:
+        """Asks the gateway what is true now, then restarts; the result."""
+        gateway = self._gateways().get(key[0])
+        if gateway is None:
+            return "no_api"
+        try:
+            status = await gateway.status(key[1])
+            reason = "unknown" if status is None else must_not(normal(status), alert)
+            if reason:
+                return reason
+            await gateway.restart(key[1])
+        except GatewayError as error:
+            logger.error("restart failed", source=key[0], session=key[1], error=str(error))
+            return "failed"
+        return "restarted"
+
+    def _count(self, key: Key, result: str) -> None:
+        if key[0] in self._ingest.fleet.rules.config.sources:
+            self._telemetry.restarts.labels(key[0], result).inc()
+
+    def _say(self, key: Key, alert: str, result: str) -> None:
+        if result == "given_up":
+            logger.error("restarts given up, a human is needed", source=key[0], session=key[1], alert=alert)
+        else:
+            logger.info("restart asked for", source=key[0], session=key[1], alert=alert, result=result)

@@ -1,0 +1,158 @@
+"""Folds sessions anew from the log when a point came late: one reading at a time a session, however many came."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from wawp_exporter.errors import LogError
+from wawp_exporter.log.log import Log, Mark
+from wawp_exporter.metrics.defects import Defects
+from wawp_exporter.model.event import Point, StatusEvent
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.machine import State, step
+from wawp_exporter.model.rules import Key
+
+RETRY_S = 1.0
+NEVER = 1 << 62
+
+logger = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Correction:
+    """What is known of one session that must be folded anew.
+
+    `since` is the place in the log before the first point that is not folded, `around` (Unix ms) the oldest point that
+    the next reading is about, `points` what the live state took while the log was read. `done` are called when the
+    reading that covers them ends. `whole`: not the state alone is to be read, since a row was told more.
+    """
+
+    since: Mark
+    around: int = NEVER
+    points: list[Point] = field(default_factory=list)
+    done: list[Callable[[], None]] = field(default_factory=list)
+    whole: bool = False
+
+
+class Corrections:
+    """Belongs to the event loop; `read` runs a call in the thread that reads the log, `place` is what is folded."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        log: Log,
+        read: Callable[..., Awaitable[Any]],
+        place: Callable[[], Mark],
+        defects: Defects,
+    ) -> None:
+        self.pending: dict[Key, Correction] = {}
+        self._fleet = fleet
+        self._log = log
+        self._read = read
+        self._place = place
+        self._defects = defects
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def covered(self) -> Mark:
+        """Up to where the fold holds all that the log says."""
+        return min([self._place(), *(each.since for each in self.pending.values())])
+
+    def note(self, event: StatusEvent, rows: Sequence[int]) -> None:
+        """An event was folded: a reading of its session that is under way does not have it."""
+        each = self.pending.get((event.source, event.session))
+        if each:
+            each.points += [point for point, seq in zip(event.points, rows, strict=True) if seq > 0]
+
+    def want(
+        self, event: StatusEvent, rows: Sequence[int], since: Mark, done: Callable[[], None] | None = None
+    ) -> None:
+        """Asks for the session of an event to be folded anew; `since` is the place in the log before the event."""
+        key = (event.source, event.session)
+        each = self.pending.get(key)
+        if each is None:
+            each = self.pending[key] = Correction(since)
+            task = asyncio.get_running_loop().create_task(self._run(key, each))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        each.whole |= min(rows) < 0
+        each.around = min([each.around, *(point.at for point in event.points)])
+        if done:
+            each.done.append(done)
+
+    async def close(self) -> None:
+        """Returns when no reading is under way; what could not be read is not covered, and the next start does it."""
+        self._closing = True
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(self, key: Key, each: Correction) -> None:
+        """Reads until there is nothing new; while the log cannot be read, again and again."""
+        while each.around < NEVER:
+            around, each.around = each.around, NEVER
+            done, each.done, each.points = each.done, [], []
+            whole, each.whole = each.whole, False
+            try:
+                settled = await self._settle(key, each, None if whole else around)
+            except LogError as error:
+                logger.error("late event not folded", error=str(error))
+                each.around, each.whole = min(around, each.around), whole or each.whole
+                if self._closing:
+                    break
+                self._answer(done)
+                await asyncio.sleep(RETRY_S)
+                continue
+            except Exception as error:  # noqa: BLE001 - a defect must not keep the sender waiting
+                self._defects("correction", error)
+                settled = True
+            finally:
+                self._answer(done)
+            if not settled:
+                each.around, each.whole = min(around, each.around), whole or each.whole
+        else:
+            del self.pending[key]
+
+    def _answer(self, done: list[Callable[[], None]]) -> None:
+        for call in done:
+            call()
+        done.clear()
+
+    async def _settle(self, key: Key, each: Correction, around: int | None) -> bool:
+        """Whether the session is as the log tells it, or gone; False when the log must be read again.
+
+        Without `around` all of it is read.
+        """
+        grave, end = self._fleet.grave(key), self._place()
+        if around is None:
+            memory = await self._read(self._log.look, key, end.seq)
+            if self._fleet.grave(key) != grave or each.points:
+                return False
+            if memory:
+                self._fleet.retell(key, memory, time.time_ns() // 1_000_000, time.monotonic())
+            return True
+        state = await self._read(self._log.fold, key, around, grave.at, end.seq, grave.seq)
+        if self._fleet.grave(key) != grave:
+            return False
+        for point in each.points if state else ():
+            if point.at <= grave.at:
+                continue
+            if state.outdates(point):
+                return False
+            state, _ = step(state, point)
+        return state is None or await self._put(key, state, end)
+
+    async def _put(self, key: Key, state: State, end: Mark) -> bool:
+        """Gives a session its state; one that a defect has kept out of the fleet is made."""
+        now, mono = time.time_ns() // 1_000_000, time.monotonic()
+        if key in self._fleet.sessions:
+            self._fleet.correct(key, state, now, mono)
+        elif self._fleet.folds(key[0]):
+            memory = await self._read(self._log.look, key, end.seq)
+            if memory and key not in self._fleet.sessions and self._fleet.folds(key[0]):
+                self._fleet.restore(key, memory, now, mono)
+                self._fleet.unsaved.add(key)
+        return True

@@ -1,0 +1,248 @@
+"""Server-sent events: each transition as it happens, to at most MAX_STREAMS readers, resumable from the log."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
+
+import msgspec
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams
+from wawp_exporter.live.ingest import describe
+from wawp_exporter.live.reader import Reader
+from wawp_exporter.log.history import Gone, History, Told
+from wawp_exporter.log.place import Place
+from wawp_exporter.model.event import Status
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.machine import Transition
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Session
+
+MAX_STREAMS = 100
+MAX_MISSED = 5000  # transitions that are caught up on; who missed more loads everything anew
+RING = 8192  # frames kept for the slowest reader: a few batches of the log
+CHUNK = 512  # frames taken off the ring at once
+PIECE_BYTES = 16_384  # written at once; with what a connection holds back this bounds the memory of a stuck reader
+HEARTBEAT_S = 15.0
+PATIENCE_S = 30.0  # for a reader that takes too little; the connection itself ends one that takes nothing in 10 s
+GOODBYE_S = 1.0  # at a stop, for a reader to take what is left
+RETRY = b"retry: 2000\n\n"
+RESET = b"event: reset\ndata: {}\n\n"
+HEARTBEAT = b": still here\n\n"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+logger = structlog.get_logger()
+
+
+class Hub:
+    """Fans transitions out. All readers share one ring of frames: publishing costs the same for one and for a hundred.
+
+    Belongs to the event loop. A reader that falls behind the ring is cut off, and comes back with its Last-Event-ID.
+    """
+
+    def __init__(self, fleet: Fleet, place: Place, reader: Reader) -> None:
+        self.fleet = fleet
+        self.place = place
+        self.ready: Callable[[Session], bool] = lambda _: True  # whether nothing speaks against a session's WORKING
+        self.reader = reader
+        self.streams: set[Stream] = set()
+        self.count = 0  # frames ever published
+        self.newest = 0  # the row of the last transition that was told
+        self.closed = False
+        self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
+        self._changed = asyncio.Event()
+
+    def transition(self, session: Session, transition: Transition, seq: int) -> None:
+        """Tells all readers of a transition; `seq` is its row in the log."""
+        self.newest = max(self.newest, seq)
+        if not self.readers:
+            return  # whoever comes later begins with what comes then, or with the log
+        before = transition.before.status if transition.before else None
+        after, group = transition.after, session.meta.group
+        ready = after.status is Status.WORKING and self.ready(session)
+        told = frame(session.key, before, after.status, after.since, group, session.engine, seq, ready=ready)
+        self._publish(2 * seq or self._behind, told)
+
+    def deleted(self, key: Key) -> None:
+        """Tells all readers that a session is gone. It has no row in the log, hence no id."""
+        self._publish(self._behind, gone(key))
+
+    @property
+    def _behind(self) -> int:
+        """The place of a frame that is no row of the log: behind the last that is. Rows have even places."""
+        return 2 * self.newest + 1
+
+    @property
+    def readers(self) -> int:
+        """How many follow."""
+        return len(self.streams)
+
+    def close(self) -> None:
+        """Ends all streams, so that a graceful stop need not wait for them; those that are stuck are cut off."""
+        if not self.closed:
+            self.closed = True
+            self._changed.set()
+            asyncio.get_running_loop().call_later(GOODBYE_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        for stream in self.streams:
+            stream.abort()
+
+    def open(self, request: Request) -> Response:
+        """The answer to `GET /api/v1/events`. Raises Refusal for a bad Last-Event-ID, TooManyStreams."""
+        after = last_event_id(request)
+        if self.closed or self.readers >= MAX_STREAMS:
+            raise TooManyStreams(f"all {MAX_STREAMS} event streams are taken, try again")
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=HEADERS)
+        return Stream(self, self.frames(after))
+
+    async def frames(self, after: int | None) -> AsyncIterator[bytes]:
+        """What one reader is sent: what it missed since row `after` of the log, then what comes, each once."""
+        # First the place in the ring, then the log: what happens between the two is in both, and told once.
+        place, told = self.count, -1
+        yield RETRY
+        if after is not None:
+            try:
+                missed = await self.reader.light(read_missed, self.place, after)
+            except (LogError, TooBusy) as error:
+                logger.warning("stream not resumed, its reader tries again", error=describe(error))
+                return
+            if missed is None:
+                yield RESET
+            # Of several shards each tells of its own, live and in retrospect.
+            for piece in pieces(self._retold(item) for item in missed or () if self._mine(item)):
+                yield piece
+            told = missed[-1].seq if missed else -1
+        while not self.closed and self.count - place <= len(self._ring):
+            if place == self.count:
+                if not await self._news():
+                    yield HEARTBEAT
+                continue
+            start = len(self._ring) - (self.count - place)
+            new = list(islice(self._ring, start, start + CHUNK))
+            place += len(new)
+            for piece in pieces(data for seen, data in new if seen > 2 * told):
+                yield piece
+
+    async def _news(self) -> bool:
+        """Waits for the next frame; False when there is none for so long that the reader may wonder."""
+        if self._changed.is_set() and not self.closed:
+            self._changed = asyncio.Event()
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                return await self._changed.wait()
+        except TimeoutError:
+            return False
+
+    def _mine(self, told: Told | Gone) -> bool:
+        return self.fleet.rules.holds((told.source, told.session))
+
+    def _retold(self, told: Told | Gone) -> bytes:
+        key = (told.source, told.session)
+        if isinstance(told, Gone):
+            return gone(key)
+        group = self.fleet.rules.meta(*key).group
+        ready = told.status is Status.WORKING
+        return frame(key, told.before, told.status, told.at, group, told.engine, told.seq, ready=ready)
+
+    def _publish(self, place: int, data: bytes) -> None:
+        self._ring.append((place, data))
+        self.count += 1
+        self._changed.set()
+
+
+class Stream(StreamingResponse):
+    """One reader's answer; its place is free again whatever ends it."""
+
+    def __init__(self, hub: Hub, frames: AsyncIterator[bytes]) -> None:
+        super().__init__(frames, media_type="text/event-stream", headers=HEADERS)
+        self.hub = hub
+        self.abort: Callable[[], object] = lambda: None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends frames until the reader, the hub, or the patience with the reader ends."""
+
+        async def patient(message: Message) -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                await send(message)
+
+        self.abort = scope.get("abort", self.abort)
+        self.hub.streams.add(self)
+        try:
+            with suppress(ClientDisconnect):
+                await super().__call__(scope, receive, patient)
+        except TimeoutError:
+            # Not closed: that would wait until the reader has taken what is on its way.
+            self.abort()
+            while "abort" in scope and (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self.hub.streams.discard(self)
+
+
+class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):
+    """A transition, as readers are told. Times are RFC 3339; `from` is null for a session's first status."""
+
+    source: str
+    session: str
+    before: Status | None
+    to: Status
+    at: datetime
+    since: datetime
+    ready: bool
+    group: str | None
+    engine: str
+
+
+def pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Frames joined to pieces of about PIECE_BYTES."""
+    joined = bytearray()
+    for each in frames:
+        joined += each
+        if len(joined) >= PIECE_BYTES:
+            yield bytes(joined)
+            joined.clear()
+    if joined:
+        yield bytes(joined)
+
+
+def frame(
+    key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int, *, ready: bool
+) -> bytes:
+    """A transition as an event whose id is its row in the log; one of a correction has none."""
+    when = datetime.fromtimestamp(at / 1000, UTC)
+    told = Happened(*key, before, status, when, when, ready, group or None, engine)
+    return (b"id: %d\n" % seq if seq else b"") + sse("transition", told)
+
+
+def gone(key: Key) -> bytes:
+    """A deletion as an event."""
+    return sse("deleted", {"source": key[0], "session": key[1]})
+
+
+def sse(event: str, data: object) -> bytes:
+    """An event in the format of the HTML standard. JSON escapes line ends, so that the data are one line."""
+    return b"event: %s\ndata: %s\n\n" % (event.encode(), msgspec.json.encode(data))
+
+
+def last_event_id(request: Request) -> int | None:
+    """Where the reader wants to go on; browsers send the header when they reconnect, by themselves."""
+    text = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or None
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Refusal("Last-Event-ID: is not a number of this log, expected the id of an event that was sent")
+    return int(text)
+
+
+def read_missed(place: Place, after: int) -> list[Told | Gone] | None:
+    """What happened after row `after`; None when that is too much, or not to be told one by one."""
+    with History(place) as history:
+        return history.resume(after, MAX_MISSED)

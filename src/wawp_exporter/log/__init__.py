@@ -1,0 +1,1 @@
+"""The append-only log and everything that reads or writes its tables."""

@@ -1,0 +1,199 @@
+"""Which names of a source are folded: the first that came, up to a limit. The log keeps the decision with the name.
+
+So a restart, another replica and a reload with another limit tell the same: nothing is decided twice. What is over the
+limit is logged, and folded once there is room, the oldest name first.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from wawp_exporter.log.place import APPENDING
+from wawp_exporter.log.statements import Statements
+from wawp_exporter.log.tables import action, change, event, heard, session, state
+from wawp_exporter.model.event import StatusEvent
+from wawp_exporter.model.rules import Key, slot_of
+
+NAMING = APPENDING + 1  # the advisory lock of those who decide: two at once would both take the last room
+UNLIMITED = 1 << 40
+FULL_S = 1.0  # for so long a source without room is not counted again: a flood of names must not hold up the others
+MAX_IDS = 200_000  # sessions whose row ids are remembered, of a log that has several shards
+
+
+class Standing(IntEnum):
+    """What becomes of a name's events."""
+
+    FOLDED = 0
+    OVER = 1  # logged only
+    FORGOTTEN = 2  # deleted, and not heard of since: it takes no room
+
+
+FOLDED, OVER, FORGOTTEN = Standing
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The row ids of a batch's names, which of them are over the limit, and all that are not folded."""
+
+    ids: dict[Key, int]
+    over: frozenset[Key] = frozenset()
+    unfolded: frozenset[Key] = frozenset()
+
+
+class Names:
+    """Owns the table of names. Belongs to the log's writer; what is remembered here are names that are folded."""
+
+    def __init__(self, statements: Statements, total: int) -> None:
+        self.ids: dict[Key, int] = {}
+        self._statements = statements
+        self._total = total
+        self._full: dict[str, float] = {}  # source → until when it counts as full, on the monotonic clock
+
+    def settle(self, writer: sa.Connection, newest: Mapping[Key, int], limit: int) -> Settled:
+        """The ids of names with the time of their newest event; new ones are over `limit` where there is no room.
+
+        To be remembered (`remember`) once the transaction holds.
+        """
+        found = {key: self.ids[key] for key in newest if key in self.ids}
+        if len(found) == len(newest):
+            return Settled(found)
+        return self._look(writer, found, {key: at for key, at in newest.items() if key not in found}, limit)
+
+    def _look(self, writer: sa.Connection, found: dict[Key, int], newest: Mapping[Key, int], limit: int) -> Settled:
+        """Asks the log about names that are not remembered, and decides about those that it has no decision on."""
+        stored = self._stored(writer, newest)
+        undecided = [key for key, at in newest.items() if is_undecided(stored.get(key), at)]
+        if undecided:
+            if self._statements.shared:
+                writer.execute(sa.select(sa.func.pg_advisory_xact_lock(NAMING)))
+            self._decide(writer, undecided, stored, limit)
+            stored |= self._stored(writer, undecided)
+        ids = found | {key: row.id for key, row in stored.items()}
+        unfolded = frozenset(key for key, row in stored.items() if row.standing != FOLDED)
+        return Settled(ids, frozenset(key for key in unfolded if stored[key].standing == OVER), unfolded)
+
+    def _stored(self, writer: sa.Connection, keys: Iterable[Key]) -> dict[Key, Any]:
+        """The rows of those names that the log knows."""
+        rows = {"rows": msgspec.json.encode(list(keys)).decode()}
+        return {(row.source, row.name): row for row in writer.execute(self._statements.known_sessions, rows)}
+
+    def _decide(self, writer: sa.Connection, keys: Sequence[Key], stored: Mapping[Key, Any], limit: int) -> None:
+        """In the order of the batch, which is the log's."""
+        free = {source: self._room(writer, source, limit) for source in {source for source, _ in keys}}
+        standings: dict[Key, Standing] = {}
+        for key in keys:
+            free[key[0]] -= 1
+            standings[key] = FOLDED if free[key[0]] >= 0 else OVER
+        new = [(*key, slot_of(key), standings[key]) for key in sorted(standings) if key not in stored]
+        if new:
+            writer.execute(self._statements.insert_sessions, {"rows": msgspec.json.encode(new).decode()})
+        for standing in (FOLDED, OVER):
+            back = [stored[key].id for key in keys if key in stored and standings[key] is standing]
+            if back:
+                set_standing(writer, back, standing)
+
+    def _room(self, writer: sa.Connection, source: str, limit: int) -> int:
+        """How many more names of a source are folded."""
+        if self._full.get(source, 0) > time.monotonic():
+            return 0
+        room = room_of(writer, source, limit)
+        if room <= 0:
+            self._full[source] = time.monotonic() + FULL_S
+        return room
+
+    def known(self, writer: sa.Connection, keys: Sequence[Key]) -> dict[Key, int]:
+        """The row ids of those names that the log knows."""
+        found = {key: self.ids[key] for key in keys if key in self.ids}
+        missing = set(keys).difference(found)
+        return found | {key: row.id for key, row in self._stored(writer, missing).items()} if missing else found
+
+    def remember(self, settled: Settled) -> None:
+        """Of a million sessions of other shards only the ids of late are kept."""
+        if len(self.ids) > MAX_IDS and self._total > 1:
+            self.ids.clear()
+        self.ids.update(settled.ids)
+        for key in settled.unfolded:
+            del self.ids[key]
+
+
+def newest_of(events: Iterable[StatusEvent]) -> dict[Key, int]:
+    """The names of a batch in the order in which they come, each with the time of its newest event."""
+    newest: dict[Key, int] = {}
+    for item in events:
+        key = (item.source, item.session)
+        newest[key] = max(item.own.at, newest.get(key, 0))
+    return newest
+
+
+def is_undecided(row: Any | None, newest: int) -> bool:
+    """Whether a name is new, or deleted and back with an event that came after."""
+    return row is None or (row.standing == FORGOTTEN and newest > row.tombstone)
+
+
+def room_of(reader: sa.Connection, source: str, limit: int) -> int:
+    """How many more names of a source are folded, by the log."""
+    taken = sa.select(sa.func.count()).select_from(session)
+    return limit - (reader.scalar(taken.where(session.c.source == source, folded())) or 0)
+
+
+def folded() -> sa.ColumnElement[bool]:
+    """The condition of a name that is folded, written so that the partial index is used."""
+    return session.c.standing == sa.literal_column(str(int(FOLDED)))
+
+
+def is_over() -> sa.ColumnElement[bool]:
+    """The condition of a name over the limit, written so that the partial index is used."""
+    return session.c.standing == sa.literal_column(str(int(OVER)))
+
+
+def set_standing(writer: sa.Connection, ids: Sequence[int], standing: Standing) -> None:
+    """Keeps a decision."""
+    writer.execute(sa.update(session).where(session.c.id.in_(ids)).values(standing=int(standing)))
+
+
+def over_limit(reader: sa.Connection) -> dict[str, int]:
+    """How many names of each source are over the limit; sources without any are left out."""
+    query = sa.select(session.c.source, sa.func.count()).where(is_over()).group_by(session.c.source)
+    return {row[0]: row[1] for row in reader.execute(query)}
+
+
+def waiting(reader: sa.Connection, source: str, limit: int) -> Sequence[Any]:
+    """The names over the limit that came first: id, name, tombstone, buried."""
+    query = sa.select(session.c.id, session.c.name, session.c.tombstone, session.c.buried).where(
+        session.c.source == source, is_over()
+    )
+    return reader.execute(query.order_by(session.c.id).limit(max(0, limit))).all()
+
+
+def purge(writer: sa.Connection, before: int, after: int, limit: int) -> tuple[int, int]:
+    """Deletes names of which nothing is left, among the next `limit` behind row id `after` that are not folded.
+
+    Nothing is left where retention has taken the events, and the deletion, if it was deleted, is older than `before`
+    (Unix ms) too. Returns how many went and the last id that was looked at, 0 at the end.
+    """
+    query = sa.select(session.c.id).where(session.c.id > after, session.c.standing != int(FOLDED))
+    ids = writer.scalars(query.order_by(session.c.id).limit(limit)).all()
+    if not ids:
+        return 0, 0
+    newer = sa.exists().where(
+        event.c.session_id == session.c.id, event.c.key_at > session.c.tombstone, event.c.seq > session.c.buried
+    )
+    seen = sa.and_(session.c.id.in_(ids), session.c.standing == int(FORGOTTEN))
+    # It came back by a replica that had not heard of the deletion.
+    writer.execute(sa.update(session).where(seen, newer).values(standing=int(FOLDED)))
+    # What was saved while it was being deleted; it would keep its events for ever.
+    writer.execute(sa.delete(state).where(state.c.session_id.in_(sa.select(session.c.id).where(seen, ~newer))))
+    empty = sa.select(session.c.id).where(
+        session.c.id.in_(ids),
+        session.c.standing != int(FOLDED),
+        session.c.tombstone < before,
+        ~sa.exists().where(event.c.session_id == session.c.id),
+    )
+    gone = writer.scalars(empty).all()
+    for table in (heard, change, action):
+        writer.execute(sa.delete(table).where(table.c.session_id.in_(gone)))
+    writer.execute(sa.delete(session).where(session.c.id.in_(gone)))
+    return len(gone), ids[-1]

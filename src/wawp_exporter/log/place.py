@@ -1,0 +1,199 @@
+"""Where a log lies: a SQLite file or a PostgreSQL database; engines, migrations, and errors that name the place.
+
+A `Place` is the path of a SQLite file, or the URL of a PostgreSQL database.
+"""
+
+import fcntl
+import io
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from wawp_exporter.errors import LogError
+
+BUSY_S = 5.0
+PRIVATE = 0o600  # the modes of files and folders that are made here
+PRIVATE_FOLDER = 0o700
+CACHED = 512  # statements kept ready: each size of a batch is one of its own
+MIN_SQLITE = (3, 38, 0)  # the JSON operators
+# Readers keep the write-ahead log from starting over; what it grew to meanwhile is given back after them.
+WRITES = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "journal_size_limit=67108864")
+READS_ONLY = ("query_only=ON", "temp_store=MEMORY")
+MIGRATING = 0x57415750  # the advisory locks of PostgreSQL, of the whole database
+APPENDING = MIGRATING + 1
+# A server that has vanished is noticed in seconds, not by TCP's own two hours.
+POSTGRES_ARGS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "wawp-exporter",
+}
+# Many short looks by index: to compile them, as is done for what seems costly, takes longer than they do.
+# A replica that is paused in the middle of a write must not hold up the others.
+POSTGRES_WRITES = (
+    "SET idle_in_transaction_session_timeout = '2s'; SET statement_timeout = '15s'; SET lock_timeout = '8s'; "
+    "SET jit = off; "
+    # 200 means durable, whatever the server does for others.
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+# The clock of the database, one for all replicas.
+DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
+SEVERITY = re.compile(r"\b(?:FATAL|PANIC|ERROR): +")
+POSTGRES_READS = "SET default_transaction_read_only = on; SET statement_timeout = '10min'; SET jit = off"
+
+Place = Path | str
+Progress = Callable[[int, int], None]  # called with how many rows or sessions are done, and how many there are
+
+
+def place_of(url: str) -> Place:
+    """`sqlite:///data/wawp.db` → the file's path, relative to the working directory; else the URL as it is."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else url
+
+
+def name_of(place: Place) -> str:
+    """The place as an operator may read it: without user, password and options."""
+    if isinstance(place, Path):
+        return str(place)
+    url = sa.make_url(place)
+    return f"postgresql://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+
+
+@contextmanager
+def told(doing: str, place: Place) -> Iterator[None]:
+    """Wraps what the database or the system raises, saying what was being done, and where."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        raise LogError(f"cannot {doing} the event log {name_of(place)}: {reason_of(error)}") from error
+    except OSError as error:
+        raise LogError(f"cannot {doing} the event log {name_of(place)}: {error.strerror}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What the database said. PostgreSQL's errors may quote data, so that only their kind and code are told."""
+    original = getattr(error, "orig", None) or error
+    code = getattr(original, "sqlstate", None)
+    if code and not code.startswith(("08", "28", "3D", "53", "57")):
+        return f"{type(original).__name__} (SQLSTATE {code})"
+    said = str(original).splitlines()[0] if str(original) else type(original).__name__
+    # PostgreSQL's severity is not ours: that it is starting, or cut a connection, is something to try again.
+    return SEVERITY.sub("", said)
+
+
+def take_lock(path: Path) -> io.FileIO:
+    """One process a file: two would each hold half of the fleet. The lock goes with the process, whatever ends it."""
+    with told("open", path):
+        path.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        lock = io.FileIO(path.with_name(path.name + ".lock"), "a", opener=open_private)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise LogError(f"cannot open the event log {path}: another process is using it") from None
+    with told("open", path):
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n".encode())
+        # SQLite gives the files beside it the mode of this one. One that is there keeps its mode.
+        if not path.exists():
+            io.FileIO(path, "a", opener=open_private).close()
+    return lock
+
+
+def open_private(path: str, flags: int) -> int:
+    """Opens a file; if it has to be made, only its owner may read it."""
+    return os.open(path, flags, PRIVATE)
+
+
+def make_engine(place: Place, *, reads_only: bool = False) -> sa.Engine:
+    """An engine whose commits are on disk when they return; or one that only reads. Raises LogError."""
+    return sqlite(place, reads_only) if isinstance(place, Path) else postgresql(place, reads_only)
+
+
+def sqlite(path: Path, reads_only: bool) -> sa.Engine:
+    """An engine that owns its transactions, in WAL mode, each commit flushed to disk."""
+    if sqlite3.sqlite_version_info < MIN_SQLITE:
+        raise LogError(f"SQLite {sqlite3.sqlite_version} is too old, expected 3.38 or newer")
+    args = {"timeout": BUSY_S, "check_same_thread": False, "cached_statements": CACHED}
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args=args)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in READS_ONLY if reads_only else WRITES:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A writer that began as a reader can be refused the lock without waiting for it.
+        raw: Any = connection.connection.driver_connection
+        raw.execute("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+    return engine
+
+
+def postgresql(url: str, reads_only: bool) -> sa.Engine:
+    """An engine whose connections notice a dead server, and give way to other replicas."""
+    full = sa.make_url(url).set(drivername="postgresql+psycopg")
+    args = {key: value for key, value in POSTGRES_ARGS.items() if key not in full.query}
+    try:
+        engine = sa.create_engine(full, connect_args=args, pool_pre_ping=True)
+    except ImportError:
+        raise LogError(
+            "database.url: PostgreSQL needs its driver, expected wawp-exporter[postgresql] to be installed"
+        ) from None
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.execute(POSTGRES_READS if reads_only else POSTGRES_WRITES)
+        connection.commit()
+
+    return engine
+
+
+def migrations() -> AlembicConfig:
+    """Where the migrations lie."""
+    alembic = AlembicConfig()
+    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return alembic
+
+
+def newest_schema() -> str | None:
+    """The newest version of the schema that is known here."""
+    return ScriptDirectory.from_config(migrations()).get_current_head()
+
+
+def version(reader: sa.Connection) -> str | None:
+    """The version of the schema of a log; None where there is none."""
+    return MigrationContext.configure(reader).get_current_revision()
+
+
+def migrate(connection: sa.Connection, place: Place) -> None:
+    """Brings the schema up to date; a log of a newer version is refused, not guessed at."""
+    if isinstance(place, str):
+        # Replicas that start at once migrate one after another.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+        # An index of a large log takes longer than any write may.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    alembic = migrations()
+    alembic.attributes["connection"] = connection
+    try:
+        command.upgrade(alembic, "head")
+        connection.commit()
+    except CommandError as error:
+        raise LogError(
+            f"cannot open the event log {name_of(place)}: {error} (was it written by a newer version?)"
+        ) from None

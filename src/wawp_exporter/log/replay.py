@@ -1,0 +1,125 @@
+"""What the log says of one session: its rows folded, as the live fleet folded them when they came."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from wawp_exporter.log.tables import certain, change, event, session
+from wawp_exporter.model.event import ENDINGS, OTHER_ENGINE, Limit, Point, Status
+from wawp_exporter.model.machine import State, fold
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import FIRST_LIFE, Grave, Memory, learn
+
+
+def point_of(row: Any) -> Point:
+    """A row of the log as a point. The column `origin` has what it says of an end, too: no webhook has both."""
+    return Point(row.status, row.at, row.tie, row.key_at, row.origin if row.origin in ENDINGS else None)
+
+
+def counted(owner: int, grave: Grave) -> list[sa.ColumnElement[bool]]:
+    """The rows of a session that belong to its present life, if it was deleted."""
+    return [event.c.session_id == owner, event.c.at > grave.at, event.c.seq > grave.seq]
+
+
+def fold_session(
+    reader: sa.Connection, owner: int, grave: Grave = FIRST_LIFE, *, since: int = 0, seq: int | None = None
+) -> State | None:
+    """Folds the rows of a session from `since` (Unix ms) on, up to row `seq`, by (at, tie), then arrival."""
+    columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
+    # The time as sent is never before `at`, and it is the one that is indexed.
+    where = [*counted(owner, grave), event.c.at >= since, event.c.key_at >= since]
+    if seq is not None:
+        where.append(event.c.seq <= seq)
+    rows = reader.execute(columns.where(*where).order_by(event.c.at, event.c.tie, event.c.seq))
+    return fold(point_of(row) for row in rows)
+
+
+def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_LIFE, seq: int | None = None) -> int:
+    """The last other status before the last WORKING before `around`: what lies before it cannot matter."""
+    mine = counted(owner, grave) + ([] if seq is None else [event.c.seq <= seq])
+    newest = sa.func.max(event.c.at)
+    working = reader.scalar(sa.select(newest).where(*mine, event.c.status == Status.WORKING, event.c.at < around))
+    if working is None:
+        return 0
+    other = sa.and_(event.c.status != Status.WORKING, certain(event))
+    return reader.scalar(sa.select(newest).where(*mine, other, event.c.at < working)) or 0
+
+
+def refold(
+    reader: sa.Connection, owner: int, grave: Grave, memory: Memory | None, covered: int, seq: int | None = None
+) -> Memory | None:
+    """What the rows up to `seq` say of a session whose memory is older, of the log up to row `covered`."""
+    folded = fold_session(reader, owner, grave, seq=seq)
+    if folded is None:
+        return None
+    if memory is None:
+        covered = 0
+    tail = Tail(memory, grave)
+    for row in arrivals(reader, owner, covered, seq):
+        tail.take(row)
+    # Retention may have taken the events that once made it WORKING.
+    worked = folded.worked or bool(memory and memory.state.worked)
+    state = msgspec.structs.replace(folded, worked=worked)
+    return Memory(state, tail.engine, tail.last_event, tuple(tail.limits.values()), tail.engine_at)
+
+
+def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None) -> Sequence[sa.Row[Any]]:
+    """The rows of a session after `covered` in the order in which they came, those that were told more once again.
+
+    What is said twice does no harm, so that it need not be known which changes are covered.
+    """
+    columns = (event.c.seq, event.c.at, event.c.tie, event.c.received_at, event.c.engine, event.c.limits)
+    new = sa.select(event.c.seq.label("place"), sa.literal(0).label("again"), *columns).where(
+        event.c.session_id == owner, event.c.seq > covered
+    )
+    more = (
+        sa.select(change.c.seq.label("place"), change.c.id.label("again"), *columns)
+        .join_from(change, event, event.c.seq == change.c.event_seq)
+        .where(change.c.session_id == owner)
+    )
+    if seq is not None:
+        new, more = new.where(event.c.seq <= seq), more.where(change.c.seq <= seq)
+    return reader.execute(sa.union_all(new, more).order_by("place", "again")).all()
+
+
+class Tail:
+    """Engine, restrictions and last event of a session, row by row as they came, on top of a memory."""
+
+    def __init__(self, memory: Memory | None, grave: Grave) -> None:
+        self.grave = grave
+        self.born = memory is not None
+        self.engine = memory.engine if memory else OTHER_ENGINE
+        self.engine_at = memory.named_at if memory else 0
+        self.last_event = memory.last_event if memory else 0
+        self.limits = {limit.restriction: (limit, at) for limit, at in memory.limits} if memory else {}
+
+    def take(self, row: Any) -> None:
+        """One row: as `Fleet.apply` takes an event of one point."""
+        counts = row.at > self.grave.at and row.seq > self.grave.seq
+        self.born = self.born or counts
+        if self.born and row.place > self.grave.seq:
+            self.last_event = max(self.last_event, row.received_at)
+        if not counts:
+            return
+        if row.engine and not row.again and row.at >= self.engine_at:
+            self.engine, self.engine_at = row.engine, row.at
+        if row.limits:
+            learn(self.limits, msgspec.json.decode(row.limits, type=tuple[Limit, ...]), row.at)
+
+
+def actual(row: Any, memory: Memory | None) -> Memory | None:
+    """The saved memory of a session, if it is of its present life.
+
+    A state that was read before its session was deleted, and saved after it, is not.
+    """
+    if memory is None or (row.tombstone and memory.state.at <= row.tombstone):
+        return None
+    return memory if row.seq > row.buried or not row.buried else None
+
+
+def owner_of(reader: sa.Connection, key: Key) -> int:
+    """The row id of a session; 0 for an unknown one."""
+    where = sa.and_(session.c.source == key[0], session.c.name == key[1])
+    return reader.scalar(sa.select(session.c.id).where(where)) or 0

@@ -1,0 +1,143 @@
+"""How a batch of rows is handed to either database."""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from wawp_exporter.log.tables import event, heard, rows_of, session, state, timeless
+
+Row = tuple[int | str | None, ...]
+# Of each row its number in the log: 0 where the log (or an earlier row) had its point, and the negative number of the
+# log's row where that one took something from it.
+Numbers = Sequence[int]
+
+AT_ONCE = 128  # rows of a statement: each number of them is a statement of its own, and kept
+EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
+USUAL = 8  # the first ones: few events tell of restrictions or of an origin, and Python binds None slowest of all
+NEWER = "SELECT seq, session_id, key_at, status, revision FROM event WHERE seq > ?"
+
+
+class Statements:
+    """What is written otherwise in the two databases: `dialect` is SQLAlchemy's name of one."""
+
+    def __init__(self, dialect: str) -> None:
+        self.shared = dialect == "postgresql"
+        self.insert: Any = postgresql.insert if self.shared else sqlite.insert
+        self._insert_events = self._upsert_events(self._insert_rows(event, EVENT_COLUMNS))
+        self._texts: dict[tuple[bool, int, int], str] = {}
+        self.known_sessions = self._known_sessions()
+        names = ("source", "name", "slot", "standing")
+        self.insert_sessions = self._insert_rows(session, names).on_conflict_do_nothing()
+        upsert = self._insert_rows(state, ("session_id", "oldest", "memory", "seq"))
+        self.upsert_state = upsert.on_conflict_do_update(
+            index_elements=["session_id"],
+            set_={name: upsert.excluded[name] for name in ("oldest", "memory", "seq")},
+            # Another replica may have folded more of the log by now.
+            where=upsert.excluded.seq >= state.c.seq,
+        )
+        upsert = self._insert_rows(heard, ("session_id", "at", "stored_at"))
+        self.upsert_heard = upsert.on_conflict_do_update(
+            index_elements=["session_id"],
+            set_={"at": upsert.excluded.at, "stored_at": upsert.excluded.stored_at},
+            where=upsert.excluded.at > heard.c.at,
+        )
+
+        upsert = self._insert_rows(timeless, ("source", "key", "received_at"))
+        # A key that was kept for long enough is as good as gone, though nobody has deleted it yet.
+        self.upsert_timeless = upsert.on_conflict_do_update(
+            index_elements=["source", "key"],
+            set_={"received_at": upsert.excluded.received_at},
+            where=timeless.c.received_at <= sa.bindparam("expired", type_=sa.BigInteger),
+        ).returning(timeless.c.source, timeless.c.key)
+
+    def rows_of(self, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
+        """`rows_of` in this database."""
+        return rows_of(self.shared, columns)
+
+    def _insert_rows(self, table: sa.Table, names: Sequence[str]) -> Any:
+        """`INSERT INTO table (names) SELECT … FROM rows`, in the order of the rows."""
+        each, columns = self.rows_of([table.c[name] for name in names])
+        # SQLite reads the ON of an upsert as a join without a WHERE before it.
+        rows = sa.select(*columns).select_from(each).where(sa.true()).order_by(each.c.key)
+        return self.insert(table).from_select(names, rows)
+
+    def _known_sessions(self) -> Any:
+        each, (source, name) = self.rows_of([session.c.source, session.c.name])
+        same = sa.and_(session.c.source == source, session.c.name == name)
+        found = (session.c.id, session.c.source, session.c.name, session.c.tombstone, session.c.standing)
+        return sa.select(*found).join_from(each, session, same)
+
+    def store_events(self, writer: sa.Connection, rows: Sequence[Row], after: int) -> Numbers:
+        """Inserts points, and takes from those of the log (up to number `after`) what it did not know of them."""
+        if self.shared:
+            stored = writer.execute(self._insert_events, {"rows": msgspec.json.encode(merged(rows)).decode()}).all()
+            return numbered(rows, stored)
+        raw: Any = writer.connection.driver_connection
+        numbers: list[int] = []
+        for start in range(0, len(rows), AT_ONCE):
+            numbers += self._store(raw, rows[start : start + AT_ONCE], max([after, *numbers]))
+        return numbers
+
+    def _store(self, raw: sqlite3.Connection, rows: Sequence[Row], after: int) -> Numbers:
+        """At most AT_ONCE points in SQLite: that all are new, as nearly always, needs no row to be read back."""
+        usual = not any(row[8] or row[9] for row in rows)
+        width = USUAL if usual else len(EVENT_COLUMNS)
+        values = tuple(chain.from_iterable([row[:width] for row in rows]))
+        inserted = raw.execute(self._text(False, width, len(rows)), values)
+        last = inserted.lastrowid or 0
+        if inserted.rowcount == len(rows):
+            return range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT: one number after another
+        stored = raw.execute(NEWER, (after,)).fetchall()
+        again = raw.execute(self._text(True, len(EVENT_COLUMNS), len(rows)), tuple(chain.from_iterable(rows)))
+        return numbered(rows, stored + again.fetchall())
+
+    def _text(self, upsert: bool, width: int, count: int) -> str:
+        """SQLite's statement for so many points: to take them out of JSON costs it more than to store them."""
+        key = (upsert, width, count)
+        if key not in self._texts:
+            one = self.insert(event).values(dict.fromkeys(EVENT_COLUMNS[:width]))
+            one = self._upsert_events(one) if upsert else one.on_conflict_do_nothing()
+            marks = f"({', '.join('?' * width)})"
+            self._texts[key] = str(one.compile(dialect=sqlite.dialect())).replace(marks, ", ".join([marks] * count))
+        return self._texts[key]
+
+    def _upsert_events(self, insert: Any) -> Any:
+        again = insert.excluded
+        # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right. Of
+        # two times of effect the ties cannot be compared.
+        more_ties = sa.and_(again.at == event.c.at, again.tie > event.c.tie)
+        return insert.on_conflict_do_update(
+            index_elements=["session_id", "key_at", "status"],
+            set_={
+                "tie": sa.case((more_ties, again.tie), else_=event.c.tie),
+                "limits": sa.func.coalesce(event.c.limits, again.limits),
+                "revision": event.c.revision + sa.literal_column("1"),
+            },
+            # The history of another event tells nothing of restrictions.
+            where=sa.or_(more_ties, sa.and_(event.c.limits.is_(None), again.limits.is_not(None))),
+        ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """Rows of one key put together: PostgreSQL refuses to touch a row twice in one statement."""
+    found: dict[Row, Row] = {}
+    for row in rows:
+        key = (row[0], row[1], row[4])
+        first = found.setdefault(key, row)
+        if first is not row:
+            ties = (first[3], row[3]) if first[2] == row[2] else (first[3],)
+            found[key] = (*first[:3], max(ties), *first[4:8], first[8] or row[8], first[9])  # type: ignore[type-var]  # numbers
+    return list(found.values())
+
+
+def numbered(rows: Sequence[Row], stored: Sequence[Any]) -> Numbers:
+    """The numbers by what the database says it has stored: (seq, session_id, key_at, status, revision)."""
+    new = {(owner, status, key_at): seq for seq, owner, key_at, status, revision in stored if not revision}
+    more = {(owner, status, key_at): -seq for seq, owner, key_at, status, revision in stored if revision}
+    keys = [(row[0], row[1], row[4]) for row in rows]
+    return [new.pop(key, 0) or more.pop(key, 0) for key in keys]

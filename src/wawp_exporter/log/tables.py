@@ -1,0 +1,134 @@
+"""The tables of the log, and how a batch of rows is handed to either database. Times are Unix ms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from wawp_exporter.model.event import CLOSED, LOST
+
+schema = sa.MetaData()
+session = sa.Table(
+    "session",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("tombstone", sa.BigInteger),
+    sa.Column("slot", sa.BigInteger),
+    sa.Column("standing", sa.Integer),
+    sa.Column("buried", sa.BigInteger),
+)
+event = sa.Table(
+    "event",
+    schema,
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("session_id", sa.Integer),
+    sa.Column("status", sa.Text),
+    sa.Column("at", sa.BigInteger),
+    sa.Column("tie", sa.Integer),
+    sa.Column("key_at", sa.BigInteger),
+    sa.Column("received_at", sa.BigInteger),
+    sa.Column("event_id", sa.Text),
+    sa.Column("engine", sa.Text),
+    sa.Column("limits", sa.Text),
+    sa.Column("origin", sa.Text),
+    sa.Column("revision", sa.Integer),
+)
+state = sa.Table(
+    "state",
+    schema,
+    sa.Column("session_id", sa.Integer, primary_key=True),
+    sa.Column("oldest", sa.BigInteger),
+    sa.Column("memory", sa.Text),
+    sa.Column("seq", sa.BigInteger),
+)
+timeless = sa.Table(
+    "timeless",
+    schema,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("received_at", sa.BigInteger),
+)
+watermark = sa.Table(
+    "watermark",
+    schema,
+    sa.Column("total", sa.Integer, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger),
+    sa.Column("change", sa.BigInteger),
+)
+run = sa.Table(
+    "run",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("seen_at", sa.BigInteger),
+)
+lease = sa.Table(
+    "lease",
+    schema,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text),
+    sa.Column("until", sa.BigInteger),
+)
+change = sa.Table(
+    "change",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.BigInteger),
+    sa.Column("at", sa.BigInteger),
+    sa.Column("session_id", sa.Integer),
+    sa.Column("tombstone", sa.BigInteger),
+    sa.Column("event_seq", sa.BigInteger),
+)
+heard = sa.Table(
+    "heard",
+    schema,
+    sa.Column("session_id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.BigInteger),
+    sa.Column("stored_at", sa.BigInteger),
+)
+action = sa.Table(
+    "action",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("session_id", sa.Integer),
+    sa.Column("at", sa.BigInteger),
+    sa.Column("kind", sa.Text),
+    sa.Column("alert", sa.Text),
+    sa.Column("result", sa.Text),
+)
+
+
+def certain(rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a row of `event` says what its session was, whatever came before it.
+
+    Not so of an end that a stronger one before it may explain (`machine.end`).
+    """
+    return sa.or_(rows.c.origin.is_(None), rows.c.origin.not_in([CLOSED, LOST]))
+
+
+def twin(name: str) -> sa.TableClause:
+    """Another table with the columns of `event`, such as a partition of it."""
+    return sa.table(name, *(sa.column(column.name, column.type) for column in event.columns))
+
+
+def rows_of(postgresql: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
+    """A JSON array of arrays in the parameter `rows` as a table, and its columns.
+
+    One statement for a whole batch: the driver lets go of the interpreter once, not once a row.
+    """
+    rows = sa.bindparam("rows", type_=sa.Text)
+    if postgresql:
+        each = sa.func.json_array_elements(sa.cast(rows, sa.JSON)).table_valued(
+            sa.column("value", sa.JSON), with_ordinality="key", joins_implicitly=True
+        )
+    else:
+        each = sa.func.json_each(rows).table_valued("key", "value", joins_implicitly=True)
+    each = each.render_derived() if postgresql else each
+    told = [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(len(columns))]
+    # SQLite's own types of JSON are right as they are.
+    typed = [sa.cast(value, column.type) for value, column in zip(told, columns, strict=True)]
+    return each, typed if postgresql else told

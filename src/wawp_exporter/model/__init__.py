@@ -1,0 +1,1 @@
+"""The fold, pure: no clock, no socket, no database."""

@@ -1,0 +1,110 @@
+"""Counts and histograms of one source's engine."""
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+
+from wawp_exporter.model.event import ALWAYS, PASSKEYS, STOPPED, WORKING, Status, Word
+
+STATUSES = tuple(Status)
+ORDINAL = {status: index for index, status in enumerate(STATUSES)}
+
+STATUS_BOUNDS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 604_800.0)
+START_BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0)
+QR_BOUNDS = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0)
+RECOVERY_BOUNDS = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0)
+
+
+class Slo(Word):
+    """How a second counts towards the objective."""
+
+    GOOD = "good"
+    BAD = "bad"
+    EXCLUDED = "excluded"
+
+
+SLOS = GOOD, BAD, EXCLUDED = tuple(Slo)
+
+
+class StartOutcome(Word):
+    """How a STARTING ended."""
+
+    WORKING = "working"
+    QR = "qr"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class WaitOutcome(Word):
+    """How a login episode ended."""
+
+    WORKING = "working"
+    STOPPED = "stopped"
+    DELETED = "deleted"
+
+
+START_OUTCOMES = {
+    WORKING: StartOutcome.WORKING,
+    Status.SCAN_QR_CODE: StartOutcome.QR,
+    Status.PASSKEY_REQUIRED: StartOutcome.QR,
+    Status.PASSKEY_CONFIRMATION_REQUIRED: StartOutcome.QR,
+    Status.FAILED: StartOutcome.FAILED,
+    Status.DISCONNECTED: StartOutcome.FAILED,
+    STOPPED: StartOutcome.STOPPED,
+}
+WAIT_OUTCOMES = {WORKING: WaitOutcome.WORKING, STOPPED: WaitOutcome.STOPPED}
+
+
+class Histogram:
+    """Counts by upper bound (seconds), not cumulated; the last count is above all bounds."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = array("Q", bytes(8 * (len(bounds) + 1)))
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts one observation; a bound includes its own value."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+class Bucket:
+    """The counts of one source's engine; seconds accrue between changes, sessions × time."""
+
+    __slots__ = ("counts", "engine", "mark", "qr_waits", "recovery", "seconds", "seen", "slo", "slo_counts", "source",
+                 "starts", "stays", "transitions")  # fmt: skip
+
+    def __init__(self, source: str, engine: str, mono: float) -> None:
+        self.source = source
+        self.engine = engine
+        self.mark = mono
+        self.counts = [0] * len(STATUSES)
+        self.seconds = [0.0] * len(STATUSES)
+        self.slo_counts = dict.fromkeys(SLOS, 0)
+        self.slo = dict.fromkeys(SLOS, 0.0)
+        self.seen: set[Status] = set()
+        self.transitions: Counter[tuple[Status | None, Status]] = Counter()
+        self.stays = [Histogram(STATUS_BOUNDS) for _ in STATUSES]
+        self.starts = {outcome: Histogram(START_BOUNDS) for outcome in StartOutcome}
+        self.qr_waits = {outcome: Histogram(QR_BOUNDS) for outcome in WaitOutcome}
+        self.recovery = Histogram(RECOVERY_BOUNDS)
+
+    def accrue(self, mono: float) -> None:
+        """Brings the seconds up to `mono`."""
+        elapsed = mono - self.mark
+        if elapsed <= 0:
+            return
+        self.mark = mono
+        for index, count in enumerate(self.counts):
+            if count:
+                self.seconds[index] += count * elapsed
+        for slo, count in self.slo_counts.items():
+            if count:
+                self.slo[slo] += count * elapsed
+
+    def statuses(self) -> tuple[Status, ...]:
+        """The statuses that have series here: the seven, and the passkey ones once seen."""
+        return ALWAYS + tuple(s for s in PASSKEYS if s in self.seen)

@@ -1,0 +1,120 @@
+"""Bytes of a webhook → what it says: a `StatusEvent` with its back-filled points, or another kind of event."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, get_args
+
+import msgspec
+
+MAX_AHEAD_MS = 60_000
+Engine = Literal["WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE"]
+ENGINES = frozenset(get_args(Engine))
+OTHER_ENGINE = "OTHER"
+
+
+class Word(StrEnum):
+    """An enumeration whose members are keys of what is counted: Enum's own hash is written in Python."""
+
+    __hash__ = str.__hash__
+
+
+class Status(Word):
+    """The statuses of the contract; whatever else a gateway says is UNKNOWN."""
+
+    STARTING = "STARTING"
+    SCAN_QR_CODE = "SCAN_QR_CODE"
+    WORKING = "WORKING"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+    DISCONNECTED = "DISCONNECTED"
+    UNKNOWN = "UNKNOWN"
+    PASSKEY_REQUIRED = "PASSKEY_REQUIRED"
+    PASSKEY_CONFIRMATION_REQUIRED = "PASSKEY_CONFIRMATION_REQUIRED"
+
+
+# What each event is compared with: to look a member up on its class takes longer than any of the comparisons.
+STARTING, WORKING, STOPPED, UNKNOWN = Status.STARTING, Status.WORKING, Status.STOPPED, Status.UNKNOWN
+ALWAYS = tuple(Status)[:7]  # the statuses whose series every session has
+PASSKEYS = tuple(Status)[7:]
+LOGIN = frozenset({Status.SCAN_QR_CODE, *PASSKEYS})
+BY_NAME = {status.value: status for status in Status}
+
+
+# What a webhook says of the end of a session, where others may be about the same end, the weakest first: it is closed,
+# for whatever reason; it was lost; somebody stopped it. `machine.end` judges them together: they overtake each other.
+ENDINGS = CLOSED, LOST, DECIDED = "closed", "lost", "decided"
+# What a status says of an end, unless the dialect knows better.
+USUAL_ENDINGS = {Status.FAILED: LOST, Status.DISCONNECTED: LOST, STOPPED: DECIDED}
+
+
+class Restriction(Word):
+    """What WhatsApp may do to an account that is WORKING."""
+
+    REACHOUT_TIMELOCK = "reachout_timelock"
+    MESSAGE_CAPPING = "message_capping"
+
+
+class Limit(msgspec.Struct, frozen=True, gc=False):
+    """A restriction as one event states it: `until` is the end in Unix ms, 0 when none is given."""
+
+    restriction: Restriction
+    active: bool
+    until: int = 0
+
+
+class Point(msgspec.Struct, frozen=True, gc=False):
+    """One observed status. `status` is verbatim; times are the gateway's in Unix ms.
+
+    `key_at` is the time as sent and identifies the point in the log; `at` is the time that is believed, and
+    `(at, tie)` orders points of one session. `ending` is one of ENDINGS for a dialect whose gateway reports one end
+    with several webhooks.
+    """
+
+    status: str
+    at: int
+    tie: int
+    key_at: int
+    ending: str | None = None
+
+
+class StatusEvent(msgspec.Struct, frozen=True, gc=False):
+    """One `session.status` webhook. `points` ends with the event's own point, older ones are back-fill.
+
+    `timeless_key` is set where the gateway gave no time: then the key, not the time, tells a retry. `key_is_body`
+    says that it is made of the body alone; `renews` that the session has been in another status since, so that the
+    same body is news. `origin` names what else than a webhook it is.
+    """
+
+    source: str
+    session: str
+    points: tuple[Point, ...]
+    received_at: int
+    event_id: str | None = None
+    engine: str | None = None
+    limits: tuple[Limit, ...] = ()
+    timeless_key: str | None = None
+    key_is_body: bool = False
+    renews: bool = False
+    origin: str | None = None
+
+    @property
+    def own(self) -> Point:
+        """The point that the event itself is about."""
+        return self.points[-1]
+
+    @property
+    def skewed(self) -> bool:
+        """Whether its time was too far ahead to be believed."""
+        return self.own.key_at - self.received_at > MAX_AHEAD_MS
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEvent:
+    """A webhook of another kind (`message`, …): a sign of life of its session, nothing else."""
+
+    session: str | None
+
+
+def normal(status: str) -> Status:
+    """A status as the gateway spells it → the contract's, UNKNOWN for what is not in it."""
+    return BY_NAME.get(status, UNKNOWN)

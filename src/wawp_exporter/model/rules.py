@@ -1,0 +1,78 @@
+"""What the configuration says about each session."""
+
+from datetime import datetime
+from zlib import crc32
+
+import msgspec
+
+from wawp_exporter.config.schema import Config, glob
+
+Key = tuple[str, str]  # (source, session)
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What the configuration says of a session. Thresholds are overrides in seconds, windows are Unix ms."""
+
+    group: str = ""
+    owner: str = ""
+    tier: str = ""
+    thresholds: tuple[tuple[str, float], ...] = ()
+    silent: float = 0.0
+    windows: tuple[tuple[int, int], ...] = ()
+
+    def excuses(self, now: int) -> bool:
+        """Whether it is in maintenance at `now` (Unix ms)."""
+        return bool(self.windows) and any(start <= now < end for start, end in self.windows)
+
+
+class Rules:
+    """The configuration as the fleet needs it: globs compiled, equal metadata shared."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.shard, self.shards = config.shard.ordinal, config.shard.total
+        self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
+        self._group_of = {key: name for name, members in self.groups.items() for key in members}
+        self._sessions = [(glob(rule.source), glob(rule.session), rule) for rule in config.sessions]
+        self._windows = [(glob(w.source), glob(w.session), unix_ms(w.from_), unix_ms(w.to)) for w in config.maintenance]
+        self.session_histograms = config.metrics.session_histograms
+        self.troubled_only = config.metrics.sessions == "troubled"
+        self._shared: dict[Meta, Meta] = {}
+        self._same_for_all = not (self._group_of or self._sessions or self._windows)
+        self._default = Meta(silent=config.thresholds.silent)
+
+    def holds(self, key: Key) -> bool:
+        """Whether a session is of this replica's shard."""
+        return self.shards == 1 or slot_of(key) % self.shards == self.shard
+
+    def meta(self, source: str, session: str) -> Meta:
+        """The first matching `sessions` rule, the group, and every maintenance window that matches."""
+        if self._same_for_all:
+            return self._default
+        rule = next((r for s, n, r in self._sessions if s.fullmatch(source) and n.fullmatch(session)), None)
+        overrides = rule.thresholds.given() if rule else {}
+        meta = Meta(
+            group=self._group_of.get((source, session), ""),
+            owner=rule.owner if rule else "",
+            tier=rule.tier if rule else "",
+            thresholds=tuple(overrides.items()),
+            silent=overrides.get("silent", self.config.thresholds.silent),
+            windows=tuple((a, b) for s, n, a, b in self._windows if s.fullmatch(source) and n.fullmatch(session)),
+        )
+        return self._shared.setdefault(meta, meta)
+
+
+def slot_of(key: Key) -> int:
+    """A number that spreads sessions evenly; those of one remainder by the count of shards are one shard."""
+    return crc32(f"{key[0]}\0{key[1]}".encode())
+
+
+def split_member(member: str) -> Key:
+    """`default/sales-uk` → `("default", "sales-uk")`."""
+    source, _, session = member.partition("/")
+    return source, session
+
+
+def unix_ms(moment: datetime) -> int:
+    """A zoned datetime as Unix ms."""
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,162 @@
+"""One session as the fold knows it."""
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from wawp_exporter.model.bucket import BAD, EXCLUDED, GOOD, ORDINAL, STATUSES, Bucket, Histogram, Slo
+from wawp_exporter.model.event import (
+    ALWAYS,
+    OTHER_ENGINE,
+    PASSKEYS,
+    STOPPED,
+    UNKNOWN,
+    WORKING,
+    Limit,
+    Point,
+    Restriction,
+    Status,
+    Word,
+    normal,
+)
+from wawp_exporter.model.machine import State
+from wawp_exporter.model.rules import Key, Meta
+
+Pattern = Mapping[tuple[int, int], int]  # (weekday from Monday = 0, hour) → in how many of the last weeks
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+class Rank(Word):
+    """Who keeps series of its own when there is no room for all: the first ones, whatever happens."""
+
+    TROUBLED = "troubled"
+    WORKING = "working"
+    STOPPED = "stopped"
+    UNWANTED = "unwanted"
+
+
+TROUBLED, AT_WORK, AT_REST, UNWANTED = Rank
+
+
+class Grave(NamedTuple):
+    """A session's deletion: events up to `at` (Unix ms) and rows up to `seq` are of its former life."""
+
+    at: int = 0
+    seq: int = 0
+
+
+class Memory(msgspec.Struct, frozen=True, array_like=True):
+    """What the state table keeps of a session, so that a start need not replay its history.
+
+    `engine_at` is when the engine was named (Unix ms, by the gateway's clock): the newest word counts.
+    """
+
+    state: State
+    engine: str
+    last_event: int
+    limits: tuple[tuple[Limit, int], ...] = ()
+    engine_at: int = 0
+
+    @property
+    def named_at(self) -> int:
+        """`engine_at`, also of a memory that was kept before there was one."""
+        return self.engine_at or (0 if self.engine == OTHER_ENGINE else self.state.at)
+
+
+FIRST_LIFE = Grave()
+decode_memory = msgspec.json.Decoder(Memory).decode
+
+
+def learn(known: dict[Restriction, tuple[Limit, int]], limits: Iterable[Limit], at: int) -> bool:
+    """Takes into `known` what was stated at `at` (Unix ms), unless a newer word is there; whether any was taken."""
+    taken = [limit for limit in limits if known.get(limit.restriction, (limit, at))[1] <= at]
+    known.update((limit.restriction, (limit, at)) for limit in taken)
+    return bool(taken)
+
+
+def revise(session: "Session", points: Sequence[Point], rows: Sequence[int]) -> None:
+    """Takes the tie of the live status's own row, where it was told more: what was before it in the same millisecond
+    must not be taken for what came after.
+    """
+    for point, seq in zip(points, rows, strict=True):
+        state = session.state
+        same = point.at == state.at and normal(point.status) is state.status
+        if seq < 0 and same and point.tie > state.tie:
+            session.state = msgspec.structs.replace(state, tie=point.tie)
+
+
+class Session:
+    """One session of the live fleet: its state by the log, and what this process counted."""
+
+    __slots__ = ("bucket", "engine", "engine_at", "key", "last_event", "limits", "linger", "maintenance", "mark",
+                 "meta", "name", "rank", "recurring", "seconds", "slo", "source", "state", "stays", "transitions",
+                 "wake")  # fmt: skip
+
+    def __init__(self, key: Key, state: State, engine: str, meta: Meta, mono: float) -> None:
+        self.key = key
+        self.source, self.name = key
+        self.state = state
+        self.engine = engine
+        self.engine_at = 0
+        self.meta = meta
+        self.mark = mono
+        self.last_event = 0
+        self.limits: dict[Restriction, tuple[Limit, int]] = {}
+        self.maintenance = False
+        self.rank = UNWANTED
+        self.linger = 0
+        self.wake = 0
+        self.recurring: Pattern = {}
+        self.slo = EXCLUDED
+        self.transitions = array("Q", bytes(8 * len(STATUSES)))
+        self.seconds = array("d", bytes(8 * len(STATUSES)))
+        self.stays: dict[Status, Histogram] = {}
+        self.bucket: Bucket
+
+    @property
+    def memory(self) -> Memory:
+        """What is worth keeping over a restart."""
+        return Memory(self.state, self.engine, self.last_event, tuple(self.limits.values()), self.engine_at)
+
+    def statuses(self) -> tuple[Status, ...]:
+        """The statuses that have series here: the seven, and the passkey ones once it was in them."""
+        seen = [
+            s for s in PASSKEYS if self.state.status is s or self.transitions[ORDINAL[s]] or self.seconds[ORDINAL[s]]
+        ]
+        return (*ALWAYS, *seen) if seen else ALWAYS
+
+    def accrue(self, mono: float) -> None:
+        """Brings the seconds of the current status up to `mono`; they never fall."""
+        if mono > self.mark:
+            self.seconds[ORDINAL[self.state.status]] += mono - self.mark
+            self.mark = mono
+
+    def restricted(self, restriction: Restriction, now: int) -> bool:
+        """Whether the restriction holds at `now`."""
+        limit, _ = self.limits[restriction]
+        return limit.active and (not limit.until or now < limit.until)
+
+    def silent(self, now: int) -> bool:
+        """WORKING, and nothing heard for longer than its limit."""
+        limit = self.meta.silent
+        return limit > 0 and self.state.status is WORKING and now - self.last_event > limit * 1000
+
+    def troubled(self, now: int) -> bool:
+        """Whether somebody may want to look at it."""
+        state = self.state
+        return (
+            state.status not in (WORKING, STOPPED)
+            or bool(state.auth_since or state.down_since)
+            or (bool(self.limits) and any(self.restricted(restriction, now) for restriction in self.limits))
+            or self.silent(now)
+        )
+
+    def judge(self) -> Slo:
+        """How its seconds count now."""
+        status = self.state.status
+        if self.maintenance or not self.state.worked or status in (STOPPED, UNKNOWN):
+            return EXCLUDED
+        return GOOD if status is WORKING else BAD

@@ -1,0 +1,1 @@
+"""A fleet simulator for demos and tests."""

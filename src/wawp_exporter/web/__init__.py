@@ -1,0 +1,1 @@
+"""Listeners, webhooks, API and pages."""

@@ -1,0 +1,459 @@
+"""Replicas over one PostgreSQL: any of them takes a webhook, all of them tell the same, any of them may die."""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import parts, storm
+from tests.builders import KEY, event, fresh_of, memories_of, ms, point
+from wawp_exporter.errors import LogError
+from wawp_exporter.log import partitions
+from wawp_exporter.log.log import Action, Followed, Log, Mark
+from wawp_exporter.model.rules import slot_of
+
+S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
+NUMBERS = count()
+
+Replicas = Callable[..., list[parts.Exporter]]
+
+
+@pytest.fixture
+def database(postgres: parts.Postgres) -> str:
+    """The name of an empty database."""
+    name = f"replicas_{next(NUMBERS)}"
+    postgres.create_database(name)
+    return name
+
+
+@pytest.fixture
+def url(postgres: parts.Postgres, database: str) -> str:
+    """Where it is."""
+    return postgres.database_url(database)
+
+
+@pytest.fixture
+def open_log(url: str) -> Iterator[Callable[..., Log]]:
+    """Opens the log as replicas do."""
+    with ExitStack() as opened:
+
+        def start(shard: tuple[int, int] = (0, 1)) -> Log:
+            log = Log(url, shard)
+            opened.callback(log.close)
+            return log
+
+        yield start
+
+
+@pytest.fixture
+def replicas(url: str, exporter: Callable[..., parts.Exporter]) -> Replicas:
+    """Starts so many exporters over the database, or one for each shard given."""
+
+    def start(number: int = 2, shards: Sequence[tuple[int, int]] = (), **config: Any) -> list[parts.Exporter]:
+        chosen = list(shards) or [(0, 1)] * number
+        made = [{"index": index, "total": total} for index, total in chosen]
+        return [exporter({"database": {"url": url}, "shard": shard, **config}) for shard in made]
+
+    return start
+
+
+def post(replica: parts.Exporter, session: str, status: str = W, ago: float = 60, **more: Any) -> str:
+    """Sends a webhook of `ago` seconds before now; the outcome."""
+    at = parts.now_ms() - round(ago * 1000)
+    body = parts.envelope(session=session, status=status, timestamp=at, statuses=[], **more)
+    return str(replica.post(body).raise_for_status().json()["outcome"])
+
+
+def status_of(replica: parts.Exporter, session: str) -> str | None:
+    """The status by the API, None for an unknown session."""
+    return replica.get(f"/api/v1/sessions/default/{session}").json().get("status")  # type: ignore[no-any-return]
+
+
+def series(replica: parts.Exporter, prefix: str) -> dict[str, float]:
+    """The samples whose line begins so."""
+    lines = [line.rpartition(" ") for line in replica.metrics().splitlines() if line.startswith(prefix)]
+    return {name: float(value) for name, _, value in lines}
+
+
+# -- the log of several
+
+
+def followed(entries: Sequence[object]) -> list[Followed]:
+    """Those that are rows."""
+    return [entry for entry in entries if isinstance(entry, Followed)]
+
+
+def test_rows_become_visible_in_the_order_of_their_numbers(open_log: Callable[..., Log]) -> None:
+    """A replica that is slow to commit holds up the next one; whoever follows sees both, each once, none skipped."""
+    slow, fast, reader = open_log(), open_log(), open_log()
+    begun, done = threading.Event(), threading.Event()
+
+    def append_fast() -> None:
+        begun.wait()
+        fast.append([event(W, 20, key=("default", "b"))])
+        done.set()
+
+    other = threading.Thread(target=append_fast)
+    other.start()
+    with slow._writing() as writer:
+        owner = slow._names.settle(writer, {KEY: ms(10)}, 1).ids[KEY]
+        slow._store(writer, [(owner, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
+        begun.set()
+        assert not done.wait(0.3)
+        assert reader.follow(Mark(), 10) == ([], Mark(), True)
+    other.join()
+
+    rows, place, _ = reader.follow(Mark(), 10)
+
+    assert [row.event.session for row in followed(rows)] == [KEY[1], "b"]
+    assert [row.seq for row in followed(rows)] == sorted(row.seq for row in followed(rows))
+    assert reader.follow(place, 10) == ([], place, True)
+
+
+def test_a_replica_that_stands_still_while_it_writes_is_put_aside(open_log: Callable[..., Log]) -> None:
+    """The others append after seconds, and the one that stood still is told that its batch is not in the log."""
+    slow, fast = open_log(), open_log()
+
+    with pytest.raises(LogError), slow._writing() as writer:  # noqa: PT012 - the transaction is the statement
+        slow._store(writer, [(1, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
+        assert fresh_of(fast.append([event(W, 20)])) == [(True,)]
+        writer.exec_driver_sql("SELECT 1")
+
+    assert fresh_of(slow.append([event(W, 20), event(F, 30)])) == [(False,), (True,)]
+
+
+def test_a_point_whose_tie_is_corrected_is_followed_again(open_log: Callable[..., Log]) -> None:
+    """A longer history counts more ties; the live state of every replica must know, before it meets what is new.
+
+    The row stays where it was: its number says when it came.
+    """
+    log, reader = open_log(), open_log()
+    (first,) = log.append([event(S, 0)]).rows[0]
+    _, place, _ = reader.follow(Mark(), 10)
+
+    log.append([event(S, 0, tie=1, before=[point(X, 0)])])
+
+    rows, place, _ = reader.follow(place, 10)
+    told = [(row.event.own.status, row.event.own.tie, row.seq == -first) for row in followed(rows)]
+    assert told == [(S, 1, True), (X, 0, False)]
+    assert reader.follow(place, 10) == ([], place, True)
+
+
+def test_rows_and_deletions_are_followed_in_the_order_in_which_they_came(open_log: Callable[..., Log]) -> None:
+    """In slices of any size: what a clock ahead has dated after a deletion belongs to the life before it."""
+    log, reader = open_log(), open_log()
+    log.append([event(S, 30)])
+    log.forget(KEY, ms(1))
+    log.append([event(W, 31)])
+    log.forget(KEY, ms(2))
+
+    for limit in range(1, 5):
+        kinds, place, done = "", Mark(), False
+        while not done:
+            rows, place, done = reader.follow(place, limit)
+            kinds += "".join(type(row).__name__[0] for row in rows)
+
+        assert kinds == "FDFD"
+
+
+def test_following_in_any_slices_gives_every_row_once(open_log: Callable[..., Log]) -> None:
+    """In the order of the log."""
+    log, reader = open_log(), open_log()
+    log.append([event(W, at) for at in range(100)])
+
+    seen, place, done = [], Mark(), False
+    while not done:
+        rows, place, done = reader.follow(place, 7)
+        seen += [row.event.own.at for row in followed(rows)]
+
+    assert seen == [ms(at) for at in range(100)]
+
+
+def test_a_lease_is_held_by_one_and_taken_over_when_it_ends(open_log: Callable[..., Log]) -> None:
+    """Or given back."""
+    first, second = open_log(), open_log()
+
+    assert [first.lease("a", 60), second.lease("a", 60), second.lease("b", 60)] == [True, False, True]
+    first.release()
+    assert second.lease("a", 0.001)
+    parts.wait_until(lambda: first.lease("a", 60), 5)
+
+
+def test_claims_of_one_session_see_each_other(open_log: Callable[..., Log]) -> None:
+    """Ten replicas at once, one restart."""
+    logs = [open_log() for _ in range(5)]
+    logs[0].append([event(F, 0)])
+
+    def once(recent: Sequence[Action]) -> str:
+        return "limit" if recent else ""
+
+    found: list[Action] = []
+    threads = [
+        threading.Thread(target=lambda log=log: found.append(log.claim(KEY, "restart", "A", ms(1), once)))
+        for log in logs
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(action.result for action in found) == ["limit"] * 4 + ["running"]
+
+
+# -- months
+
+
+def test_a_database_that_refuses_is_named_without_its_own_severity(postgres: parts.Postgres) -> None:
+    """PostgreSQL calls each refusal of a connection FATAL; to the service it is something to try again."""
+    with pytest.raises(LogError, match='failed: database "nowhere" does not exist') as refused:
+        Log(postgres.database_url("nowhere"))
+
+    assert "FATAL" not in str(refused.value)
+
+
+def test_events_lie_in_the_partition_of_their_month(open_log: Callable[..., Log], postgres: Any, database: str) -> None:
+    """A month that is made later takes what waited for it in the default partition."""
+    log = open_log()
+    log.append([event(W, 0)])
+    log.prepare(ms(0))
+    log.append([event(F, 1), event(W, 90 * 86_400)])
+
+    query = "SELECT tableoid::regclass, count(*) FROM event GROUP BY 1 ORDER BY 1"
+    assert postgres.sql(query, database) == "event_default|1\nevent_2026_11|2"
+
+
+def test_a_month_is_dropped_when_all_of_it_is_old(open_log: Callable[..., Log], postgres: Any, database: str) -> None:
+    """What was received later, and what a live state rests on, stays."""
+    log = open_log()
+    log.prepare(ms(0))
+    log.append([event(S, 0), event(W, 10), event(F, 20, key=("default", "late"), received=40 * 86_400)])
+    log.save(list(memories_of(log.restore(["default"])).items()), 3)
+    log.append([event(X, 5, key=("default", "gone"))])
+    log.forget(("default", "gone"), ms(60))
+    next_month = partitions.unix_ms(partitions.after(partitions.month_of(ms(0))))
+
+    assert log.purge(next_month - 1) == 0
+    assert log.purge(next_month) == 1
+    assert log.purge(next_month) == 0
+
+    assert "event_2026_11" not in postgres.sql("SELECT relname FROM pg_class WHERE relname LIKE 'event_2%'", database)
+    assert set(memories_of(log.restore(["default"]))) == {KEY, ("default", "late")}
+
+
+# -- replicas
+
+
+def test_what_one_replica_is_told_all_of_them_tell(replicas: Replicas) -> None:
+    """Statuses, since-times and episodes are equal; each counts a transition once."""
+    a, b = replicas(2)
+    assert [post(a, "s", S, 60), post(b, "s", Q, 50), post(a, "s", Q, 40), post(b, "s", Q, 55)] == [
+        "transition",
+        "transition",
+        "repeat",
+        "late",
+    ]
+    parts.wait_until(lambda: status_of(a, "s") == status_of(b, "s") == Q)
+
+    def told(replica: parts.Exporter) -> dict[str, float]:
+        names = ("status{", "status_since", "auth_required_since", "down_since", "transitions_total")
+        return {line: value for name in names for line, value in series(replica, f"wawp_session_{name}").items()}
+
+    parts.wait_until(lambda: told(a) == told(b))
+    assert sum(value for line, value in told(a).items() if "transitions_total" in line) == 2
+
+
+def test_an_event_that_goes_to_two_replicas_is_one(replicas: Replicas) -> None:
+    """The database decides; one answer is `transition`, the other `duplicate`."""
+    a, b = replicas(2)
+    at = parts.now_ms() - 5000
+    body = parts.encode(parts.envelope(session="s", timestamp=at, statuses=[]))
+
+    assert sorted(replica.post(body).json()["outcome"] for replica in (a, b)) == ["duplicate", "transition"]
+
+    parts.wait_until(lambda: status_of(a, "s") and status_of(b, "s"))
+    for replica in (a, b):
+        assert storm.transitions_of(replica) == 1
+
+
+def test_a_late_event_corrects_the_since_time_of_every_replica(replicas: Replicas) -> None:
+    """Whichever of them it goes to."""
+    a, b = replicas(2)
+    post(a, "s", W, 30)
+    parts.wait_until(lambda: status_of(b, "s"))
+
+    assert post(b, "s", W, 90) == "late"
+
+    since = 'wawp_session_status_since_timestamp_seconds{source="default",session="s"}'
+    for replica in (a, b):
+        parts.wait_until(lambda replica=replica: series(replica, since)[since] < time.time() - 80)
+
+
+def test_a_deletion_holds_everywhere_and_newer_events_begin_anew(replicas: Replicas) -> None:
+    """Its series vanish from every replica; a late event does not bring it back."""
+    a, b = replicas(2)
+    post(a, "s", F, 60)
+    parts.wait_until(lambda: status_of(b, "s"))
+
+    assert b.client.delete(f"{b.url}/api/v1/sessions/default/s").status_code == 204
+    parts.wait_until(lambda: status_of(a, "s") is None)
+    assert post(a, "s", W, 30) == "late"
+    assert status_of(a, "s") is status_of(b, "s") is None
+
+    assert post(a, "s", W, 0) == "transition"
+    parts.wait_until(lambda: status_of(a, "s") == status_of(b, "s") == W)
+
+
+def test_a_sign_of_life_reaches_every_replica(replicas: Replicas) -> None:
+    """Else a session whose messages go elsewhere would be taken for silent."""
+    a, b = replicas(2)
+    post(a, "s", W, 600)
+    parts.wait_until(lambda: status_of(b, "s"))
+    heard = 'wawp_session_last_event_timestamp_seconds{source="default",session="s"}'
+    before = series(b, heard)[heard]
+    time.sleep(1.1)  # seconds are what is exported, and the next sign must be another one
+
+    a.post({"event": "message", "session": "s", "payload": {}}).raise_for_status()
+
+    parts.wait_until(lambda: series(b, heard)[heard] > before, 20)
+
+
+def test_each_transition_is_streamed_once_whichever_replica_is_asked(replicas: Replicas) -> None:
+    """Also to a reader who goes on at another one."""
+    a, b = replicas(2)
+
+    def streamed(replica: parts.Exporter, wanted: int, after: str = "") -> list[str]:
+        headers = {"Last-Event-ID": after} if after else {}
+        ids: list[str] = []
+        url = f"{replica.url}/api/v1/events"
+        with httpx.Client(timeout=20, trust_env=False) as client, client.stream("GET", url, headers=headers) as answer:
+            for line in answer.iter_lines():
+                ids += [line.removeprefix("id: ")] if line.startswith("id: ") else []
+                if not ids and not after and not line:
+                    threading.Thread(target=send).start()
+                if len(ids) == wanted:
+                    return ids
+        raise AssertionError("the stream ended")
+
+    def send() -> None:
+        for number in range(6):
+            post((a, b)[number % 2], f"s{number % 3}", (W, F)[number // 3], 60 - number)
+
+    first = streamed(a, 3)
+    rest = streamed(b, 3, first[-1])
+
+    assert len({*first, *rest}) == 6
+
+
+# -- shards
+
+
+def test_shards_are_disjoint_and_complete(replicas: Replicas) -> None:
+    """Each session has series on one shard; any replica takes any webhook and answers for any session."""
+    a, b, c = replicas(shards=[(0, 3), (1, 3), (2, 3)])
+    names = [f"s{number}" for number in range(30)]
+    for number, name in enumerate(names):
+        assert post((a, b, c)[number % 3], name, W, 60) == "transition"
+    assert post(a, names[0], W, 900) == post(b, names[0], W, 1200) == "late"
+
+    def info(replica: parts.Exporter) -> set[str]:
+        return {line.split('session="')[1].split('"')[0] for line in series(replica, "wawp_session_info{")}
+
+    parts.wait_until(lambda: sum(len(info(replica)) for replica in (a, b, c)) == 30)
+    for index, replica in enumerate((a, b, c)):
+        assert info(replica) == {name for name in names if slot_of(("default", name)) % 3 == index}
+        assert all(status_of(replica, name) == W for name in names)
+        assert all(f'shard="{index}"' in line for line in series(replica, "wawp_sessions{"))
+    assert replicas_ready(a, names) == {200}
+
+
+def replicas_ready(replica: parts.Exporter, names: Sequence[str]) -> set[int]:
+    """What the pre-flight check answers."""
+    return {replica.get(f"/api/v1/sessions/default/{name}/ready").status_code for name in names}
+
+
+def test_a_group_is_right_when_its_members_are_on_several_shards(replicas: Replicas) -> None:
+    """The counts add up over the shards, and any replica knows who serves."""
+    members = [f"default/m{number}" for number in range(6)]
+    shards = replicas(shards=[(0, 2), (1, 2)], groups={"g": members})
+    assert len({slot_of(("default", name.partition("/")[2])) % 2 for name in members}) == 2
+    for number in range(6):
+        post(shards[number % 2], f"m{number}", F if number < 4 else W, 60)
+
+    def total(name: str) -> float:
+        return sum(sum(series(replica, f"wawp_group_{name}{{").values()) for replica in shards)
+
+    parts.wait_until(lambda: total("working_sessions") == 2)
+    assert [total("sessions"), total("eligible_sessions")] == [6, 6]
+    for replica in shards:
+        assert replica.get("/api/v1/groups/g/active").json()["session"] == "m4"
+
+
+def test_a_shard_of_another_count_begins_with_what_the_old_ones_kept(replicas: Replicas) -> None:
+    """Resharding is a restart."""
+    old = replicas(shards=[(0, 2), (1, 2)])
+    for number in range(20):
+        post(old[0], f"s{number}", (W, F, X)[number % 3], 60)
+    parts.wait_until(lambda: sum(len(storm.states(replica)) for replica in old) == 20)
+    before = {name: told for replica in old for name, told in storm.states(replica).items()}
+    for replica in old:
+        replica.stop()
+
+    new = replicas(shards=[(0, 3), (1, 3), (2, 3)])
+
+    assert {name: told for replica in new for name, told in storm.states(replica).items()} == before
+
+
+# -- faults
+
+
+def test_nothing_is_lost_or_counted_twice_while_things_break(
+    replicas: Replicas, postgres: parts.Postgres, database: str
+) -> None:
+    """Kills, a crashing database, cut connections and a pause, under load."""
+    three = replicas(3)
+    gateways = storm.Gateways(three, 40, seed=1)
+    disasters = storm.Disasters(three, postgres, database, seed=2)
+    order = random.Random(3).sample(disasters.all, k=4)
+
+    async def run() -> None:
+        sending = asyncio.create_task(gateways.run())
+        for disaster in order:
+            await asyncio.sleep(1)
+            await asyncio.to_thread(disaster)
+        await asyncio.sleep(1)
+        gateways.done = True
+        await sending
+
+    asyncio.run(run())
+
+    assert gateways.retries
+    assert gateways.sent > 500
+    steady = [replica for index, replica in enumerate(three) if index not in disasters.restarted]
+    storm.judge(gateways, postgres, database, steady)
+
+
+def test_readiness_tells_the_truth(replicas: Replicas, postgres: parts.Postgres) -> None:
+    """Without the database nobody is ready, nothing is acknowledged, and metrics go on; with it all are again."""
+    two = replicas(2)
+    post(two[0], "s", W, 60)
+    parts.wait_until(lambda: status_of(two[0], "s") == status_of(two[1], "s") == W)
+    postgres.stop("immediate")
+    try:
+        assert two[0].post(parts.envelope(session="s", status=F)).status_code == 503
+        for replica in two:
+            parts.wait_until(lambda replica=replica: replica.get("/-/ready").status_code == 503, 30)
+            assert 'session="s"' in replica.metrics()
+    finally:
+        postgres.start()
+
+    for replica in two:
+        parts.wait_until(lambda replica=replica: replica.get("/-/ready").status_code == 200, 30)
+    assert post(two[1], "s", F, 0) == "transition"
+    parts.wait_until(lambda: status_of(two[0], "s") == F)

@@ -1,0 +1,236 @@
+"""A law: a restart tells exactly what was told before it, and what the log says in its own order.
+
+Over gateways whose clocks are ahead, histories cut within a millisecond, retries, deletions, sources that leave
+and return, saves that fail or are cut off, and kills.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.builders import body, make_fleet, memories_of
+from tests.live.test_ingest import Failing
+from wawp_exporter.dialects.waha import parse
+from wawp_exporter.live.ingest import Ingest, restore, unix_now
+from wawp_exporter.log.log import Log
+from wawp_exporter.log.replay import point_of
+from wawp_exporter.log.tables import event, session, state, watermark
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import Limit, StatusEvent
+from wawp_exporter.model.machine import State, fold
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Memory
+
+SEEDS = int(os.environ.get("WAWP_RESTART_SEEDS", "24"))
+STEPS = 30
+KEYS = [("default", "a"), ("default", "b"), ("b", "c")]
+STATUSES = ("STARTING", "SCAN_QR_CODE", "WORKING", "WORKING", "FAILED", "STOPPED", "DISCONNECTED", "READY")
+CAPPED, FREE = ({"messageCapping": {"cappingStatus": word}} for word in ("CAPPED", "NONE"))
+Told = dict[Key, tuple[State, str, frozenset[tuple[Limit, int]]]]
+
+
+class Gateway:
+    """A session's history by its gateway's clock; its events show some of it."""
+
+    def __init__(self, key: Key, draw: Random) -> None:
+        self.key = key
+        self.draw = draw
+        self.ahead = draw.choice([0, 0, 30_000, 400_000])
+        self.history: list[tuple[str, int]] = []
+
+    def event(self) -> StatusEvent:
+        """A new status, or one that was sent before, with as much of the history as it likes to show."""
+        draw, now = self.draw, unix_now()
+        if not self.history or draw.random() < 0.6:
+            last = self.history[-1][1] if self.history else 0
+            at = max(last, now + self.ahead - 40_000) if draw.random() < 0.3 else max(last, now + self.ahead)
+            self.history.append((draw.choice(STATUSES), at + draw.choice([0, 0, 0, 1, 9, 2000])))
+        end = len(self.history) if draw.random() < 0.6 else draw.randrange(1, len(self.history) + 1)
+        shown = self.history[max(0, end - draw.randrange(0, 5)) : end]
+        status, at = self.history[end - 1]
+        told = [{"status": each, "timestamp": when} for each, when in shown]
+        data = draw.choice([None, None, CAPPED, FREE])
+        engine = draw.choice(["GOWS", "NOWEB", None])
+        raw = body(
+            session=self.key[1], timestamp=at, payload={"status": status, "statuses": told, "data": data}, engine=engine
+        )
+        item = parse(self.key[0], raw, now)
+        assert isinstance(item, StatusEvent)
+        return item
+
+
+class World:
+    """A service's write path, and what happens to it."""
+
+    def __init__(self, folder: Path, draw: Random) -> None:
+        self.folder = folder
+        self.draw = draw
+        self.lives = 0
+        self.sources = ["b", "default"]
+        self.gateways = [Gateway(key, draw) for key in KEYS]
+        self.said: list[str] = []
+        self.ingest = self.begin(folder / "0")
+
+    def begin(self, folder: Path) -> Ingest:
+        """A start from the log in a folder."""
+        fleet = make_fleet(sources={name: {} for name in self.sources})
+        log = Failing(folder / "wawp.db")
+        ingest = Ingest(fleet, log, Telemetry())
+        ingest.restored(restore(fleet, log, self.sources).mark)
+        fleet.awaken(99, unix_now(), 0)
+        return ingest
+
+    async def end(self) -> None:
+        """As killed: nothing is saved."""
+        self.ingest.log.close()
+        for thread in (self.ingest._writer, self.ingest._reader):
+            thread.shutdown()
+
+    # -- what happens
+
+    async def events(self) -> None:
+        """Some at once, some one after another."""
+        there = [each for each in self.gateways if each.key[0] in self.sources]
+        sent = [self.draw.choice(there).event() for _ in range(self.draw.randrange(1, 6))]
+        if self.draw.random() < 0.5:
+            await asyncio.gather(*map(self.ingest.submit, sent))
+        else:
+            for item in sent:
+                await self.ingest.submit(item)
+
+    async def save(self) -> None:
+        """The log takes it."""
+        await self.ingest.save()
+
+    async def save_fails(self) -> None:
+        """At one of its writes."""
+        self.ingest.log.fail_after = self.draw.randrange(2)  # type: ignore[attr-defined]  # Failing has it
+        await self.ingest.save()
+        self.ingest.log.fail_after = 99  # type: ignore[attr-defined]  # Failing has it
+
+    async def save_is_cut_off(self) -> None:
+        """In the middle, while events come."""
+        saving = asyncio.create_task(self.ingest.save())
+        coming = asyncio.create_task(self.events())
+        for _ in range(self.draw.randrange(6)):
+            await asyncio.sleep(0)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        await coming
+
+    async def delete(self) -> None:
+        """Whichever; events come before and after it."""
+        coming = asyncio.create_task(self.events())
+        await self.ingest.forget(self.draw.choice(KEYS))
+        await coming
+
+    async def leave_or_return(self) -> None:
+        """A reload takes the source out, or brings it back."""
+        coming = asyncio.create_task(self.events())
+        await asyncio.sleep(0)
+        self.sources = ["default"] if "b" in self.sources else ["b", "default"]
+        rules = make_fleet(sources={name: {} for name in self.sources}).rules
+        self.ingest.fleet.reconfigure(rules, unix_now(), 0)
+        await coming
+        if "b" in self.sources:
+            restore(self.ingest.fleet, self.ingest.log, ["b"])
+            self.ingest.fleet.awaken(99, unix_now(), 0)
+
+    async def kill(self) -> None:
+        """What a start tells is what was told; life goes on from it."""
+        before = told(self.live)
+        place = self.copy()
+        await self.end()
+        self.ingest = self.begin(place)
+        assert told(self.live) == before
+
+    # -- what holds
+
+    @property
+    def live(self) -> dict[Key, Memory]:
+        """What is told."""
+        return {key: each.memory for key, each in self.ingest.fleet.sessions.items()}
+
+    def copy(self) -> Path:
+        """The files as a kill leaves them."""
+        self.lives += 1
+        place = self.folder / f"{self.lives}"
+        shutil.copytree(self.folder / f"{self.lives - 1}", place, ignore=shutil.ignore_patterns("*.lock"))
+        return place
+
+    async def check(self) -> None:
+        """Live, a start from the saved state, a start without any, and the rows in their order."""
+        await self.kill()
+        log = self.ingest.log
+        live, rows = told(self.live), ordered(log)
+        assert {key: each[0] for key, each in live.items()} == {
+            key: found for key, found in rows.items() if key[0] in self.sources
+        }
+        tombstones = dict(self.ingest.fleet.tombstones)
+        with log._writing() as writer:
+            writer.execute(sa.delete(state))
+            writer.execute(sa.delete(watermark))
+        anew = log.restore(self.sources)
+        assert told(memories_of(anew)) == live
+        assert {key: at for key, at in anew.tombstones.items() if key in tombstones} == tombstones
+        await self.kill()
+
+
+def told(memories: dict[Key, Memory]) -> Told:
+    """All but the last sign of life, which a retry gives too and no row of the log has."""
+    return {key: (each.state, each.engine, frozenset(each.limits)) for key, each in memories.items()}
+
+
+def ordered(log: Log) -> dict[Key, State]:
+    """The fold of all rows of each session's present life, in the order of the log."""
+    life = sa.and_(event.c.at > session.c.tombstone, event.c.seq > session.c.buried)
+    rows = sa.select(session.c.source, session.c.name, event).join_from(
+        event, session, event.c.session_id == session.c.id
+    )
+    found: dict[Key, list[Any]] = {}
+    with log._reading() as reader:
+        for row in reader.execute(rows.where(life).order_by(event.c.at, event.c.tie, event.c.seq)):
+            found.setdefault((row.source, row.name), []).append(point_of(row))
+    return {key: folded for key, points in found.items() if (folded := fold(points))}
+
+
+async def play(folder: Path, seed: int) -> None:
+    """One story."""
+    draw = Random(seed)
+    world = World(folder, draw)
+    kinds: list[Callable[[], Any]] = [
+        *[world.events] * 8,
+        world.save,
+        world.save_fails,
+        world.save_is_cut_off,
+        world.delete,
+        world.leave_or_return,
+        world.kill,
+    ]
+    try:
+        for _ in range(STEPS):
+            step = draw.choice(kinds)
+            world.said.append(step.__name__)
+            await step()
+        await world.check()
+    except BaseException as error:
+        error.add_note(f"seed {seed}: {world.said}")
+        raise
+    finally:
+        await world.end()
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_restart_tells_what_was_told_and_what_the_log_says(part: int) -> None:
+    """Also after a start that finds no saved state at all."""
+    for seed in range(part, SEEDS, 4):
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(play(Path(folder), seed))

@@ -1,0 +1,291 @@
+"""The pages in a real browser: live, accessible, small, and asking nobody else for anything."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests import parts
+from wawp_exporter.log.log import Log
+from wawp_exporter.model.event import Point, StatusEvent
+from wawp_exporter.simulator import gateway, player, scenarios
+
+Scheme = Literal["light", "dark"]
+IMAGES = parts.ROOT / "docs" / "images"
+HOUR = 3600
+CONFIG = {
+    "metrics": {"session_histograms": False},
+    "groups": {"sales": ["default/shop-001", "default/shop-002"], "support": ["default/shop-003", "default/shop-004"]},
+    "sessions": [{"session": "shop-*", "owner": "ana"}],
+}
+PAGES = ("/", "/sessions/default/shop-001", "/sessions/default/unheard", "/audit?from=48h")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; without a sandbox, since tests may run as root."""
+    binary = parts.require("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(binary), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
+    """A day of a small fleet, in which something is wrong with somebody."""
+    with parts.Exporter(CONFIG, tmp_path_factory.mktemp("fleet")) as exporter:
+        play(exporter, "steady", 24 * HOUR - 60, sessions=20, prefix="shop-", heartbeat=0)
+        play(exporter, "mass-disconnect", 11 * HOUR, sessions=12, prefix="shop-", engines={"GOWS": 1})
+        play(exporter, "single-disconnect", 2 * HOUR, sessions=1, prefix="bakery-", share=1)
+        play(exporter, "phone-unlinked", 20 * 60, sessions=1, prefix="florist-", share=1)
+        play(exporter, "unscanned-qr", 15 * 60, sessions=1, prefix="cafe-", share=1)
+        yield exporter
+
+
+def play(exporter: parts.Exporter, name: str, ago: float, **given: Any) -> None:
+    """A scenario that began so many seconds ago, as fast as it is taken."""
+    plan = scenarios.scenario(name, **given)
+    options = gateway.Options(url=f"{exporter.url}/webhook", pace=0, start_at=time.time() - ago)
+    with ThreadPoolExecutor(1) as pool:  # this thread's event loop belongs to the browser
+        assert pool.submit(asyncio.run, player.Simulation(plan, options).play()).result().ok
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """What the browser complained of, and whom it asked."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, told: list[str]) -> Iterator[Page]:
+    """A tab of its own; whatever it complains of is written down."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        yield watched(context.new_page(), told)
+
+
+def watched(page: Page, told: list[str]) -> Page:
+    """Notes errors, violated policies and requests to other hosts."""
+    page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: None if "127.0.0.1" in request.url else told.append(request.url))
+    return page
+
+
+def send(exporter: parts.Exporter, name: str, status: str) -> None:
+    """A webhook of now."""
+    body = parts.envelope(session=name, status=status, timestamp=parts.now_ms())
+    assert exporter.post(body).status_code == 200
+
+
+# -- live
+
+
+def test_a_transition_is_seen_within_a_second_of_its_webhook(page: Page, tmp_path: Path) -> None:
+    """Without a reload: counts, the list of who needs a human, and the table."""
+    with parts.Exporter(CONFIG, tmp_path) as exporter:
+        send(exporter, "shop-001", "WORKING")
+        with page.expect_request("**/api/v1/events?*"):
+            page.goto(exporter.url)
+        page.evaluate("window.sameDocument = true")
+        page.wait_for_timeout(1500)  # the page is idle; what follows is not the first load
+
+        send(exporter, "shop-001", "DISCONNECTED")
+
+        expect(page.locator("h1")).to_have_text("1 of 1 sessions needs a human", timeout=1000)
+        expect(page.locator("[data-live=needing] tbody tr")).to_have_count(1, timeout=100)
+        assert page.evaluate("window.sameDocument")
+
+
+def test_a_lost_stream_is_said_and_found_again(page: Page, tmp_path: Path) -> None:
+    """A clear banner while the service is gone; afterwards the page shows what it missed."""
+    with parts.Exporter(CONFIG, tmp_path) as exporter:
+        send(exporter, "shop-001", "WORKING")
+        with page.expect_request("**/api/v1/events?*"):
+            page.goto(exporter.url)
+        expect(page.locator("#lost")).to_be_hidden()
+
+        exporter.kill()
+
+        expect(page.locator("#lost")).to_contain_text("Live updates lost since", timeout=5000)
+
+        exporter.start()
+        send(exporter, "shop-001", "DISCONNECTED")
+
+        expect(page.locator("#lost")).to_be_hidden(timeout=15_000)
+        expect(page.locator("h1")).to_have_text("1 of 1 sessions needs a human", timeout=5000)
+
+
+def test_what_somebody_types_and_where_they_are_is_kept(page: Page, tmp_path: Path) -> None:
+    """An update takes neither the text nor the focus."""
+    with parts.Exporter(CONFIG, tmp_path) as exporter:
+        send(exporter, "shop-001", "WORKING")
+        with page.expect_request("**/api/v1/events?*"):
+            page.goto(exporter.url)
+        page.locator("#q").fill("sho")
+        page.locator("[data-live=sessions] a").first.focus()
+
+        send(exporter, "shop-002", "DISCONNECTED")
+
+        expect(page.locator("[data-live=needing] tbody tr")).to_have_count(1)
+        expect(page.locator("#q")).to_have_value("sho")
+        assert page.evaluate("document.activeElement.textContent") == "shop-001"
+
+
+def test_a_session_page_is_live_too(page: Page, tmp_path: Path) -> None:
+    """And asks only for its own transitions."""
+    with parts.Exporter(CONFIG, tmp_path) as exporter:
+        send(exporter, "shop-001", "WORKING")
+        with page.expect_request("**/api/v1/events?*"):
+            page.goto(f"{exporter.url}/sessions/default/shop-001")
+
+        send(exporter, "shop-001", "FAILED")
+
+        expect(page.locator("[data-live=headline]")).to_contain_text("FAILED", timeout=2000)
+        expect(page.locator("[data-live=transitions] tbody tr")).to_have_count(2)
+
+
+def test_the_first_webhook_fills_an_empty_page(page: Page, tmp_path: Path) -> None:
+    """Whoever sets it up sees it work."""
+    with parts.Exporter({}, tmp_path) as exporter:
+        with page.expect_request("**/api/v1/events?*"):
+            page.goto(exporter.url)
+        expect(page.locator("h1")).to_have_text("No sessions yet")
+
+        send(exporter, "first", "WORKING")
+
+        expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(1, timeout=3000)
+
+
+# -- for everybody
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_an_accessibility_violation(
+    browser: Browser, fleet: parts.Exporter, told: list[str], path: str, scheme: Scheme
+) -> None:
+    """By axe-core; in light and dark; and nothing is refused by the policy or asked of another host."""
+    # axe is brought in from outside, which the policy of the pages rightly forbids.
+    with browser.new_context(color_scheme=scheme, bypass_csp=True) as context:
+        page = watched(context.new_page(), told)
+        page.goto(fleet.url + path)
+
+        found = Axe().run(page)
+
+        assert [violation["id"] for violation in found.response["violations"]] == [], found.generate_report()
+
+
+@pytest.mark.parametrize("path", PAGES[:2] + PAGES[3:])
+def test_nothing_is_refused_by_the_policy_or_asked_of_others(
+    page: Page, fleet: parts.Exporter, told: list[str], path: str
+) -> None:
+    """No error in the console, no request to any other host."""
+    page.goto(fleet.url + path)
+    page.wait_for_timeout(300)
+
+    assert told == []
+
+
+def test_the_keyboard_reaches_everything_in_order(page: Page, fleet: parts.Exporter) -> None:
+    """The way to the content first, then the pages, the form, and who needs a human."""
+    page.goto(fleet.url)
+    walked = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        walked.append(
+            page.evaluate("(e => e.id || e.getAttribute('aria-label') || e.textContent.trim())(document.activeElement)")
+        )
+
+    order = ["Skip to the content", "Fleet", "Audit", "q", "status", "Show", "Sessions that need a human"]
+    assert [walked.index(name) for name in order] == sorted(walked.index(name) for name in order)
+    assert walked.index("Sessions that need a human") < walked.index("Sessions, table")
+
+
+def test_the_way_to_the_content_is_shown_and_works(page: Page, fleet: parts.Exporter) -> None:
+    """For whoever has no mouse."""
+    page.goto(fleet.url)
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_in_viewport()
+
+    page.keyboard.press("Enter")
+
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_fit_a_phone(browser: Browser, fleet: parts.Exporter, path: str) -> None:
+    """Only tables scroll sideways, by themselves."""
+    with browser.new_context(viewport={"width": 360, "height": 740}) as context:
+        page = context.new_page()
+        page.goto(fleet.url + path)
+
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_pages_work_without_a_script(browser: Browser, fleet: parts.Exporter) -> None:
+    """Less live: filter, ranges and links are plain HTML."""
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(fleet.url)
+        page.get_by_label("Search").fill("bakery")
+        page.get_by_role("button", name="Show").click()
+
+        page.get_by_role("link", name="bakery-001").first.click()
+
+        expect(page.locator("h1")).to_contain_text("bakery-001")
+
+
+# -- at size
+
+
+def filled(path: Path, sessions: int) -> None:
+    """A log of a fleet: a day of WORKING, and one minute in which half of it failed."""
+    log = Log(path)
+    begin = parts.now_ms() - 20 * HOUR * 1000
+    lost = begin + 12 * HOUR * 1000
+    told = [(begin, "WORKING", 1), (lost, "FAILED", 2), (lost + 60_000, "WORKING", 2)]
+    for at, status, step in told:
+        names = [f"session-{number:05}" for number in range(0, sessions, step)]
+        log.append([StatusEvent("default", n, (Point(status, at, 0, at),), at, engine="GOWS") for n in names])
+    log.close()
+
+
+@pytest.mark.parametrize("sessions", [1, 200, 5000])
+def test_the_page_is_small_and_whole_at_any_size(page: Page, tmp_path: Path, sessions: int) -> None:
+    """At 5,000 sessions well below a megabyte; the minute in which half of them failed is a stripe."""
+    filled(tmp_path / "wawp.db", sessions)
+    with parts.Exporter(CONFIG, tmp_path) as exporter:
+        answer = page.goto(exporter.url)
+        assert answer
+        assert len(answer.body()) < 300_000
+        expect(page.locator("h1")).to_have_text(f"0 of {sessions} sessions need a human")
+        expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(min(100, sessions))
+
+        expect(page.locator(".heat path.f-FAILED")).to_have_count(1, timeout=15_000)
+        page.locator("#q").fill(f"session-{sessions - 1:05}")
+        page.get_by_role("button", name="Show").click()
+
+        expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(1)
+
+
+# -- for the docs
+
+
+@pytest.mark.skipif(os.environ.get("SCREENSHOTS") != "write", reason="SCREENSHOTS=write makes those of the docs anew")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screenshots_for_the_docs(browser: Browser, fleet: parts.Exporter, scheme: Scheme) -> None:
+    """What the docs show is what was rendered."""
+    with browser.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 860}) as context:
+        page = context.new_page()
+        for name, path in (("fleet", "/"), ("session", "/sessions/default/shop-001"), ("audit", "/audit?from=48h")):
+            page.goto(fleet.url + path)
+            page.wait_for_timeout(1500)
+            page.screenshot(path=IMAGES / f"{name}-{scheme}.png")

@@ -1,0 +1,312 @@
+"""The pages as they are without a script: what they say, what they link to, and what they refuse."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests import parts
+from tests.builders import HOUR, MINUTE, apply, capping, event, live, make_fleet, ms
+from wawp_exporter.web.pages import ALERTS, FleetQuery, FleetView, problem_of, session_link
+
+RUNBOOKS = parts.ROOT / "alerts" / "runbooks"
+S, Q, W, F, X, D = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED"
+HOSTILE = "<b>x</b>/\"é'&\n😀"
+
+
+@pytest.fixture(scope="module")
+def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
+    """A fleet in which everything is somewhere."""
+    config = {
+        "groups": {"sales": ["default/down", "default/up"], "lost": ["default/waiting", "default/unseen"]},
+        "sessions": [{"session": "wait*", "owner": "ana"}],
+    }
+    with parts.Exporter(config, tmp_path_factory.mktemp("pages")) as exporter:
+        for name, *told in (
+            ("up", (W, 7200)),
+            ("down", (W, 7200), (D, 60)),
+            ("waiting", (S, 900), (Q, 890)),
+            ("stopped", (W, 7200), (X, 3600)),
+            (HOSTILE, (W, 100)),
+            ("odd", ("READY", 50)),
+            ("gone", (W, 500), (F, 400)),
+        ):
+            for status, ago in told:
+                at = parts.now_ms() - ago * 1000
+                assert exporter.post(parts.envelope(session=name, status=status, timestamp=at)).status_code == 200
+        exporter.client.delete(f"{exporter.url}/api/v1/sessions/default/gone")
+        yield exporter
+
+
+def text(exporter: parts.Exporter, path: str, status: int = 200, **query: str) -> str:
+    """A page as a person reads it: no tags, single spaces."""
+    answer = exporter.client.get(exporter.url + path, params=query)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.text)).split())
+
+
+def rows(exporter: parts.Exporter, **query: str) -> set[str]:
+    """The sessions of the big table."""
+    page = exporter.client.get(exporter.url + "/", params=query).text
+    table = page[page.index('id="sessions"') :]
+    return set(re.findall(r'<th scope="row"><a href="/sessions/default/([^"]*)"', table))
+
+
+# -- who needs a human
+
+
+def problem(*told: tuple[str, float], at: float = HOUR, **config: Any) -> tuple[str, float] | None:
+    """(alert, since in seconds after T0) of a session at a time."""
+    fleet = live(*told, **config)
+    (session,) = fleet.sessions.values()
+    found = problem_of(session, fleet.rules.config.thresholds, ms(at))
+    return found and (found.alert, (found.since - ms(0)) / 1000)
+
+
+@pytest.mark.parametrize(
+    ("told", "at", "expected"),
+    [
+        ([(W, 0)], HOUR, None),
+        ([(W, 0), (X, 5)], HOUR, None),
+        ([(W, 0), (D, 5)], 6, ("WawpSessionDisconnected", 5)),
+        ([(W, 0), (F, 5)], 14, None),
+        ([(W, 0), (F, 5)], 16, ("WawpSessionFailed", 5)),
+        ([(S, 0)], 59, None),
+        ([(S, 0)], 61, ("WawpSessionStuckStarting", 0)),
+        ([(S, 0), (Q, 5)], 6, ("WawpSessionQrWaiting", 5)),
+        ([(S, 0), (Q, 5), (F, 165)], 400, ("WawpSessionQrEscalated", 5)),
+        ([(S, 0), (Q, 5), (F, 165)], HOUR + 10, ("WawpSessionQrUnattended", 5)),
+        ([(W, 0), (F, 0.5), (S, 890), (F, 895)], 901, ("WawpSessionNotWorking", 0.5)),
+        ([(W, 0), ("READY", 5)], HOUR, None),
+    ],
+)
+def test_who_needs_a_human_is_who_an_alert_speaks_of(
+    told: list[tuple[str, float]], at: float, expected: tuple[str, float] | None
+) -> None:
+    """With the same limits, since the same moment."""
+    assert problem(*told, at=at) == expected
+
+
+def test_maintenance_excuses() -> None:
+    """As it does the alerts."""
+    window = {"source": "*", "session": "*", "from": "2020-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"}
+
+    assert problem((W, 0), (D, 5), maintenance=[window]) is None
+
+
+def test_a_restricted_session_needs_somebody_though_it_works() -> None:
+    """Since it was said."""
+    fleet = live((W, 0))
+    apply(fleet, event(W, 30, limits=[capping()]))
+    (session,) = fleet.sessions.values()
+
+    found = problem_of(session, fleet.rules.config.thresholds, ms(MINUTE))
+
+    assert found
+    assert (found.alert, found.since) == ("WawpSessionRestricted", ms(30))
+
+
+def test_every_problem_has_a_runbook() -> None:
+    """The page links to it."""
+    assert [alert for alert in ALERTS if not (RUNBOOKS / f"{alert}.md").exists()] == []
+
+
+def test_an_empty_fleet_says_how_to_begin(tmp_path: Path) -> None:
+    """And refuses nothing."""
+    with parts.Exporter({}, tmp_path) as exporter:
+        assert "No webhook has arrived yet." in text(exporter, "/")
+
+
+# -- the fleet page
+
+
+def test_the_fleet_page_begins_with_who_needs_a_human(exporter: parts.Exporter) -> None:
+    """How many, who, since when, and what to do."""
+    page = text(exporter, "/")
+
+    assert "2 of 6 sessions need a human" in page
+    needing = page[page.index("Needs a human") : page.index("Failover groups")]
+    assert needing.index("down default disconnected 1m") < needing.index("waiting default login is overdue 14m")
+    assert "Runbook WawpSessionQrEscalated" in needing
+
+
+def test_groups_say_who_serves_them(exporter: parts.Exporter) -> None:
+    """Those that nobody serves come first."""
+    page = text(exporter, "/")
+
+    groups = page[page.index("Failover groups") : page.index("History")]
+    assert groups.index("lost nobody 0 of 1") < groups.index("sales up 1 of 2")
+    assert "unseen never seen" in groups
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"q": "wait"}, {"waiting"}),
+        ({"q": "ANA"}, {"waiting"}),
+        ({"status": "WORKING"}, {"up", quote(HOSTILE, safe="")}),
+        ({"group": "sales"}, {"up", "down"}),
+        ({"need": "1"}, {"down", "waiting"}),
+        ({"q": "", "status": "", "group": "", "engine": ""}, None),
+        ({"q": "nobody"}, set()),
+    ],
+)
+def test_the_table_can_be_filtered_without_a_script(
+    exporter: parts.Exporter, query: dict[str, str], expected: set[str] | None
+) -> None:
+    """A form sends what was left empty too."""
+    everybody = {"up", "down", "waiting", "stopped", "odd", quote(HOSTILE, safe="")}
+
+    assert rows(exporter, **query) == (everybody if expected is None else expected)
+
+
+@pytest.mark.parametrize("query", [{"range": "2h"}, {"status": "FINE"}, {"page": "x"}])
+def test_a_wrong_parameter_is_refused(exporter: parts.Exporter, query: dict[str, str]) -> None:
+    """In the one shape of errors, naming it."""
+    answer = exporter.client.get(exporter.url + "/", params=query)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(next(iter(query)))
+
+
+def test_a_large_fleet_comes_in_pages() -> None:
+    """A hundred rows each; a page beyond the last is the last."""
+    fleet = make_fleet()
+    for number in range(250):
+        live((W, 0), key=("default", f"s-{number:03}"), fleet=fleet)
+
+    views = [FleetView(fleet, FleetQuery(page=page), ms(10)) for page in (1, 3, 9)]
+
+    assert [len(view.rows) for view in views] == [100, 50, 50]
+    assert views[1].rows == views[2].rows
+
+
+# -- a session's page
+
+
+def test_a_session_page_tells_its_state_and_its_past(exporter: parts.Exporter) -> None:
+    """What is wrong and what to do, uptime with coverage, facts, transitions."""
+    page = text(exporter, "/sessions/default/down")
+
+    assert "DISCONNECTED for 1m" in page
+    assert "what to do: WawpSessionDisconnected" in page
+    assert re.search(r"24 hours 99\.[01]\d\d % 8\.[34]\d\d % 1m", page)
+    assert "Group sales" in page
+    assert re.search(r"WORKING DISCONNECTED (at once|1m)", page)
+
+
+def test_any_name_has_a_page(exporter: parts.Exporter) -> None:
+    """Tags, slashes, quotes, line ends and emoji; shown as they are and run as nothing."""
+    answer = exporter.client.get(f"{exporter.url}/sessions/default/{quote(HOSTILE, safe='')}")
+
+    assert answer.status_code == 200
+    assert "<b>x</b>" not in answer.text
+    assert "&lt;b&gt;x&lt;/b&gt;" in answer.text
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+@pytest.mark.parametrize("cursor", ["", "MTIz"])
+def test_a_link_to_a_page_says_the_same_to_every_client(name: str, cursor: str) -> None:
+    """Browsers resolve `.` and `..` in a path, encoded or not: such a name stands in the query."""
+    link = session_link(("default", name), cursor)
+
+    resolved = httpx.URL("http://x/").join(link)
+    assert str(resolved) == f"http://x{link}"
+    assert dict(resolved.params) == {"session": name, **({"cursor": cursor} if cursor else {})}
+
+
+def test_a_session_with_dots_for_a_name_has_a_page(exporter: parts.Exporter) -> None:
+    """Where the link leads."""
+    assert "No session .. is known" in text(exporter, "/sessions/default", 404, session="..")
+    assert exporter.client.get(exporter.url + session_link(("default", "."))).status_code == 404
+
+
+def test_an_unknown_session_is_said_to_be_unknown(exporter: parts.Exporter) -> None:
+    """404, for people."""
+    assert "No session unheard is known" in text(exporter, "/sessions/default/unheard", 404)
+
+
+def test_a_deleted_session_still_has_its_history(exporter: parts.Exporter) -> None:
+    """The log keeps it."""
+    page = text(exporter, "/sessions/default/gone", 404)
+
+    assert "It was deleted" in page
+    assert "WORKING FAILED" in page
+
+
+def test_what_an_unknown_status_was_sent_as_is_told(exporter: parts.Exporter) -> None:
+    """The log has it verbatim."""
+    assert "UNKNOWN sent as READY" in text(exporter, "/sessions/default/odd")
+
+
+# -- the audit page
+
+
+def test_the_audit_page_has_the_figures_of_the_api(exporter: parts.Exporter) -> None:
+    """Page, API and command line read the same."""
+    asked = {"from": "24h", "to": str(parts.now_ms() // 1000), "session": "down"}
+    page = text(exporter, "/audit", **asked)
+    report = exporter.client.get(f"{exporter.url}/api/v1/audit", params=asked).json()
+
+    (row,) = report["sessions"]
+    assert f"{int(row['uptime_ratio'] * 100_000) / 1000:.3f} %"[:5] in page
+    assert row["disconnects"] == 1
+    assert "Disconnects by hour of the week" in page
+    assert "No session disconnects in the same hour of the week" in page
+
+
+def test_csv_is_for_who_asks(exporter: parts.Exporter) -> None:
+    """By format or by Accept."""
+    url = f"{exporter.url}/api/v1/audit"
+    by_format = exporter.client.get(url, params={"format": "csv"})
+    by_accept = exporter.client.get(url, headers={"Accept": "text/csv"})
+
+    for answer in (by_format, by_accept):
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert answer.text.startswith("kind,source,name,")
+    assert "attachment" in by_format.headers["content-disposition"]
+
+
+def test_a_mistake_in_the_form_is_shown_beside_it(exporter: parts.Exporter) -> None:
+    """What was typed is kept."""
+    answer = exporter.client.get(f"{exporter.url}/audit", params={"timezone": "Mars/Olympus"})
+
+    assert answer.status_code == 400
+    assert "timezone: not a known time zone" in unescape(answer.text)
+
+
+def test_the_audit_of_the_api_names_what_is_wrong(exporter: parts.Exporter) -> None:
+    """In the one shape of errors."""
+    answer = exporter.client.get(f"{exporter.url}/api/v1/audit", params={"from": "soon"})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("from: not a time, expected a date")
+
+
+def test_transitions_of_the_api_are_those_of_the_log(exporter: parts.Exporter) -> None:
+    """Newest first, filtered, with a cursor."""
+    url = f"{exporter.url}/api/v1/transitions"
+    first = exporter.client.get(url, params={"session": "down", "limit": 1}).json()
+    second = exporter.client.get(url, params={"session": "down", "cursor": first["next_cursor"]}).json()
+
+    assert [(t["from"], t["to"]) for t in first["transitions"]] == [(W, D)]
+    assert [(t["from"], t["to"]) for t in second["transitions"]] == [(None, W)]
+    assert second["next_cursor"] is None
+
+
+# -- tokens
+
+
+def test_pages_need_the_token_where_one_is_configured(tmp_path: Path) -> None:
+    """Browsers give it as the password."""
+    (tmp_path / "token").write_text("t0ken\n")
+    with parts.Exporter({"web": {"api_token_file": "token"}}, tmp_path) as exporter:
+        for path in ("/", "/audit", "/sessions/default/a", "/api/v1/sessions", "/api/v1/audit", "/api/openapi.json"):
+            assert exporter.client.get(exporter.url + path).status_code == 401, path
+        assert exporter.client.get(exporter.url + "/", auth=("me", "t0ken")).status_code == 200

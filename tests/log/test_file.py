@@ -7,10 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from tests.builders import KEY, event, fresh_of, ms, told
 from tests.log.test_log import S, W, story, timeless
 from wawp_exporter.errors import LogError
+from wawp_exporter.log import place
 from wawp_exporter.log.log import Log
 
 
@@ -183,3 +185,10 @@ def test_sizes_are_those_of_the_files(log: Log, path: Path) -> None:
 
     assert log.size_bytes() == path.stat().st_size + path.with_name("wawp.db-wal").stat().st_size
     assert 0 < log.free_bytes() <= log.disk_bytes()
+
+
+def test_the_newest_schema_is_that_of_the_last_migration() -> None:
+    """A start compares a log with it, and asks alembic only when they differ."""
+    scripts = ScriptDirectory(str(Path(place.__file__).parent / "migrations"))
+
+    assert scripts.get_current_head() == place.SCHEMA

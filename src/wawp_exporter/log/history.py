@@ -16,7 +16,7 @@ from wawp_exporter.log.log import Action, actions_of
 from wawp_exporter.log.missed import Happened, missed
 from wawp_exporter.log.names import OVER
 from wawp_exporter.log.ordered import BEFORE, UNCERTAIN
-from wawp_exporter.log.place import Place, make_engine, name_of, newest_schema, told, version
+from wawp_exporter.log.place import SCHEMA, Place, make_engine, name_of, told, version
 from wawp_exporter.log.replay import owner_of, point_of
 from wawp_exporter.log.tables import certain, event, run
 from wawp_exporter.log.tables import session as sessions
@@ -118,11 +118,10 @@ class History:
         """Raises LogError when the log has another schema than this version reads."""
         with told("read", self.place), self._engine.connect() as reader:
             found = version(reader)
-        expected = newest_schema()
-        if found != expected:
+        if found != SCHEMA:
             raise LogError(
                 f"cannot read the event log {name_of(self.place)}: its schema is {found or 'none'}, "
-                f"expected {expected} "
+                f"expected {SCHEMA} "
                 "(start the service once to migrate it, or use the version that wrote it)"
             )
 

@@ -14,15 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.errors import LogError
 
+SCHEMA = "0007"  # the newest of `migrations/versions`
 BUSY_S = 5.0
 PRIVATE = 0o600  # the modes of files and folders that are made here
 PRIVATE_FOLDER = 0o700
@@ -164,31 +160,32 @@ def postgresql(url: str, reads_only: bool) -> sa.Engine:
     return engine
 
 
-def migrations() -> AlembicConfig:
-    """Where the migrations lie."""
-    alembic = AlembicConfig()
-    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return alembic
-
-
-def newest_schema() -> str | None:
-    """The newest version of the schema that is known here."""
-    return ScriptDirectory.from_config(migrations()).get_current_head()
-
-
 def version(reader: sa.Connection) -> str | None:
-    """The version of the schema of a log; None where there is none."""
-    return MigrationContext.configure(reader).get_current_revision()
+    """The version of the schema of a log, as alembic keeps it; None where there is none."""
+    if not sa.inspect(reader).has_table("alembic_version"):
+        return None
+    found: str | None = reader.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def migrate(connection: sa.Connection, place: Place) -> None:
     """Brings the schema up to date; a log of a newer version is refused, not guessed at."""
+    current = version(connection)
+    connection.rollback()
+    if current == SCHEMA:
+        return
+    # Only here: to import alembic takes longer than all else that a start with a current schema does to the log.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util.exc import CommandError  # noqa: PLC0415
+
     if isinstance(place, str):
         # Replicas that start at once migrate one after another.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
         # An index of a large log takes longer than any write may.
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    alembic = migrations()
+    alembic = Config()
+    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     alembic.attributes["connection"] = connection
     try:
         command.upgrade(alembic, "head")

@@ -78,11 +78,11 @@ class Web(Section):
     metrics_token_file: SecretFile | None = None
     """Bearer token (or Basic password) for /metrics."""
     api_token_file: SecretFile | None = None
-    """Bearer token (or Basic password) for /api, the pages and all that changes something."""
+    """Bearer token (or Basic password) for /api, the pages and calls that change something."""
     enable_lifecycle: bool = False
     """POST /-/reload (SIGHUP always reloads)."""
     external_url: ExternalUrl | None = None
-    """Where people reach the pages, such as https://wawp.example: links in notifications begin with it."""
+    """URL at which people open the pages, such as https://wawp.example: links in notifications begin with it."""
 
 
 class LogFormat(Section):
@@ -100,7 +100,7 @@ class Database(Section):
     url: DatabaseUrl = Field(default="sqlite:///data/wawp.db", repr=False)
     """Three slashes: relative, four: absolute; or postgresql://user:password@host/name."""
     retention: PositiveDuration = Field(default="400d")  # type: ignore[assignment]  # parsed by the validator
-    """How long events are kept; what a live status rests on is kept longer."""
+    """How long events are kept; events that a current status needs are kept longer."""
 
 
 class Shard(Section):
@@ -126,13 +126,13 @@ class GatewayApi(Section):
     kind: Literal["waha", "wawp"] = "waha"
     """waha | wawp; see gateway.md."""
     url: ApiUrl | None = None
-    """Where the gateway answers; Wawp's own address if null."""
+    """URL of the gateway; Wawp's own address if null."""
     key_file: KeyFile | None = None
     """Its API key."""
     poll_interval: PositiveDuration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
-    """How often every session is asked for."""
+    """How often the status of every session is read."""
     instances: list[HeaderValue] = []
-    """wawp: the ids of the instances to ask for."""
+    """wawp: the ids of the instances to read."""
 
     @property
     def configured(self) -> bool:
@@ -141,18 +141,18 @@ class GatewayApi(Section):
 
 
 class Source(Section):
-    """One Wawp account or one WAHA server that sends webhooks, and how its webhooks are believed."""
+    """One Wawp account or one WAHA server that sends webhooks, and how its webhooks are verified."""
 
     hmac_keys_file: SecretFile | None = None
-    """One key a line; any of them is accepted (rotation)."""
+    """One key per line; any of them is accepted (rotation)."""
     hmac_algorithm: Literal["sha512", "sha256"] = "sha512"
     """sha512 (WAHA) | sha256."""
     hmac_header: HeaderName = "X-Webhook-Hmac"
-    """Where the signature is."""
+    """Header that holds the signature."""
     token_file: SecretFile | None = None
     """Or a shared token: Authorization: Bearer …, ?token=… or ?secret=…."""
     allow_unsigned: bool = False
-    """Takes unsigned webhooks from anywhere."""
+    """Accept unsigned webhooks from anywhere."""
     dialect: Literal["waha", "evolution", "wppconnect"] = "waha"
     """waha (Wawp too) | evolution | wppconnect; see gateways.md."""
     api: GatewayApi = GatewayApi()
@@ -167,19 +167,19 @@ class Thresholds(Section):
     """Default limits in seconds, exported as `wawp_threshold_default_seconds{kind}`."""
 
     starting: Duration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
-    """STARTING for longer is stuck."""
+    """Alert when STARTING lasts longer."""
     failed: Duration = Field(default="10s")  # type: ignore[assignment]  # parsed by the validator
-    """FAILED for longer is told."""
+    """Alert when FAILED lasts longer."""
     qr_escalate: Duration = Field(default="5m")  # type: ignore[assignment]  # parsed by the validator
-    """A login that waits for longer goes to IT."""
+    """Alert IT when a login waits longer."""
     qr_unattended: Duration = Field(default="1h")  # type: ignore[assignment]  # parsed by the validator
-    """And for longer than this to the lead."""
+    """Alert the lead when a login waits longer."""
     down: Duration = Field(default="15m")  # type: ignore[assignment]  # parsed by the validator
-    """Not WORKING for longer, whatever it went through."""
+    """Alert when a session is not WORKING for longer, whatever its statuses."""
     silent: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
-    """WORKING without any event for longer; 0s: off."""
+    """Alert when a WORKING session sends no event for longer; 0s: off."""
     feed_silence: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
-    """Nothing at all from a source for longer; 0s: off, a healthy fleet can be silent for days."""
+    """Alert when a source sends nothing for longer; 0s: off, since a healthy fleet can be silent for days."""
 
 
 class Overrides(Section):
@@ -220,30 +220,30 @@ class Metrics(Section):
     """Which sessions have series of their own."""
 
     sessions: Literal["all", "troubled"] = "all"
-    """all | troubled: those not WORKING/STOPPED, in an episode, restricted or silent, and 1 h after."""
+    """all | troubled: those not WORKING/STOPPED, in an episode, restricted or silent, and for 1 h after."""
     session_histograms: bool = True
-    """About 100 series a session: false is advised above 500 sessions."""
+    """About 100 series per session: set false above 500 sessions."""
     max_sessions: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
-    """Beyond it counted only; STOPPED drop first, then WORKING; in an episode up to twice as many."""
+    """Sessions above it are only counted: STOPPED first, then WORKING; in an episode up to twice as many keep series."""
     max_names_per_source: Annotated[int, Field(ge=1)] = 100_000
-    """Beyond it events of new names are logged and answered 200, but not folded; an alert says so."""
+    """Above it events of new names are logged and answered 200, but not folded; an alert fires."""
     forget_stopped_after: PositiveDuration = Field(default="30d")  # type: ignore[assignment]  # parsed by the validator
-    """Series vanish, the log stays."""
+    """The series of a session that is STOPPED for longer vanish; the log keeps its events."""
 
 
 class Remedy(Section):
-    """Restarts of stuck sessions on Alertmanager's word."""
+    """Restarts of stuck sessions when Alertmanager asks for them."""
 
     alerts: list[NotEmpty] = []
     """For which alerts a session is restarted; see gateway.md."""
     max_per_hour: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Restarts of one session."""
+    """Restarts of one session per hour."""
     max_concurrent: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Restarts under way at once."""
+    """Restarts in progress at the same time."""
     backoff: Duration = Field(default="1m")  # type: ignore[assignment]  # parsed by the validator
     """From one attempt to the next, doubled each time."""
     dry_run: bool = False
-    """Only say what would be done."""
+    """Record what would be done, but restart nothing."""
     token_file: SecretFile | None = None
     """Bearer token for POST /alertmanager."""
 
@@ -274,7 +274,7 @@ class Config(Section):
     remedy: Remedy = Remedy()
     slo: Slo = Slo()
     timezone: Zone = "UTC"
-    """Of audits and recurring patterns."""
+    """Time zone of audits and recurring patterns."""
 
     @property
     def webhook_listen(self) -> str:

@@ -224,7 +224,7 @@ class Metrics(Section):
     session_histograms: bool = True
     """About 100 series per session: set false above 500 sessions."""
     max_sessions: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
-    """Sessions above it are only counted: STOPPED first, then WORKING; in an episode up to twice as many keep series."""
+    """Sessions above it are only counted: STOPPED first, then WORKING; up to twice as many in an episode."""
     max_names_per_source: Annotated[int, Field(ge=1)] = 100_000
     """Above it events of new names are logged and answered 200, but not folded; an alert fires."""
     forget_stopped_after: PositiveDuration = Field(default="30d")  # type: ignore[assignment]  # parsed by the validator

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from wawp_exporter.errors import BadRequest, HeadTooLong, Malformed, Refusal, UrlTooLong
-from wawp_exporter.web.wire import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, Head, Reader
+from wawp_exporter.web.wire import MAX_CHUNKS_AT_ONCE, MAX_FRAMING_BYTES, MAX_HEAD_BYTES, Head, Reader
 
 POST = b"POST /webhook HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -22,6 +22,8 @@ def requests(*pieces: bytes) -> list[tuple[Head, bytes]]:
             if head is None:
                 break
             body += reader.body()
+            if reader.unread:
+                continue
             if not reader.whole:
                 break
             found.append((head, body))
@@ -182,7 +184,8 @@ def endless(start: bytes, piece: bytes) -> tuple[Refusal, int]:
         try:
             head = head or reader.head()
             if head:
-                reader.body()
+                while reader.body() and reader.unread:
+                    pass
         except Refusal as refusal:
             return refusal, size
         assert size < 2 * MAX_FRAMING_BYTES
@@ -235,10 +238,15 @@ def test_a_head_of_exactly_the_limit_is_read() -> None:
 
 
 def test_a_body_of_single_bytes_is_read() -> None:
-    """As slow senders frame it."""
+    """As slow senders frame it; others get their turn in between."""
     body = b"a" * 20_000
 
     assert requests(CHUNKED + b"1\r\na\r\n" * len(body) + b"0\r\n\r\n")[0][1] == body
+
+    reader = Reader()
+    reader.feed(CHUNKED + b"1\r\na\r\n" * 20_000)
+    assert reader.head()
+    assert (len(reader.body()), reader.unread) == (MAX_CHUNKS_AT_ONCE, True)
 
 
 def test_nothing_is_kept_of_what_was_read() -> None:

@@ -34,6 +34,7 @@ KEEP_ALIVE_S = 75.0
 WRITE_TIMEOUT_S = 10.0  # without the peer taking a single byte
 LINGER_S = 5.0  # after an answer, for what is still being sent: to close at once would destroy the answer
 LINGER_BYTES = 8 * 1024 * 1024
+TURN_S = 0.02  # for others, while a body of very many small chunks is read
 MAX_UNWRITTEN_BYTES = 64 * 1024  # and what one write adds to them
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LOGGER = logging.getLogger("uvicorn.error")
@@ -133,7 +134,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer sends no more; a webhook that is whole is answered first."""
         self.last = True
-        return isinstance(self.request, Delivery) and self.reader.whole and not self.tls and not self.closing
+        return isinstance(self.request, Delivery) and self.reader.complete and not self.tls and not self.closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more."""
@@ -247,7 +248,10 @@ class Connection(asyncio.Protocol):
 
     def _take_body(self, request: Delivery | Exchange) -> None:
         piece = self.reader.body()
-        if not self.reader.whole:
+        if self.reader.unread:
+            self.pause_reading()
+            self.loop.call_later(TURN_S, self._advance)
+        elif not self.reader.whole:
             self._wait()
         if piece:
             request.feed(piece)
@@ -370,8 +374,8 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Reads on, unless the next request is here already."""
-        if not (self.reader.whole and self.reader.waiting and self.request is not None):
+        """Reads on, unless what is here already has to be looked at first."""
+        if not self.reader.unread and not (self.reader.whole and self.reader.waiting and self.request is not None):
             self._resume()
 
     def _resume(self) -> None:

@@ -14,6 +14,7 @@ from wawp_exporter.errors import BadRequest, HeadTooLong, Malformed, Refusal, Ur
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FRAMING_BYTES = 256 * 1024  # sizes and line ends of chunks: as many as a body of single bytes needs
+MAX_CHUNKS_AT_ONCE = 250  # read before others get their turn
 CHUNK_SIZE_BYTES = 16  # a longer line has an extension, which counts as a part of the head
 
 END = b"\r\n\r\n"
@@ -57,6 +58,7 @@ class Reader:
         "_left",
         "_seen",
         "_trailing",
+        "unread",
         "whole",
     )
 
@@ -68,6 +70,7 @@ class Reader:
 
     def _begin(self, budget: int) -> None:
         self.whole = True
+        self.unread = False
         self._budget = budget
         self._framing = MAX_FRAMING_BYTES
         self._seen = self._left = 0
@@ -77,6 +80,11 @@ class Reader:
     def waiting(self) -> bool:
         """Whether bytes are here that nobody has asked for yet."""
         return self._at < len(self._buffer)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the body may be whole without more bytes from the peer."""
+        return self.whole or self.unread
 
     def feed(self, data: bytes) -> None:
         """Takes what came."""
@@ -136,7 +144,10 @@ class Reader:
             self._budget = MAX_HEAD_BYTES
 
     def body(self) -> bytes:
-        """What has come of the body since it was last asked for. Raises Malformed, HeadTooLong."""
+        """What has come of the body since it was last asked for. Raises Malformed, HeadTooLong.
+
+        Of very many chunks only some: then `unread` says that more of them are here.
+        """
         if self._chunked:
             return b"".join(self._chunks())
         piece = self._take(self._left)
@@ -148,7 +159,11 @@ class Reader:
 
     def _chunks(self) -> list[bytes]:
         pieces: list[bytes] = []
+        self.unread = False
         while not self.whole:
+            if len(pieces) >= MAX_CHUNKS_AT_ONCE:
+                self.unread = True
+                break
             if self._left:
                 pieces.append(piece := self._take(self._left))
                 self._left -= len(piece)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests import parts
-from tests.served import Served, run, served
+from tests.served import Served, eventually, run, served
 from wawp_exporter.errors import WawpExporterError
+from wawp_exporter.web.app import MAX_RELOADS
 
 TLS = {"web": {"tls": {"cert_file": "tls.crt", "key_file": "tls.key"}}}
 KINDS = {"rsa": ("rsa:2048",), "ec": ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")}
@@ -186,5 +187,48 @@ def test_no_webhook_of_an_added_source_comes_before_its_sessions_are_back(tmp_pa
             after = service.service.fleet.sessions["b", "s"].state
             assert outcome == "repeat"
             assert (after.down_since, after.auth_since) == (before.down_since, before.auth_since)
+
+    run(check())
+
+
+def test_a_source_that_others_have_is_whole_when_a_reload_adds_it(tmp_path: Path, postgres: parts.Postgres) -> None:
+    """Another replica has had it for long; what this one followed of it before is no part of its sessions."""
+    database = {"url": postgres.create_database("added_source")}
+
+    async def check() -> None:
+        async with served(tmp_path, {"database": database, "sources": {"a": {}}}) as service:
+            other = tmp_path / "other"
+            other.mkdir()
+            async with served(other, {"database": database, "sources": {"a": {}, "b": {}}}) as replica:
+                for number, status in enumerate(("WORKING", "FAILED", "SCAN_QR_CODE")):
+                    await replica.post(status, source="b", at=parts.now_ms() - 60_000 + number)
+                await replica.post(session="mark", source="a")
+                for each in (service, replica):
+                    await eventually(lambda each=each: ("a", "mark") in each.service.fleet.sessions)  # type: ignore[misc]
+                assert ("b", "s") not in service.service.fleet.sessions
+
+                service.write({"database": database, "sources": {"a": {}, "b": {}}})
+                await service.service.reload()
+                await service.service.awaken()
+                states = [each.service.fleet.sessions["b", "s"].state for each in (service, replica)]
+                assert states[0] == states[1]
+
+    run(check())
+
+
+def test_so_many_wait_for_a_reload_and_the_next_is_told_to_wait(tmp_path: Path) -> None:
+    """Each of them would read all files and restart gateways' clients, one after another."""
+
+    async def check() -> None:
+        async with served(tmp_path, {"web": {"enable_lifecycle": True}}) as service:
+            async with service.service._reloading:
+                asked = [asyncio.create_task(service.client.post("/-/reload")) for _ in range(MAX_RELOADS + 3)]
+                await eventually(lambda: sum(each.done() for each in asked) == 3)
+                refused = [each.result() for each in asked if each.done()]
+            statuses = sorted(each.status_code for each in await asyncio.gather(*asked))
+
+            assert statuses == [200] * MAX_RELOADS + [503] * 3
+            assert {each.headers["Retry-After"] for each in refused} == {"10"}
+            assert (await service.client.post("/-/reload")).status_code == 200
 
     run(check())

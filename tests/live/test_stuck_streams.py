@@ -1,6 +1,7 @@
 """Event streams whose readers are stuck: what they may hold, how they end, and that a stop does not wait for them."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -107,6 +108,53 @@ def test_a_stream_that_cannot_be_resumed_ends_and_is_logged(tmp_path: Path, capf
 
     run(test())
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_readers_catch_up_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each of them missed is in memory until it has taken it, and after a cut all of them come back at once."""
+    monkeypatch.setattr(stream, "MAX_RESUMING", 1)
+
+    async def test() -> None:
+        async with served(tmp_path) as service:
+            for session in "abc":
+                assert await service.post(session=session) == "transition"
+            hub = service.service.hub
+            first, second = hub.frames(0), hub.frames(0)
+            assert [await anext(first), await anext(second)] == [stream.RETRY] * 2
+            piece = await anext(first)
+            waiting = asyncio.create_task(anext(second))
+            await eventually(lambda: hub._resuming._waiters)
+            assert not service.service.reader._reads
+
+            await first.aclose()
+            assert await waiting == piece
+            assert piece.count(b"event: transition") == 3
+            await second.aclose()
+            assert not hub._resuming.locked()
+
+    run(test())
+
+
+def test_a_reader_that_catches_up_too_slowly_comes_back_for_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wait for its turn to end; what it has taken it is not sent again."""
+    monkeypatch.setattr(stream, "RESUME_S", -1.0)
+    monkeypatch.setattr(stream, "PIECE_BYTES", 1)
+
+    async def test() -> None:
+        async with served(tmp_path) as service:
+            for session in "abc":
+                assert await service.post(session=session) == "transition"
+            taken, after = [], "0"
+            for _ in range(3):
+                answer = await service.client.get("/api/v1/events", headers={"Last-Event-ID": after})
+                (after,) = re.findall(r"^id: (\d+)$", answer.text, re.MULTILINE)
+                taken += re.findall(r'"session":"(\w)"', answer.text)
+
+            assert taken == ["a", "b", "c"]
+
+    run(test())
 
 
 def test_what_is_written_at_once_is_bounded() -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests import plans
 from tests.builders import DAY, HOUR, KEY, event, ms, point
 from wawp_exporter.errors import BadRequest, LogError
-from wawp_exporter.log.history import History, Told
+from wawp_exporter.log.history import History
 from wawp_exporter.log.log import Followed, Log, Mark
 from wawp_exporter.log.place import Place
+from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.event import Point, Status, StatusEvent, normal
 from wawp_exporter.model.machine import fold
 

@@ -1,8 +1,9 @@
 """Server-sent events: each transition as it happens, to at most MAX_STREAMS readers, resumable from the log."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,8 +17,9 @@ from starlette.types import Message, Receive, Scope, Send
 from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams
 from wawp_exporter.live.ingest import describe
 from wawp_exporter.live.reader import Reader
-from wawp_exporter.log.history import Gone, History, Told
+from wawp_exporter.log.history import Gone, History
 from wawp_exporter.log.place import Place
+from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import Transition
@@ -26,6 +28,8 @@ from wawp_exporter.model.session import Session
 
 MAX_STREAMS = 100
 MAX_MISSED = 5000  # transitions that are caught up on; who missed more loads everything anew
+MAX_RESUMING = 4  # readers that catch up at once: what they missed is in memory until they have taken it
+RESUME_S = 30.0  # to take it; then another one has its turn, and this one comes back for the rest
 RING = 8192  # frames kept for the slowest reader: a few batches of the log
 CHUNK = 512  # frames taken off the ring at once
 PIECE_BYTES = 16_384  # written at once; with what a connection holds back this bounds the memory of a stuck reader
@@ -57,6 +61,7 @@ class Hub:
         self.closed = False
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._changed = asyncio.Event()
+        self._resuming = asyncio.Semaphore(MAX_RESUMING)
 
     def transition(self, session: Session, transition: Transition, seq: int) -> None:
         """Tells all readers of a transition; `seq` is its row in the log."""
@@ -103,23 +108,29 @@ class Hub:
             return Response(media_type="text/event-stream", headers=HEADERS)
         return Stream(self, self.frames(after))
 
-    async def frames(self, after: int | None) -> AsyncIterator[bytes]:
+    async def frames(self, after: int | None) -> AsyncGenerator[bytes, None]:
         """What one reader is sent: what it missed since row `after` of the log, then what comes, each once."""
-        # First the place in the ring, then the log: what happens between the two is in both, and told once.
         place, told = self.count, -1
         yield RETRY
         if after is not None:
-            try:
-                missed = await self.reader.light(read_missed, self.place, after)
-            except (LogError, TooBusy) as error:
-                logger.warning("stream not resumed, its reader tries again", error=describe(error))
-                return
-            if missed is None:
-                yield RESET
-            # Of several shards each tells of its own, live and in retrospect.
-            for piece in pieces(self._retold(item) for item in missed or () if self._mine(item)):
-                yield piece
-            told = missed[-1].seq if missed else -1
+            async with self._resuming:
+                # First the place in the ring, then the log: what happens between the two is in both, and told once.
+                place = self.count
+                try:
+                    missed = await self.reader.light(read_missed, self.place, after)
+                except (LogError, TooBusy) as error:
+                    logger.warning("stream not resumed, its reader tries again", error=describe(error))
+                    return
+                until = time.monotonic() + RESUME_S
+                if missed is None:
+                    yield RESET
+                # Of several shards each tells of its own, live and in retrospect.
+                for piece in pieces(self._retold(item) for item in missed or () if self._mine(item)):
+                    yield piece
+                    if self.closed or time.monotonic() > until:
+                        return
+                told = missed[-1].seq if missed else -1
+                del missed
         while not self.closed and self.count - place <= len(self._ring):
             if place == self.count:
                 if not await self._news():
@@ -161,9 +172,10 @@ class Hub:
 class Stream(StreamingResponse):
     """One reader's answer; its place is free again whatever ends it."""
 
-    def __init__(self, hub: Hub, frames: AsyncIterator[bytes]) -> None:
+    def __init__(self, hub: Hub, frames: AsyncGenerator[bytes, None]) -> None:
         super().__init__(frames, media_type="text/event-stream", headers=HEADERS)
         self.hub = hub
+        self.frames = frames
         self.abort: Callable[[], object] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,6 +197,7 @@ class Stream(StreamingResponse):
                 pass
         finally:
             self.hub.streams.discard(self)
+            await self.frames.aclose()
 
 
 class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):

@@ -1,8 +1,6 @@
 """The event log, read only: transitions, timelines and disconnects. It may be open while the service writes."""
 
-import base64
-import binascii
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -10,44 +8,27 @@ from typing import Any, Self
 import msgspec
 import sqlalchemy as sa
 
-from wawp_exporter.errors import BadRequest, LogError
+from wawp_exporter.errors import LogError
 from wawp_exporter.log import ordered
 from wawp_exporter.log.log import Action, actions_of
 from wawp_exporter.log.missed import Happened, missed
 from wawp_exporter.log.names import OVER
-from wawp_exporter.log.ordered import BEFORE, UNCERTAIN
+from wawp_exporter.log.ordered import points_of
 from wawp_exporter.log.place import SCHEMA, Place, make_engine, name_of, told, version
-from wawp_exporter.log.replay import owner_of, point_of
+from wawp_exporter.log.replay import owner_of
 from wawp_exporter.log.tables import certain, event, run
 from wawp_exporter.log.tables import session as sessions
-from wawp_exporter.model.event import CLOSED, ENDINGS, LOST, OTHER_ENGINE, Point, Status, normal
-from wawp_exporter.model.machine import State, fold, step
+from wawp_exporter.log.transitions import Asked, Told, page
+from wawp_exporter.model.event import ENDINGS, OTHER_ENGINE, Point, Status
+from wawp_exporter.model.machine import State, step
 from wawp_exporter.model.rules import Key
 
 AHEAD_MS = 60_000  # the believed time of an event is never later than its receipt by more
-CHUNK = 500
 # Leaving WORKING for one of these is a disconnect.
 WORSE = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
 
-Mark = tuple[int, int, int]  # (at, tie, seq): the order of events
 # From when on the events of each session (by its row id) are read; from the first where it says nothing.
 Since = Callable[[sa.Connection, Sequence[int]], dict[int, int]]
-
-
-class Told(msgspec.Struct, frozen=True):
-    """A transition as the log tells it. Times are Unix ms; `observed` is the status as it was sent."""
-
-    source: str
-    session: str
-    before: Status | None
-    status: Status
-    observed: str
-    at: int
-    tie: int
-    received_at: int
-    seq: int
-    engine: str
-    origin: str | None = None
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -79,25 +60,6 @@ class Past(msgspec.Struct, frozen=True):
     engine: str
     tombstone: int
     points: list[Point]
-
-
-EVENTS: sa.Select[Any] = sa.select(
-    sessions.c.source,
-    sessions.c.name.label("session"),
-    event.c.status,
-    event.c.at,
-    event.c.tie,
-    event.c.received_at,
-    event.c.seq,
-    event.c.engine,
-    event.c.origin,
-    event.c.key_at,
-    event.c.session_id,
-    BEFORE,
-).join_from(event, sessions, sessions.c.id == event.c.session_id)
-# Written as in the index `event_at`: an expression, so that no other question is answered by it.
-IN_ORDER: sa.ColumnElement[int] = event.c.at + sa.literal_column("0")
-NEWEST_FIRST = (event.c.at.desc(), event.c.tie.desc(), event.c.seq.desc())
 
 
 class History:
@@ -151,20 +113,13 @@ class History:
     ) -> tuple[list[Told], str | None]:
         """Those with `start` <= at < `end` (Unix ms), newest first, and the cursor of the next page.
 
-        A cursor is a place in the order of events, so that pages neither overlap nor skip while new events arrive.
+        A cursor is a place in the order of events, so that pages neither overlap nor skip while new events arrive. A
+        page may be short, or empty, and not the last: what is looked at for one is bounded.
         Raises BadRequest for a cursor that was not given out.
         """
-        place = parse_place(cursor) if cursor else None
-        found: list[Told] = []
+        asked = Asked(source, session, start, end)
         with told("read", self.place), self._engine.connect() as reader:
-            for row in walk(reader, source, session, start or 0, end, place):
-                item = tell(reader, row)
-                if item.before is item.status:
-                    continue
-                if len(found) == limit:
-                    return found, to_cursor(found[-1])
-                found.append(item)
-        return found, None
+            return page(reader, asked, limit, cursor)
 
     def resume(self, after: int, limit: int) -> list[Told | Gone] | None:
         """What those were told who followed, after row `after`; None when it is over `limit` rows (`missed`)."""
@@ -281,49 +236,10 @@ def past_of(owner: Any, rows: Sequence[Any]) -> Past:
     return Past(owner.source, owner.name, engines[-1] if engines else OTHER_ENGINE, owner.tombstone, points_of(rows))
 
 
-def points_of(rows: Iterable[Any]) -> list[Point]:
-    """Rows of `ordered.between` as points."""
-    return [
-        Point(status, at, tie, at, origin if origin in ENDINGS else None) for _, at, tie, _, status, _, origin in rows
-    ]
-
-
 def chosen(source: str | None, name: str | None) -> list[sa.ColumnElement[bool]]:
     """The conditions of a filter by source and session."""
     given = ((sessions.c.source, source), (sessions.c.name, name))
     return [column == value for column, value in given if value is not None]
-
-
-def walk(
-    reader: sa.Connection,
-    source: str | None,
-    session: str | None,
-    start: int,
-    end: int | None,
-    place: Mark | None,
-) -> Iterator[sa.Row[Any]]:
-    """Events newest first, in chunks by index; what the clocks of gateways and exporters show does not matter."""
-    # The events of one session are few, and found by its own index.
-    moment = IN_ORDER if session is None else event.c.at
-    where = [moment >= start] + ([] if end is None else [moment < end])
-    asked = chosen(source, session)
-    if session is not None:
-        where.append(event.c.session_id.in_(sa.select(sessions.c.id).where(*asked)))
-    elif asked:
-        where.append(sa.exists().where(sessions.c.id == event.c.session_id, *asked))
-    while rows := reader.execute(chunk(moment, where, place)).all():
-        yield from rows
-        place = (rows[-1].at, rows[-1].tie, rows[-1].seq)
-
-
-def chunk(moment: sa.ColumnElement[int], where: Iterable[sa.ColumnElement[bool]], place: Mark | None) -> sa.Select[Any]:
-    """The newest events before `place`. They are chosen first: looking up the status before each takes longer."""
-    newest = sa.select(event.c.seq).where(*where)
-    if place:
-        before = sa.tuple_(event.c.at, event.c.tie, event.c.seq) < sa.tuple_(*map(sa.literal, place))
-        newest = newest.where(moment <= place[0], before)
-    newest = newest.order_by(moment.desc(), event.c.tie.desc(), event.c.seq.desc()).limit(CHUNK)
-    return EVENTS.where(event.c.seq.in_(newest)).order_by(*NEWEST_FIRST)
 
 
 def retold(happened: Happened) -> Told | Gone:
@@ -344,50 +260,3 @@ def retold(happened: Happened) -> Told | Gone:
         row.engine or OTHER_ENGINE,
         None if row.origin in ENDINGS else row.origin,
     )
-
-
-def tell(reader: sa.Connection, row: sa.Row[Any]) -> Told:
-    """An event and the status before it."""
-    if row.before == UNCERTAIN or row.origin in (CLOSED, LOST):
-        before, status = judged(reader, row)
-    else:
-        before, status = normal(row.before) if row.before is not None else None, normal(row.status)
-    return Told(
-        row.source,
-        row.session,
-        before,
-        status,
-        row.status,
-        row.at,
-        row.tie,
-        row.received_at,
-        row.seq,
-        row.engine or OTHER_ENGINE,
-        None if row.origin in ENDINGS else row.origin,
-    )
-
-
-def judged(reader: sa.Connection, row: sa.Row[Any]) -> tuple[Status | None, Status]:
-    """The status before and after an event, where the events before it decide: as the fold has it."""
-    owner, place = row.session_id, (row.at, row.tie, row.seq)
-    since = ordered.newest(reader, [(owner, row.at)], certain(ordered.prior))
-    state: State | None = None
-    for _, rows in ordered.between(reader, [(owner, since.get(owner, 0))], row.at + 1):
-        state = fold(point for each, point in zip(rows, points_of(rows), strict=True) if each[1:4] < place)
-    return state.status if state else None, step(state, point_of(row))[0].status
-
-
-def to_cursor(item: Told) -> str:
-    """Where a page ended, opaque to the caller."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((item.at, item.tie, item.seq))).decode()
-
-
-def parse_place(text: str) -> Mark:
-    """The end of the page before. Raises BadRequest for anything that was not given out."""
-    try:
-        place: Mark = msgspec.json.decode(base64.b64decode(text, b"-_", validate=True), type=Mark)
-    except (binascii.Error, ValueError):
-        raise BadRequest("cursor: not one that was given out, expected next_cursor of the answer before") from None
-    if not all(0 <= part < 1 << 63 for part in place):
-        raise BadRequest("cursor: not one that was given out, expected next_cursor of the answer before")
-    return place

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from wawp_exporter.log.tables import certain, event, rows_of
+from wawp_exporter.model.event import ENDINGS, Point
 
 RECENT_MS = 40 * 86_400_000  # looked through first: the older months of PostgreSQL are tables of their own
 AT_ONCE = 500  # sessions asked for in one statement
@@ -23,31 +24,28 @@ _TRUE_TIME, _SKEWED = prior.c.at == prior.c.key_at, prior.c.at != prior.c.key_at
 UNCERTAIN = ""  # stands for a status that only what came before it can tell
 _status = sa.case((certain(prior), prior.c.status), else_=UNCERTAIN).label("status")
 _columns = (_status, prior.c.at, prior.c.tie, prior.c.seq)
-_earlier = sa.and_(
-    prior.c.session_id == event.c.session_id,
-    sa.tuple_(prior.c.at, prior.c.tie, prior.c.seq) < sa.tuple_(event.c.at, event.c.tie, event.c.seq),
-)
 
 
-def _first(query: sa.Select[Any], name: str) -> sa.Select[Any]:
+def _first(query: sa.Select[Any], row: sa.FromClause, name: str) -> sa.Select[Any]:
     """A part of a UNION that has an order of its own."""
-    return sa.select(query.correlate(event).limit(1).subquery(name))
+    return sa.select(query.correlate(row).limit(1).subquery(name))
 
 
-def _before() -> Any:
+def status_before(row: sa.FromClause) -> Any:
     """The status before an event of a query, as it was sent; UNCERTAIN for an end that something may explain."""
     tail = (prior.c.tie.desc(), prior.c.seq.desc())
-    usual = sa.select(*_columns).where(_earlier, _TRUE_TIME, prior.c.key_at <= event.c.at)
-    skewed = sa.select(*_columns).where(_earlier, _SKEWED, prior.c.at <= event.c.at)
+    earlier = sa.and_(
+        prior.c.session_id == row.c.session_id,
+        sa.tuple_(prior.c.at, prior.c.tie, prior.c.seq) < sa.tuple_(row.c.at, row.c.tie, row.c.seq),
+    )
+    usual = sa.select(*_columns).where(earlier, _TRUE_TIME, prior.c.key_at <= row.c.at)
+    skewed = sa.select(*_columns).where(earlier, _SKEWED, prior.c.at <= row.c.at)
     both = sa.union_all(
-        _first(usual.order_by(prior.c.key_at.desc(), *tail), "usual"),
-        _first(skewed.order_by(prior.c.at.desc(), *tail), "skewed"),
+        _first(usual.order_by(prior.c.key_at.desc(), *tail), row, "usual"),
+        _first(skewed.order_by(prior.c.at.desc(), *tail), row, "skewed"),
     ).subquery("both")
     newest = sa.select(both.c.status).order_by(both.c.at.desc(), both.c.tie.desc(), both.c.seq.desc())
-    return newest.limit(1).scalar_subquery().label("before")
-
-
-BEFORE = _before()
+    return newest.limit(1).scalar_subquery()
 
 
 def newest(reader: sa.Connection, asked: Iterable[tuple[int, int]], *where: sa.ColumnElement[bool]) -> dict[int, int]:
@@ -101,3 +99,10 @@ def packed(asked: Iterable[tuple[int, int]]) -> dict[str, str]:
 def shared(reader: sa.Connection) -> bool:
     """Whether the log is in PostgreSQL."""
     return reader.dialect.name == "postgresql"
+
+
+def points_of(rows: Iterable[Any]) -> list[Point]:
+    """Rows of `ordered.between` as points."""
+    return [
+        Point(status, at, tie, at, origin if origin in ENDINGS else None) for _, at, tie, _, status, _, origin in rows
+    ]

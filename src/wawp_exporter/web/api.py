@@ -23,8 +23,9 @@ from wawp_exporter.errors import BadRequest, Conflict, GatewayError, Left, NoAns
 from wawp_exporter.gateways.reconcile import Watch
 from wawp_exporter.live.ingest import Ingest, unix_now
 from wawp_exporter.live.reader import Reader
-from wawp_exporter.log.history import History, Told
+from wawp_exporter.log.history import History
 from wawp_exporter.log.place import Place
+from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.event import Restriction, Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key

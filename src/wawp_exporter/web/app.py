@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Match, Route
 
 from wawp_exporter.config.schema import Settings
-from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal, TooLarge
+from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal, TooBusy, TooLarge
 from wawp_exporter.gateways.restarts import parse
 from wawp_exporter.live.ingest import describe, unix_now
 from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, REFRESH_PAGES, TEXT_TYPE, Exposition, negotiate
@@ -31,6 +31,7 @@ from wawp_exporter.web.pages import Pages
 from wawp_exporter.web.webhook import Receive, Scope, Send, Webhook
 
 MAX_NOTIFICATION_BYTES = 4 << 20
+MAX_RELOADS = 4  # requests for one at once: one runs, the others wait for it
 
 DOCUMENT = document([*OPERATIONS, *WEBHOOKS])
 
@@ -82,6 +83,7 @@ class Endpoints:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._reloads = asyncio.Semaphore(MAX_RELOADS)
 
     async def openapi(self, _request: Request) -> Response:
         """What is answered here, as an OpenAPI document."""
@@ -129,8 +131,11 @@ class Endpoints:
         """Reads the configuration again."""
         if not self.service.settings.config.web.enable_lifecycle:
             raise Forbidden("reloading over HTTP is off, expected web.enable_lifecycle: true (SIGHUP always reloads)")
+        if self._reloads.locked():
+            raise TooBusy(f"{MAX_RELOADS} callers wait for a reload, which is the limit; try again")
         try:
-            await self.service.reload()
+            async with self._reloads:
+                await self.service.reload()
         except (ConfigError, ListenError) as error:
             return JSONResponse({"error": "; ".join(str(error).splitlines())}, 400)
         return JSONResponse({"reloaded": True})

@@ -148,6 +148,7 @@ OPERATIONS = (
             200: Answer("The new one is in force.", dict),
             400: Answer("The mistakes.", Problem),
             403: Answer("It is switched off, or the caller may not.", Problem),
+            503: Answer("Several reloads wait already; try again.", Problem, headers=("Retry-After",)),
         },
     ),
     Operation(

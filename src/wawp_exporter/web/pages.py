@@ -24,9 +24,10 @@ from wawp_exporter.config.schema import Config, Thresholds
 from wawp_exporter.errors import BadRequest, LogError, TooBusy
 from wawp_exporter.live.ingest import unix_now
 from wawp_exporter.live.stream import Hub
-from wawp_exporter.log.history import History, Told
+from wawp_exporter.log.history import History
 from wawp_exporter.log.log import Action
 from wawp_exporter.log.place import Place
+from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.bucket import STATUSES
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet

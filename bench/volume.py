@@ -20,7 +20,7 @@ from tests import parts
 from wawp_exporter.audit.heatmap import read_rows
 from wawp_exporter.live.ingest import PURGE_PAUSE_S
 from wawp_exporter.log import partitions
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.retention import LEASE, LEASE_S
 from wawp_exporter.model.event import Point, StatusEvent

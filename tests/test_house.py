@@ -13,6 +13,8 @@ SRC = Path(wawp_exporter.__file__).parent
 # The wings and the files beside them: each may import those above it.
 ORDER = (
     "errors",
+    "times",
+    "cursors",
     "log_limit",
     "log_lines",
     "config",

@@ -22,7 +22,7 @@ from wawp_exporter.audit.audit import Query, Row, Tally, audit, hour_of_week, pa
 from wawp_exporter.audit.report import cell, instant, lasting, percent, period, rows_of, to_csv
 from wawp_exporter.config.schema import check
 from wawp_exporter.errors import BadRequest
-from wawp_exporter.log.history import Past
+from wawp_exporter.log.history.timelines import Past
 from wawp_exporter.log.log import Log
 from wawp_exporter.model.event import Point, Status, StatusEvent
 

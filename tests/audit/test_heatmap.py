@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wawp_exporter.audit.heatmap import CODE, RANGES, cells, draw, draw_live
-from wawp_exporter.log.history import Timeline
+from wawp_exporter.log.history.timelines import Timeline
 from wawp_exporter.model.event import Status
 
 S, Q, W, F, X = Status.STARTING, Status.SCAN_QR_CODE, Status.WORKING, Status.FAILED, Status.STOPPED

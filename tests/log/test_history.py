@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tests import plans
 from tests.builders import DAY, HOUR, KEY, event, ms, point
 from wawp_exporter.errors import BadRequest, LogError
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
+from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.log import Followed, Log, Mark
 from wawp_exporter.log.place import Place
-from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.event import Point, Status, StatusEvent, normal
 from wawp_exporter.model.machine import fold
 
@@ -42,11 +42,11 @@ def brief(told: Sequence[object]) -> list[tuple[str | None, str, int]]:
     return [
         (each.before and each.before.value, each.status.value, (each.at - ms(0)) // 1000)
         for each in told
-        if isinstance(each, Told)
+        if isinstance(each, TransitionRow)
     ]
 
 
-def pages(history: History, limit: int, **filters: str) -> list[Told]:
+def pages(history: History, limit: int, **filters: str) -> list[TransitionRow]:
     """All pages, one after another."""
     found, cursor = history.transitions(limit=limit, **filters)
     while cursor:
@@ -167,7 +167,8 @@ def resumed(history: History, after: int) -> list[tuple[str | None, str] | str]:
     missed = history.resume(after, 100)
     assert missed is not None
     return [
-        (each.before and each.before.value, each.status.value) if isinstance(each, Told) else "gone" for each in missed
+        (each.before and each.before.value, each.status.value) if isinstance(each, TransitionRow) else "gone"
+        for each in missed
     ]
 
 

@@ -14,7 +14,7 @@ from tests.builders import DAY, event, fresh_of, make_fleet, memories_of, ms, ti
 from tests.live.test_replicas import Replicas, database, post, replicas, status_of, url  # noqa: F401 - fixtures
 from wawp_exporter.live import ingest as ingest_module
 from wawp_exporter.live.ingest import Ingest, restore
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place
 from wawp_exporter.metrics.telemetry import Telemetry

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from tests import plans
 from tests.builders import capping, event, ms
-from wawp_exporter.log import transitions
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history import transitions
+from wawp_exporter.log.history.history import History
+from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place
-from wawp_exporter.log.transitions import Told
 
 S, W, F = "STARTING", "WORKING", "FAILED"
 Filters = dict[str, str | int | None]
@@ -34,7 +34,7 @@ def history(log: Log) -> Iterator[History]:
         yield history
 
 
-def walked(history: History, limit: int, **filters: object) -> tuple[list[Told], int]:
+def walked(history: History, limit: int, **filters: object) -> tuple[list[TransitionRow], int]:
     """All pages, one after another, and how many there were."""
     found, cursor, pages = [], None, 0
     while pages == 0 or cursor:

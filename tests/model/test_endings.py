@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tests.builders import clock, make_fleet, memories_of, ms
 from tests.parts import encode
 from wawp_exporter.dialects.registry import DIALECTS
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import Status, StatusEvent

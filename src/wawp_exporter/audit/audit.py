@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from statistics import median
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from wawp_exporter.config.schema import Config
-from wawp_exporter.log.history import History, Past
+from wawp_exporter.log.history.history import History
+from wawp_exporter.log.history.timelines import Past
 from wawp_exporter.log.place import Place, Progress
 from wawp_exporter.model.bucket import START_OUTCOMES, STATUSES, WAIT_OUTCOMES, StartOutcome, WaitOutcome
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.machine import RESTART_MS, State, Transition, step
 from wawp_exporter.model.rules import Key, Meta, Rules
+from wawp_exporter.times import utc
 
 WEEKS = 8
 WEEK = timedelta(days=7)
@@ -401,8 +403,8 @@ def audit(place: Place, config: Config, query: Query, progress: Progress | None 
         ran = history.runs(query.start, query.end)
         late = history.late(query.start, query.end)
     return Audit(
-        start=moment_of(query.start),
-        end=moment_of(query.end),
+        start=utc(query.start),
+        end=utc(query.end),
         timezone=query.timezone,
         prometheus_saw_ratio=covered(ran) / max(1, query.end - query.start),
         late_events=late,
@@ -435,8 +437,3 @@ def covered(runs: Iterable[tuple[int, int]]) -> int:
         total += max(0, ends - max(begins, reached))
         reached = max(reached, ends)
     return total
-
-
-def moment_of(ms: int) -> datetime:
-    """Unix ms as a datetime in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from wawp_exporter.live.reader import Reader
-from wawp_exporter.log.history import History, Timeline
+from wawp_exporter.log.history.history import History
+from wawp_exporter.log.history.timelines import Timeline
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import LOGIN, Status
 from wawp_exporter.model.rules import Key

@@ -6,7 +6,7 @@ from heapq import nlargest
 from itertools import chain
 from operator import itemgetter
 
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import WORKING
 from wawp_exporter.model.machine import Transition, step

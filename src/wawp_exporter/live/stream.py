@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 import msgspec
@@ -17,14 +17,16 @@ from starlette.types import Message, Receive, Scope, Send
 from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams
 from wawp_exporter.live.ingest import describe
 from wawp_exporter.live.reader import Reader
-from wawp_exporter.log.history import Gone, History
+from wawp_exporter.log.history.history import History
+from wawp_exporter.log.history.missed import DeletionRow
+from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.place import Place
-from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import Transition
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
+from wawp_exporter.times import utc
 
 MAX_STREAMS = 100
 MAX_MISSED = 5000  # transitions that are caught up on; who missed more loads everything anew
@@ -152,12 +154,12 @@ class Hub:
         except TimeoutError:
             return False
 
-    def _mine(self, told: Told | Gone) -> bool:
+    def _mine(self, told: TransitionRow | DeletionRow) -> bool:
         return self.fleet.rules.holds((told.source, told.session))
 
-    def _retold(self, told: Told | Gone) -> bytes:
+    def _retold(self, told: TransitionRow | DeletionRow) -> bytes:
         key = (told.source, told.session)
-        if isinstance(told, Gone):
+        if isinstance(told, DeletionRow):
             return gone(key)
         group = self.fleet.rules.meta(*key).group
         ready = told.status is Status.WORKING
@@ -230,7 +232,7 @@ def frame(
     key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int, *, ready: bool
 ) -> bytes:
     """A transition as an event whose id is its row in the log; one of a correction has none."""
-    when = datetime.fromtimestamp(at / 1000, UTC)
+    when = utc(at)
     told = Happened(*key, before, status, when, when, ready, group or None, engine)
     return (b"id: %d\n" % seq if seq else b"") + sse("transition", told)
 
@@ -255,7 +257,7 @@ def last_event_id(request: Request) -> int | None:
     return int(text)
 
 
-def read_missed(place: Place, after: int) -> list[Told | Gone] | None:
+def read_missed(place: Place, after: int) -> list[TransitionRow | DeletionRow] | None:
     """What happened after row `after`; None when that is too much, or not to be told one by one."""
     with History(place) as history:
         return history.resume(after, MAX_MISSED)

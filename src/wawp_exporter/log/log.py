@@ -20,7 +20,16 @@ import sqlalchemy as sa
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import names, partitions
 from wawp_exporter.log.names import FOLDED, FORGOTTEN, NAMING, OVER, UNLIMITED, Names, newest_of
-from wawp_exporter.log.place import APPENDING, DATABASE_NOW, Place, make_engine, migrate, name_of, take_lock, told
+from wawp_exporter.log.place import (
+    APPENDING,
+    DATABASE_NOW,
+    Place,
+    make_engine,
+    migrate,
+    name_of,
+    naming_errors,
+    take_lock,
+)
 from wawp_exporter.log.replay import actual, anchor, fold_session, owner_of, point_of, refold
 from wawp_exporter.log.retention import LEASE, LEASE_S, MOST, Purge
 from wawp_exporter.log.statements import Row, Statements
@@ -165,7 +174,7 @@ class Log:
 
     def _open(self, place: Place) -> None:
         self._engine = make_engine(place)
-        with told("open", place):
+        with naming_errors("open", place):
             self._writer = self._engine.connect().execution_options(writes=True)
             migrate(self._writer, place)
             self._end = self._newest_mark(self._writer)
@@ -179,7 +188,7 @@ class Log:
 
         Numbers are given out before a commit: without the lock a row could appear behind one that was followed already.
         """
-        with told("write", self.place), self._writer.begin():
+        with naming_errors("write", self.place), self._writer.begin():
             if ordered and self.shared:
                 self._writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
             yield self._writer
@@ -192,7 +201,7 @@ class Log:
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state of the log."""
-        with told("read", self.place), self._engine.connect() as reader:
+        with naming_errors("read", self.place), self._engine.connect() as reader:
             if self.shared:
                 reader = reader.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
             yield reader
@@ -505,7 +514,7 @@ class Log:
         """Makes room for the months to come; to be called now and then. False: somebody was reading, try again."""
         if not self.shared:
             return True
-        with told("write", self.place):
+        with naming_errors("write", self.place):
             return partitions.patiently(self._writer, lambda writer: partitions.prepare(writer, now))
 
     def purging(self, before: int, limit: int = MOST) -> Purge:
@@ -668,7 +677,7 @@ class Log:
 
     def listen(self, seconds: float) -> None:
         """Returns when somebody has appended, or after so many seconds. To be called from one thread only."""
-        with told("follow", self.place):
+        with naming_errors("follow", self.place):
             if self._ears is None:
                 self._ears = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
                 self._ears.exec_driver_sql(f"LISTEN {CHANNEL}")
@@ -691,12 +700,12 @@ class Log:
         """The transitions of one session, oldest first, as the view tells them."""
         view = sa.table("transitions", *(sa.column(c) for c in ("source", "session", "from_status", "status", "at")))
         where = sa.and_(view.c.source == source, view.c.session == name)
-        with told("read", self.place), self._engine.connect() as reader:
+        with naming_errors("read", self.place), self._engine.connect() as reader:
             return list(reader.execute(sa.select(view).where(where)))
 
     def oldest_event(self) -> int:
         """When the oldest event that is kept was received; 0 for an empty log."""
-        with told("read", self.place), self._engine.connect() as reader:
+        with naming_errors("read", self.place), self._engine.connect() as reader:
             first = sa.select(event.c.received_at).order_by(event.c.seq).limit(1)
             return reader.scalar(first) or 0
 

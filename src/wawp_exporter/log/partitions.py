@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.log.tables import change, twin
+from wawp_exporter.times import utc
 
 AHEAD = 2  # months
 FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2099; what lies beyond is a wrong clock
@@ -31,7 +32,7 @@ TABLES = sa.text(
 
 def month_of(moment: int) -> datetime:
     """The first instant of the month of a Unix ms."""
-    return datetime.fromtimestamp(moment / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return utc(moment).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def after(month: datetime) -> datetime:

@@ -69,7 +69,7 @@ def name_of(place: Place) -> str:
 
 
 @contextmanager
-def told(doing: str, place: Place) -> Iterator[None]:
+def naming_errors(doing: str, place: Place) -> Iterator[None]:
     """Wraps what the database or the system raises, saying what was being done, and where."""
     try:
         yield
@@ -92,7 +92,7 @@ def reason_of(error: Exception) -> str:
 
 def take_lock(path: Path) -> io.FileIO:
     """One process a file: two would each hold half of the fleet. The lock goes with the process, whatever ends it."""
-    with told("open", path):
+    with naming_errors("open", path):
         path.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         lock = io.FileIO(path.with_name(path.name + ".lock"), "a", opener=open_private)
     try:
@@ -100,7 +100,7 @@ def take_lock(path: Path) -> io.FileIO:
     except OSError:
         lock.close()
         raise LogError(f"cannot open the event log {path}: another process is using it") from None
-    with told("open", path):
+    with naming_errors("open", path):
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n".encode())
         # SQLite gives the files beside it the mode of this one. One that is there keeps its mode.

@@ -13,7 +13,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from wawp_exporter.log import partitions
-from wawp_exporter.log.place import DATABASE_NOW, Place, told
+from wawp_exporter.log.place import DATABASE_NOW, Place, naming_errors
 from wawp_exporter.log.tables import action, change, event, heard, lease, run, state, twin
 
 LEASE, LEASE_S = "purge", 3600
@@ -111,7 +111,7 @@ class Purge:
     @contextmanager
     def _slice(self) -> Iterator[sa.Connection]:
         """A transaction of a slice."""
-        with told("purge", self._place), self._engine.connect() as connection, connection.begin():
+        with naming_errors("purge", self._place), self._engine.connect() as connection, connection.begin():
             self._hold(connection)
             with self._pace.measured():
                 yield connection
@@ -215,7 +215,7 @@ class Purge:
             work(writer)
 
         for attempt in range(1, ATTEMPTS):
-            with told("purge", self._place), self._engine.connect() as writer:
+            with naming_errors("purge", self._place), self._engine.connect() as writer:
                 if partitions.patiently(writer, held):
                     return True
             for _ in range(10 * attempt):

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import partitions, tables
 from wawp_exporter.log.log import Log
-from wawp_exporter.log.place import DATABASE_NOW, Progress, make_engine, name_of, told
+from wawp_exporter.log.place import DATABASE_NOW, Progress, make_engine, name_of, naming_errors
 
 SLICE = 5000  # rows a transaction: what an interruption costs
 # In the order in which they are copied: a row stands on those of the tables before it.
@@ -41,7 +41,7 @@ def transfer(source: Path, target: str, progress: Progress | None = None) -> dic
     log = Log(source)
     try:
         Log(target).close()
-        with told("copy", target):
+        with naming_errors("copy", target):
             return copied(make_engine(source, reads_only=True), make_engine(target), target, progress)
     finally:
         log.close()

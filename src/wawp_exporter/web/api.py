@@ -1,13 +1,11 @@
 """The JSON API: sessions, the pre-flight check, groups, transitions, audits."""
 
 import asyncio
-import base64
-import binascii
 import heapq
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -19,17 +17,19 @@ from starlette.responses import Response
 from wawp_exporter.audit.audit import Audit, Query, audit
 from wawp_exporter.audit.recovery import Recoveries
 from wawp_exporter.audit.report import instant, period, to_csv, zone_of
+from wawp_exporter.cursors import from_cursor, to_cursor
 from wawp_exporter.errors import BadRequest, Conflict, GatewayError, Left, NoAnswer, NotFound, TooBusy
 from wawp_exporter.gateways.reconcile import Watch
 from wawp_exporter.live.ingest import Ingest, unix_now
 from wawp_exporter.live.reader import Reader
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
+from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.place import Place
-from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.event import Restriction, Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
+from wawp_exporter.times import utc
 from wawp_exporter.web.access import Access, Caller
 from wawp_exporter.web.openapi import Problem
 
@@ -210,7 +210,7 @@ class Api:
         """A page of sessions."""
         query = parameters(request, SessionsQuery)
         found = [session for session in self.fleet.sessions.values() if matches(session, query)]
-        after = parse_cursor(query.cursor) if query.cursor else None
+        after = from_cursor(query.cursor, tuple[str, str]) if query.cursor else None
         rest = [session for session in found if after is None or session.key > after]
         page = heapq.nsmallest(query.limit, rest, key=key_of)
         more = to_cursor(page[-1].key) if len(rest) > len(page) else None
@@ -232,7 +232,7 @@ class Api:
         """The pre-flight check."""
         session = await self._session(request)
         state, now = session.state, unix_now()
-        since = moment(state.since)
+        since = utc(state.since)
         if self.watch.ready(session):
             return JSON(Ready(True, *session.key, state.status, since, restrictions(session, now)))
         doubt = self.watch.doubt(session)
@@ -311,7 +311,7 @@ class Api:
             error = Problem("no member of the group is WORKING outside maintenance" + await self._doubts(members))
             return JSON(error, 503, headers={"Retry-After": str(DEFAULT_RETRY_S)})
         state = active.state
-        return JSON(Active(name, *active.key, state.status, moment(state.since), members.index(active.key)))
+        return JSON(Active(name, *active.key, state.status, utc(state.since), members.index(active.key)))
 
     async def transitions(self, request: Request) -> Response:
         """A page of the transition log."""
@@ -371,15 +371,15 @@ class Api:
 def read_transitions(
     place: Place, source: str | None, session: str | None, start: int | None, end: int | None, limit: int,
     cursor: str | None,
-) -> tuple[list[Told], str | None]:  # fmt: skip
+) -> tuple[list[TransitionRow], str | None]:  # fmt: skip
     """A page of transitions, and the cursor of the next."""
     with History(place) as history:
         return history.transitions(source=source, session=session, start=start, end=end, limit=limit, cursor=cursor)
 
 
-def transition_view(told: Told) -> TransitionView:
+def transition_view(told: TransitionRow) -> TransitionView:
     """A transition as the API shows it."""
-    at, received = moment(told.at), moment(told.received_at)
+    at, received = utc(told.at), utc(told.received_at)
     return TransitionView(
         told.source,
         told.session,
@@ -423,14 +423,9 @@ def key_of(session: Session) -> Key:
     return session.key
 
 
-def moment(ms: int) -> datetime:
-    """Unix ms as a datetime in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
 def moment_or_none(ms: int) -> datetime | None:
     """0 is none."""
-    return moment(ms) if ms else None
+    return utc(ms) if ms else None
 
 
 def restrictions(session: Session, now: int) -> list[Restriction]:
@@ -445,7 +440,7 @@ def view(session: Session, now: int, watch: Watch) -> SessionView:
         source=session.source,
         session=session.name,
         status=state.status,
-        since=moment(state.since),
+        since=utc(state.since),
         ready=watch.ready(session),
         engine=session.engine,
         group=meta.group or None,
@@ -478,20 +473,6 @@ def not_ready(told: NotReady) -> Response:
 def retry_after(expected: float | None) -> int:
     """Whole seconds; never 0, which would be a loop."""
     return DEFAULT_RETRY_S if expected is None else min(MAX_RETRY_S, max(1, math.ceil(expected)))
-
-
-def to_cursor(key: Key) -> str:
-    """Where a page ended, opaque to the caller."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
-
-
-def parse_cursor(text: str) -> Key:
-    """The end of the page before; raises BadRequest for anything that was not given out."""
-    try:
-        source, session = msgspec.json.decode(base64.b64decode(text, b"-_", validate=True), type=tuple[str, str])
-        return source, session
-    except (binascii.Error, ValueError):
-        raise BadRequest("cursor: not one that was given out, expected next_cursor of the answer before") from None
 
 
 def parameters(request: Request, kind: type[T]) -> T:

@@ -5,7 +5,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from wawp_exporter import __version__
+from wawp_exporter import __version__, times
 from wawp_exporter.audit.audit import Row, covered, row, tally
 from wawp_exporter.audit.heatmap import RANGES, Heatmaps, Paths, Range, draw, draw_live, read_rows
 from wawp_exporter.audit.report import lasting, percent
@@ -24,10 +24,10 @@ from wawp_exporter.config.schema import Config, Thresholds
 from wawp_exporter.errors import BadRequest, LogError, TooBusy
 from wawp_exporter.live.ingest import unix_now
 from wawp_exporter.live.stream import Hub
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
+from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.log import Action
 from wawp_exporter.log.place import Place
-from wawp_exporter.log.transitions import Told
 from wawp_exporter.model.bucket import STATUSES
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
@@ -374,7 +374,7 @@ def render(template: str, now: int, status: int = 200, **values: Any) -> Respons
     return HTMLResponse(body, status, headers=SECURITY_HEADERS)
 
 
-def read_told(place: Place, key: Key, cursor: str | None) -> tuple[list[Told], str | None]:
+def read_told(place: Place, key: Key, cursor: str | None) -> tuple[list[TransitionRow], str | None]:
     """A page of a session's transitions, newest first, and where the next one begins."""
     with History(place) as history:
         return history.transitions(source=key[0], session=key[1], start=None, end=None, limit=TOLD_ROWS, cursor=cursor)
@@ -428,7 +428,7 @@ def age(ms: int) -> str:
 
 def utc(ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Unix ms as a date and time of day in UTC."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime(form)
+    return times.utc(ms).strftime(form)
 
 
 def session_link(key: Key, cursor: str = "") -> str:

@@ -1,10 +1,10 @@
-"""Events of sessions in the order of their times, found by index: what is read does not grow with the log.
+"""Events of sessions in the order of their times, found by index, so that a larger log costs no more to read.
 
-The time as sent (`key_at`) is in the key of the table. Of nearly all events it is the time of effect (`at`) too; where
-it is not, the event is in the index `event_skewed`. So each question is asked of both.
+The time as sent (`key_at`) is part of the table's key. For nearly all events it equals the time of effect (`at`);
+events where it differs have an index of their own, `event_skewed`. So each query asks for both kinds.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from wawp_exporter.log.tables import certain, event, rows_of
+from wawp_exporter.log.tables import certain, event, rows_of, session
 from wawp_exporter.model.event import ENDINGS, Point
 
-RECENT_MS = 40 * 86_400_000  # looked through first: the older months of PostgreSQL are tables of their own
-AT_ONCE = 500  # sessions asked for in one statement
+RECENT_MS = 40 * 86_400_000  # searched first, since PostgreSQL keeps each older month in a table of its own
+AT_ONCE = 500  # sessions that one statement asks for
 
 prior = event.alias("prior")
 _TRUE_TIME, _SKEWED = prior.c.at == prior.c.key_at, prior.c.at != prior.c.key_at
-UNCERTAIN = ""  # stands for a status that only what came before it can tell
+UNCERTAIN = ""  # stands for a status that depends on the events before it
 _status = sa.case((certain(prior), prior.c.status), else_=UNCERTAIN).label("status")
 _columns = (_status, prior.c.at, prior.c.tie, prior.c.seq)
 
@@ -32,7 +32,7 @@ def _first(query: sa.Select[Any], row: sa.FromClause, name: str) -> sa.Select[An
 
 
 def status_before(row: sa.FromClause) -> Any:
-    """The status before an event of a query, as it was sent; UNCERTAIN for an end that something may explain."""
+    """The status before an event of a query, as the gateway sent it; UNCERTAIN for an end that needs the fold."""
     tail = (prior.c.tie.desc(), prior.c.seq.desc())
     earlier = sa.and_(
         prior.c.session_id == row.c.session_id,
@@ -49,7 +49,10 @@ def status_before(row: sa.FromClause) -> Any:
 
 
 def newest(reader: sa.Connection, asked: Iterable[tuple[int, int]], *where: sa.ColumnElement[bool]) -> dict[int, int]:
-    """For each (session id, Unix ms) the time of its newest event before that; `where` is about `prior`."""
+    """For each (session id, Unix ms) the time of the session's newest event before that, if there is one.
+
+    `where` are further conditions, on the columns of `prior`.
+    """
     each, (owner, before) = rows_of(shared(reader), [event.c.session_id, event.c.at])
 
     def latest(column: sa.Column[int], *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
@@ -64,9 +67,10 @@ def newest(reader: sa.Connection, asked: Iterable[tuple[int, int]], *where: sa.C
 
 
 def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -> Iterator[tuple[int, list[Any]]]:
-    """For each (session id, Unix ms), in order of ids, its events from then until before `end`, in their order.
+    """For each (session id, Unix ms) the session's events from then until before `end`, in order of (at, tie, seq).
 
-    Sessions without any are left out. The events are rows of (session id, at, tie, seq, status, engine, origin).
+    Sessions come in order of ids; those without events are left out. An event is a tuple of (session id, at, tie, seq,
+    status, engine, origin).
     """
     asked = sorted(asked)
     usual = sa.and_(event.c.at == event.c.key_at, event.c.key_at < end), event.c.key_at
@@ -79,20 +83,20 @@ def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -
 
 
 def _since(postgresql: bool, where: sa.ColumnElement[bool], column: sa.Column[int]) -> sa.Select[Any]:
-    """The events of each session that is asked for from its time on, session after session."""
+    """The events of each requested session from its time on, session after session."""
     each, (owner, since) = rows_of(postgresql, [event.c.session_id, event.c.at])
     columns = (event.c.at, event.c.tie, event.c.seq, event.c.status, event.c.engine, event.c.origin)
     wanted = sa.and_(event.c.session_id == owner, column >= since, where)
-    if postgresql:  # OFFSET forbids to read the table otherwise than session by session
+    if postgresql:  # OFFSET makes PostgreSQL read the table session by session
         mine = sa.select(*columns).where(wanted).offset(sa.literal_column("0")).lateral("mine")
         query = sa.select(owner.label("owner"), *mine.c).select_from(each.join(mine, sa.true()))
-    else:  # SQLite has no LATERAL, but keeps the order of an outer join
+    else:  # SQLite has no LATERAL, but reads an outer join in order
         query = sa.select(owner.label("owner"), *columns).select_from(each.join(event, wanted, isouter=True))
     return query.order_by(each.c.key).execution_options(yield_per=5000)
 
 
 def packed(asked: Iterable[tuple[int, int]]) -> dict[str, str]:
-    """The parameter of a statement that reads its rows from JSON."""
+    """The parameter of a statement that takes its rows as JSON (`rows_of`)."""
     return {"rows": msgspec.json.encode(list(asked)).decode()}
 
 
@@ -102,7 +106,13 @@ def shared(reader: sa.Connection) -> bool:
 
 
 def points_of(rows: Iterable[Any]) -> list[Point]:
-    """Rows of `ordered.between` as points."""
+    """Events of `between` as points."""
     return [
         Point(status, at, tie, at, origin if origin in ENDINGS else None) for _, at, tie, _, status, _, origin in rows
     ]
+
+
+def selected(source: str | None, name: str | None) -> Sequence[sa.ColumnElement[bool]]:
+    """The conditions on `session` of a filter by source and name; None matches all."""
+    given = ((session.c.source, source), (session.c.name, name))
+    return [column == value for column, value in given if value is not None]

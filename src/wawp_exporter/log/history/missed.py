@@ -1,31 +1,39 @@
-"""What happened after a row of the log, as those who followed live were told: in the order of arrival."""
+"""What happened after a row of the log, as live readers were sent it: in the order of arrival."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
+from wawp_exporter.log.history.transitions import TransitionRow, transition_row
 from wawp_exporter.log.names import OVER
 from wawp_exporter.log.replay import anchor, fold_session, point_of
 from wawp_exporter.log.tables import change, event, session
 from wawp_exporter.model.machine import State, step
 from wawp_exporter.model.session import FIRST_LIFE, Grave
 
+LATEST_MS = 1 << 62  # later than any event
 
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """A transition by a row of the log, or a deletion (`after` is None) behind row `seq`."""
 
+class DeletionRow(msgspec.Struct, frozen=True):
+    """A deletion of a session, logged after row `seq`."""
+
+    source: str
+    session: str
     seq: int
-    row: Any
-    before: State | None
-    after: State | None
+
+
+Entry = tuple[int, int, Any]  # (row of the log, number of the change or 0 for an event, the row itself)
 
 
 @dataclass(slots=True)
-class Past:
-    """Sessions as they were at a row of the log, and were told."""
+class Replay:
+    """Sessions as the live fleet had them while it folded the rows of the log one after another.
+
+    `graves` and `states` are by the row id of a session; a session is read from the log when it is first needed.
+    """
 
     reader: sa.Connection
     graves: dict[int, Grave] = field(default_factory=dict)
@@ -34,24 +42,24 @@ class Past:
     def state(self, owner: int, seq: int) -> State | None:
         """A session by its rows up to `seq`."""
         grave = self.graves.get(owner, FIRST_LIFE)
-        since = anchor(self.reader, owner, 1 << 62, grave, seq)
+        since = anchor(self.reader, owner, LATEST_MS, grave, seq)
         return fold_session(self.reader, owner, grave, since=since, seq=seq)
 
-    def take(self, row: Any) -> tuple[State | None, State | None]:
-        """The states before and after a row."""
+    def apply(self, row: Any) -> tuple[State | None, State | None]:
+        """The states before and after an event."""
         owner, point = row.session_id, point_of(row)
         if owner not in self.states:
             self.states[owner] = self.state(owner, row.seq - 1)
         before = self.states[owner]
         if point.at <= self.graves.get(owner, FIRST_LIFE).at:
             return before, before
-        # A late one seldom changes the status: where two webhooks are about one end of a session.
+        # A late event seldom changes the status; it does where two webhooks are about one end of a session.
         late = before is not None and before.outdates(point)
         self.states[owner] = self.state(owner, row.seq) if late else step(before, point)[0]
         return before, self.states[owner]
 
     def delete(self, row: Any) -> State | None:
-        """Ends a session; what it was."""
+        """Deletes a session; returns the state that it had, None if it had none."""
         if row.session_id not in self.states:
             self.states[row.session_id] = self.state(row.session_id, row.seq)
         before, self.states[row.session_id] = self.states[row.session_id], None
@@ -60,41 +68,40 @@ class Past:
         return before
 
 
-def missed(reader: sa.Connection, after: int, limit: int) -> list[Happened] | None:
-    """Everything after row `after`; None when that are more than `limit` rows, or the log has changed otherwise.
+def missed(reader: sa.Connection, after: int, limit: int) -> list[TransitionRow | DeletionRow] | None:
+    """Every transition and deletion after row `after`.
 
-    A row that was told more may have changed a status, and a name that was over the limit was not told before: both
-    are rare, and whoever was away looks at everything anew.
+    None after more than `limit` rows, and when the log has changed otherwise: a revised row may have changed a status,
+    and a name that was over the limit was not sent before. Both are rare; the reader then loads everything anew.
     """
     names = (session.c.source, session.c.name)
     folded = session.c.standing != int(OVER)
     rows = sa.select(*names, event).join_from(event, session, session.c.id == event.c.session_id)
     found = reader.execute(rows.where(event.c.seq > after, folded).order_by(event.c.seq).limit(limit + 1)).all()
     changes = sa.select(*names, change).join_from(change, session, session.c.id == change.c.session_id)
-    # One that stands behind the row itself came after it.
+    # A change after row `after` itself came later than that row.
     changed = reader.execute(changes.where(change.c.seq >= after).order_by(change.c.id).limit(limit + 1)).all()
     if len(found) > limit or len(changed) > limit or not all(row.tombstone for row in changed):
         return None
-    entries = sorted([*((row.seq, 0, row) for row in found), *((row.seq, row.id, row) for row in changed)])
+    entries: list[Entry] = sorted([*((row.seq, 0, row) for row in found), *((row.seq, row.id, row) for row in changed)])
     owners = {row.session_id for _, _, row in entries}
-    return list(told(Past(reader, graves_before(reader, owners, after)), entries))
+    return list(replayed(Replay(reader, graves_before(reader, owners, after)), entries))
 
 
-def told(past: Past, entries: list[tuple[int, int, Any]]) -> Iterator[Happened]:
-    """Those that were transitions or deletions when they came."""
+def replayed(replay: Replay, entries: list[Entry]) -> Iterator[TransitionRow | DeletionRow]:
+    """The entries that were transitions or deletions when they came."""
     for seq, number, row in entries:
         if number:
-            before = past.delete(row)
-            if before:
-                yield Happened(seq, row, before, None)
+            if replay.delete(row):
+                yield DeletionRow(row.source, row.name, seq)
         else:
-            before, now = past.take(row)
+            before, now = replay.apply(row)
             if now and (before is None or before.status is not now.status):
-                yield Happened(seq, row, before, now)
+                yield transition_row(row, before.status if before else None, now.status, now.since)
 
 
 def graves_before(reader: sa.Connection, owners: set[int], after: int) -> dict[int, Grave]:
-    """The last deletions before row `after` of sessions that something happened to since."""
+    """The last deletion before row `after` of each of these sessions (by row id) that was deleted."""
     query = (
         sa.select(change.c.session_id, sa.func.max(change.c.tombstone), sa.func.max(change.c.seq))
         .where(change.c.tombstone > 0, change.c.seq < after)

@@ -7,7 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from wawp_exporter.config.schema import Config, check
+from wawp_exporter.config.load import check
+from wawp_exporter.config.schema import Config
 from wawp_exporter.log.log import Appended, Restored
 from wawp_exporter.model.event import Limit, Point, Restriction, Status, StatusEvent
 from wawp_exporter.model.fleet import Fleet, Outcome

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 import uvloop
 import yaml
 
-from wawp_exporter.config.schema import load
+from wawp_exporter.config.load import load
 from wawp_exporter.service import Service
 from wawp_exporter.web.app import Face
 from wawp_exporter.web.connection import Connection

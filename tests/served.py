@@ -12,7 +12,7 @@ import uvloop
 import yaml
 
 from tests import parts
-from wawp_exporter.config.schema import load
+from wawp_exporter.config.load import load
 from wawp_exporter.service import Service
 from wawp_exporter.web.front import Front, serve
 

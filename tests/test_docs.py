@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from scripts import reference
-from wawp_exporter.config.schema import Config, check
+from wawp_exporter.config.load import check
+from wawp_exporter.config.schema import Config
 from wawp_exporter.metrics.families import LAST_EVENT_FAMILY, RESTRICTED_FAMILY, SESSION_FAMILIES
 from wawp_exporter.metrics.fleet_families import FLEET_FAMILIES
 from wawp_exporter.metrics.telemetry import Telemetry

@@ -11,9 +11,10 @@ from typing import Protocol
 import structlog
 
 from wawp_exporter import log_lines
-from wawp_exporter.audit.audit import patterns
 from wawp_exporter.audit.recovery import Recoveries, recoveries, recovery_of
-from wawp_exporter.config.schema import Settings, load
+from wawp_exporter.audit.weekly import patterns
+from wawp_exporter.config.load import load
+from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import ConfigError, LogError, Refusal, TooBusy, WawpExporterError
 from wawp_exporter.gateways.reconcile import Watch
 from wawp_exporter.gateways.restarts import Remedies

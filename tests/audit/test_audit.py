@@ -18,9 +18,14 @@ from hypothesis import strategies as st
 
 from tests import parts
 from tests.builders import DAY, HOUR, KEY, MINUTE, T0, event, ms
-from wawp_exporter.audit.audit import Query, Row, Tally, audit, hour_of_week, patterns, recurring, row, tally
-from wawp_exporter.audit.report import cell, instant, lasting, percent, period, rows_of, to_csv
-from wawp_exporter.config.schema import check
+from wawp_exporter.audit.audit import Query, audit
+from wawp_exporter.audit.figures import Tally, tally
+from wawp_exporter.audit.instants import instant, period
+from wawp_exporter.audit.rows import Row, row
+from wawp_exporter.audit.spreadsheet import cell, rows_of, to_csv
+from wawp_exporter.audit.weekly import hour_of_week, patterns, recurring
+from wawp_exporter.audit.words import lasting, percent
+from wawp_exporter.config.load import check
 from wawp_exporter.errors import BadRequest
 from wawp_exporter.log.history.timelines import Past
 from wawp_exporter.log.log import Log

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from wawp_exporter.config.checks import cross_check
 from wawp_exporter.config.files import secrets_in
-from wawp_exporter.config.schema import Config, check, cross_check, load
+from wawp_exporter.config.load import check, load
+from wawp_exporter.config.schema import Config
 from wawp_exporter.errors import ConfigError
 
 SECRET = "tr0ub4dor-and-3"
@@ -176,7 +178,7 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         secret.write_text("")
         yield from cross_check(config, bad)
 
-    monkeypatch.setattr("wawp_exporter.config.schema.cross_check", emptied)
+    monkeypatch.setattr("wawp_exporter.config.load.cross_check", emptied)
     sections = {"web": {"api_token_file": "secret"}, "sources": {"default": {"hmac_keys_file": "secret"}}}
     secrets = check(sections, tmp_path).secrets
 

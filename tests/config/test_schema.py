@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from wawp_exporter.config.schema import Config, Settings, check, load
+from wawp_exporter.config.load import check, load
+from wawp_exporter.config.schema import Config
+from wawp_exporter.config.settings import Settings
 from wawp_exporter.config.values import parse_duration
 from wawp_exporter.errors import ConfigError
 from wawp_exporter.model.rules import Rules

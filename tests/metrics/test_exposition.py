@@ -27,7 +27,7 @@ from tests.builders import (
     ms,
     timelock,
 )
-from wawp_exporter.config.schema import check
+from wawp_exporter.config.load import check
 from wawp_exporter.metrics.exposition import Exposition, negotiate
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Status

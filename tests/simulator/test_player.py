@@ -21,8 +21,10 @@ from click.testing import CliRunner
 from wawp_exporter.commands.simulate import command, first_line
 from wawp_exporter.simulator.expected import Report, SessionTruth
 from wawp_exporter.simulator.gateway import Clock, Dialect, Gateway, Ids, Options, Timestamps
+from wawp_exporter.simulator.pieces import ENGINES
+from wawp_exporter.simulator.plan import Emission, dice
 from wawp_exporter.simulator.player import Simulation, SimulationError
-from wawp_exporter.simulator.scenarios import CATALOGUE, ENGINES, Emission, UnknownScenario, dice, scenario
+from wawp_exporter.simulator.scenarios import CATALOGUE, UnknownScenario, scenario
 
 NAMES = [each.name for each in CATALOGUE]
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "simulator.md"

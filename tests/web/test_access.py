@@ -9,7 +9,7 @@ import pytest
 
 from tests import parts
 from tests.builders import config
-from wawp_exporter.config.schema import Secrets, Settings
+from wawp_exporter.config.settings import Secrets, Settings
 from wawp_exporter.errors import Forbidden, Malformed, Unauthenticated
 from wawp_exporter.web.access import Access, Caller, caller_of, is_local
 

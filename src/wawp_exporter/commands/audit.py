@@ -9,9 +9,11 @@ import msgspec
 from rich.console import Console
 
 from wawp_exporter.audit.audit import Audit, Query, audit
-from wawp_exporter.audit.report import period, print_table, to_csv, zone_of
+from wawp_exporter.audit.instants import period, zone_of
+from wawp_exporter.audit.spreadsheet import to_csv
+from wawp_exporter.audit.table import print_table
 from wawp_exporter.commands.progress import shown
-from wawp_exporter.config.schema import load
+from wawp_exporter.config.load import load
 from wawp_exporter.errors import BadRequest, ConfigError, WawpExporterError
 from wawp_exporter.live.ingest import unix_now
 from wawp_exporter.log.place import place_of

@@ -12,7 +12,7 @@ from wawp_exporter.commands.signals import Signals
 from wawp_exporter.errors import ConfigError, WawpExporterError
 
 if TYPE_CHECKING:
-    from wawp_exporter.config.schema import Settings
+    from wawp_exporter.config.settings import Settings
 
 LAZY = {
     "audit": "wawp_exporter.commands.audit",
@@ -72,7 +72,7 @@ def check_config_command(file: Path) -> None:
 
 def load_or_exit(path: Path | None) -> "Settings":
     """The configuration, or its mistakes on standard error and exit status 2."""
-    from wawp_exporter.config.schema import load  # noqa: PLC0415 - it takes a while, and signals are waited for before it
+    from wawp_exporter.config.load import load  # noqa: PLC0415 - it takes a while, and signals are waited for before it
 
     try:
         return load(path)

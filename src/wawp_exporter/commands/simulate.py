@@ -18,8 +18,10 @@ from wawp_exporter.config import files
 from wawp_exporter.errors import WawpExporterError
 from wawp_exporter.simulator.expected import Report, Tally
 from wawp_exporter.simulator.gateway import Dialect, Options, Timestamps
+from wawp_exporter.simulator.pieces import ENGINES
+from wawp_exporter.simulator.plan import Plan
 from wawp_exporter.simulator.player import Simulation, SimulationError, reach, reason
-from wawp_exporter.simulator.scenarios import CATALOGUE, ENGINES, Plan, find, scenario
+from wawp_exporter.simulator.scenarios import CATALOGUE, find, scenario
 
 
 def engine_mix(_: click.Context, __: click.Parameter, text: str) -> dict[str, float]:

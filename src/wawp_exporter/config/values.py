@@ -4,6 +4,7 @@ Each check takes a value as it is written, gives it as it is meant, or raises Va
 expected. What a check refuses is not shown where it may be a secret.
 """
 
+import fnmatch
 import ipaddress
 import re
 from datetime import datetime
@@ -196,7 +197,7 @@ def check_secrets(value: str, info: ValidationInfo) -> str:
     A file that is emptied between the check and a second reading would open what it is to lock.
     """
     path = str(base_of(info) / value)
-    kept = secrets_of(info)
+    kept = secrets_read(info)
     if path not in kept:
         content = content_of(Path(path))
         try:
@@ -209,7 +210,7 @@ def check_secrets(value: str, info: ValidationInfo) -> str:
 def check_key(value: str, info: ValidationInfo) -> str:
     """The same of a file with one key that is sent in a header."""
     path = check_secrets(value, info)
-    keys = secrets_of(info)[path]
+    keys = secrets_read(info)[path]
     if len(keys) != 1:
         raise ValueError(f"{path} holds {len(keys)} lines, expected one key")
     if not HEADER_VALUE.fullmatch(keys[0].decode()):
@@ -231,10 +232,15 @@ def base_of(info: ValidationInfo) -> Path:
     return base
 
 
-def secrets_of(info: ValidationInfo) -> dict[str, tuple[bytes, ...]]:
+def secrets_read(info: ValidationInfo) -> dict[str, tuple[bytes, ...]]:
     """The secrets that were read so far, by path."""
     kept: dict[str, tuple[bytes, ...]] = (info.context or {}).get("secrets", {})
     return kept
+
+
+def glob(pattern: str) -> re.Pattern[str]:
+    """A glob as a compiled pattern, case-sensitive on every platform."""
+    return re.compile(fnmatch.translate(pattern))
 
 
 WRITTEN = WithJsonSchema(

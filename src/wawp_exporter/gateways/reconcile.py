@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from wawp_exporter.config.schema import GatewayApi, Settings
+from wawp_exporter.config.schema import GatewayApi
+from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import ConfigError, GatewayError, LogError, LogUnavailable
 from wawp_exporter.gateways.client import Gateway, Reading, make_gateway
 from wawp_exporter.live.ingest import Ingest, describe, unix_now

@@ -5,7 +5,8 @@ from zlib import crc32
 
 import msgspec
 
-from wawp_exporter.config.schema import Config, glob
+from wawp_exporter.config.schema import Config
+from wawp_exporter.config.values import glob
 
 Key = tuple[str, str]  # (source, session)
 

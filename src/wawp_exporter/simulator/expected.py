@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from wawp_exporter.simulator.gateway import NONE
-from wawp_exporter.simulator.scenarios import Plan
+from wawp_exporter.simulator.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

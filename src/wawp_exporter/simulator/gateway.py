@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from wawp_exporter.simulator.scenarios import BROWSERS, SCAN, Data, Emission, Plan, dice
+from wawp_exporter.simulator.plan import BROWSERS, SCAN, Data, Emission, Plan, dice
 
 BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"

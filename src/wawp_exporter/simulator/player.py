@@ -13,7 +13,7 @@ import httpx
 from wawp_exporter.errors import WawpExporterError
 from wawp_exporter.simulator.expected import Report, Tally, quantile, truth_of
 from wawp_exporter.simulator.gateway import Delivery, Gateway, Ids, Options, Stamped, clock_for, unix_ms, version_for
-from wawp_exporter.simulator.scenarios import WORKING, Plan, dice
+from wawp_exporter.simulator.plan import WORKING, Plan, dice
 
 
 class SimulationError(WawpExporterError):

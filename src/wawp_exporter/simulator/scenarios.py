@@ -1,288 +1,56 @@
-"""`scenario(name, …) → Plan`: which session says what when, as its engine would; pure, deterministic by seed.
+"""`scenario(name, …) → Plan`: the named scenarios, and how a plan is made of one; pure, deterministic by seed."""
 
-Times are virtual seconds since the start of the plan. The sequences are those of captures of WAHA 2026.2.1 and,
-where an engine could not be captured (GOWS, WPP), of its source.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import chain, islice, pairwise
-from random import Random
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 
 from wawp_exporter.errors import WawpExporterError
-
-STARTING, SCAN, WORKING, FAILED = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED"
-STOPPED, DISCONNECTED = "STOPPED", "DISCONNECTED"
-PASSKEY, CONFIRMATION = "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"
-
-# Seconds from STARTING to WORKING with stored auth, and from STARTING to the first QR image.
-BOOT = {"GOWS": (1.0, 3.0), "NOWEB": (2.0, 4.3), "WEBJS": (5.0, 15.0), "WPP": (5.0, 15.0)}
-FIRST_QR = {"GOWS": 1.0, "NOWEB": 2.0, "WEBJS": 6.0, "WPP": 6.0}
-ENGINES = tuple(BOOT)
-BROWSERS = frozenset({"WEBJS", "WPP"})  # the engines that restart themselves 2 s after FAILED
-QR_SHOWN = (0, 60, 80, 100, 120, 140)  # seconds after the first image; the last one ends at QR_END
-QR_END = 160.0
-NOWEB_RETRY = 2.006
-NOWEB_ATTEMPTS = 60
-SPURIOUS_STOP = 0.009  # seconds from the STOPPED that WAHA up to 2026.1.1 sends before each start
+from wawp_exporter.simulator.logins import (
+    first_pairing,
+    forgotten,
+    logout,
+    mass_reauth,
+    passkey_pairing,
+    phone_unlinked,
+    qr_answered,
+    relogin,
+    unlinked,
+    unscanned_qr,
+)
+from wawp_exporter.simulator.losses import (
+    account_restricted,
+    disconnect,
+    gateway_shutdown,
+    gows_drop,
+    mass_disconnect,
+    noweb_drop,
+    reconnect_storm,
+    restart,
+    restart_loop,
+    stuck_start,
+    webjs_crash,
+    webjs_crash_loop,
+)
+from wawp_exporter.simulator.pieces import disconnected, outage, restarted, rising, scheduled, with_spurious_stops
+from wawp_exporter.simulator.plan import (
+    BROWSERS,
+    SCAN,
+    STARTING,
+    WORKING,
+    Emission,
+    Plan,
+    Point,
+    Role,
+    Scenario,
+    Step,
+    Story,
+    dice,
+)
 
 
 class UnknownScenario(WawpExporterError):
     """No scenario has this name."""
 
     exit_status = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One entry of `payload.statuses`, in virtual ms."""
-
-    status: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """`payload.data`, under `key` if it has one; the fields in `instants` are virtual seconds."""
-
-    key: str
-    fields: tuple[tuple[str, str | bool | float], ...]
-    instants: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A status `after` s after the session's previous one; `boot`: a new engine object without history."""
-
-    after: float
-    status: str
-    data: Data | None = None
-    boot: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Emission:
-    """One event: `statuses` ends with its own point; `paired` says whether the engine knows its account.
-
-    `lag_ms` is how much later than its point the envelope is stamped, as in one of four real events.
-    """
-
-    session: str
-    engine: str
-    status: str
-    statuses: tuple[Point, ...]
-    data: Data | None
-    paired: bool
-    lag_ms: int
-
-    @property
-    def at_ms(self) -> int:
-        """Virtual milliseconds since the start of the plan."""
-        return self.statuses[-1].at_ms
-
-    @property
-    def at(self) -> float:
-        """Virtual seconds since the start of the plan."""
-        return self.at_ms / 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All emissions in time order; two of one session are at least a millisecond apart."""
-
-    name: str
-    seed: int
-    engines: Mapping[str, str]
-    emissions: tuple[Emission, ...]
-    spurious_stops: bool = False
-
-    @property
-    def length(self) -> float:
-        """Virtual seconds until the last emission."""
-        return self.emissions[-1].at if self.emissions else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What a story knows: its session, its own random numbers, and how many seconds the trouble lasts."""
-
-    session: str
-    index: int
-    engine: str
-    rng: Random
-    duration: float
-    heartbeat: float
-
-
-Story = Callable[[Role], Iterator[Step]]
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """`share` of the sessions lives through `story` (0: exactly one), the others through `steady`.
-
-    `duration` is the default length of the trouble in seconds, `pace` the default pace; `engine` is what all
-    sessions have, if the story is about one.
-    """
-
-    name: str
-    summary: str
-    story: Story
-    engine: str | None = None
-    share: float = 1.0
-    duration: float = 120.0
-    pace: float = 1.0
-
-
-# Pieces of stories
-
-
-def boot(role: Role, after: float = 0.0) -> Iterator[Step]:
-    """A start with stored auth."""
-    yield Step(after, STARTING, boot=True)
-    yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
-
-
-def rising(role: Role) -> Iterator[Step]:
-    """Boots within the first seconds; what follows comes by itself."""
-    return boot(role, role.rng.uniform(0, 5))
-
-
-def images(first: float, until: float = QR_END) -> Iterator[Step]:
-    """The QR images shown in the `until` s after the first one, which comes after `first` s."""
-    shown = [at for at in QR_SHOWN if at < until]
-    yield Step(first, SCAN)
-    for before, at in pairwise(shown):
-        yield Step(at - before, SCAN)
-
-
-def last_image(until: float) -> float:
-    """Seconds from the last image of `images` until `until`."""
-    return until - max(at for at in QR_SHOWN if at < until)
-
-
-def answered(role: Role, wait: float) -> Iterator[Step]:
-    """QR images, scanned `wait` s after the first; NOWEB then restarts its socket."""
-    yield from images(FIRST_QR[role.engine], wait)
-    rest = last_image(wait)
-    if role.engine == "NOWEB":
-        yield Step(rest, STARTING)
-        rest = role.rng.uniform(*BOOT["NOWEB"])
-    yield Step(rest, WORKING)
-
-
-def unanswered(role: Role) -> Iterator[Step]:
-    """Six QR images that nobody scans, then FAILED."""
-    yield from images(FIRST_QR[role.engine])
-    yield Step(last_image(QR_END), FAILED)
-
-
-def reconnects(after: float, count: int) -> Iterator[Step]:
-    """NOWEB without network: STARTING at every attempt; the 60th turns FAILED at once and stays."""
-    for attempt in range(count):
-        yield Step(NOWEB_RETRY if attempt else after, STARTING)
-    if count >= NOWEB_ATTEMPTS:
-        yield Step(0.004, FAILED)
-
-
-def crashes(role: Role, after: float, lasting: float) -> Iterator[Step]:
-    """A browser engine without network: FAILED for 2 s, STARTING for half a second, over and over."""
-    spent = 0.0
-    while spent < lasting:
-        yield Step(after, FAILED)
-        yield Step(2.0, STARTING)
-        after = role.rng.uniform(0.4, 0.9)
-        spent += 2.0 + after
-
-
-def stop(role: Role, after: float) -> Iterator[Step]:
-    """An API restart up to its STARTING: STOPPED for 3 s, or 13 if the socket was still connecting."""
-    yield Step(after, STOPPED)
-    yield Step(role.rng.choice((3.0, 13.0)) + role.rng.uniform(0, 0.05), STARTING, boot=True)
-
-
-def restarted(role: Role, after: float) -> Iterator[Step]:
-    """An API restart of a session with stored auth."""
-    yield from stop(role, after)
-    yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
-
-
-def outage(role: Role, after: float, lasting: float) -> Iterator[Step]:
-    """No network for `lasting` s, as each engine tells it; somebody restarts a NOWEB that gave up."""
-    if role.engine == "NOWEB":
-        count = min(NOWEB_ATTEMPTS, max(1, round(lasting / NOWEB_RETRY)))
-        yield from reconnects(after, count)
-        if count == NOWEB_ATTEMPTS:
-            yield from restarted(role, max(10.0, lasting - count * NOWEB_RETRY))
-            return
-        yield Step(role.rng.uniform(*BOOT["NOWEB"]), WORKING)
-    elif role.engine in BROWSERS:
-        yield from crashes(role, after, lasting)
-        yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
-    else:
-        yield Step(after, STARTING)
-        yield Step(lasting, WORKING)
-
-
-def disconnected(role: Role, after: float, lasting: float) -> Iterator[Step]:
-    """Wawp's own word for a lost session, until it starts again."""
-    yield Step(after, DISCONNECTED)
-    yield Step(lasting, STARTING)
-    yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
-
-
-def timelock(active: bool, ends: float) -> Data:
-    """WhatsApp forbids new chats until `ends` (virtual seconds)."""
-    fields = (
-        ("enforcementType", "RESTRICT_ALL_COMPANIONS"),
-        ("isActive", active),
-        ("timeEnforcementEnds", ends),
-    )
-    return Data("reachoutTimelock", fields, frozenset({"timeEnforcementEnds"}))
-
-
-def capping(status: str, used: int) -> Data:
-    """The monthly quota of messages to new chats."""
-    fields: tuple[tuple[str, str | float], ...] = (
-        ("cappingStatus", status),
-        ("totalQuota", 1000),
-        ("usedQuota", used),
-        ("cycleStart", 0.0),
-        ("cycleEnd", 2_592_000.0),
-        ("mvStatus", "NOT_ELIGIBLE"),
-        ("oteStatus", "NOT_ELIGIBLE"),
-    )
-    return Data("messageCapping", fields, frozenset({"cycleStart", "cycleEnd"}))
-
-
-def passkey(role: Role) -> Iterator[Step]:
-    """WhatsApp wants a passkey, and a code compared, before it takes the pairing."""
-    challenge = (("rpId", "web.whatsapp.com"), ("challenge", f"{role.rng.getrandbits(128):032x}"), ("timeout", 60000))
-    yield Step(role.rng.uniform(5, 30), PASSKEY, Data("", challenge))
-    yield Step(role.rng.uniform(5, 30), CONFIRMATION, Data("", (("code", f"{role.rng.randrange(10_000):04d}"),)))
-    yield Step(role.rng.uniform(2, 30), WORKING)
-
-
-def with_spurious_stops(steps: Iterable[Step]) -> Iterator[Step]:
-    """The same as WAHA up to 2026.1.1 tells it: a new engine object says STOPPED just before it starts."""
-    for step in steps:
-        if step.boot:
-            yield replace(step, status=STOPPED)
-            yield Step(SPURIOUS_STOP, step.status)
-        else:
-            yield step
-
-
-def scheduled(cues: Iterable[tuple[float, Iterable[Step]]]) -> Iterator[Step]:
-    """Stories one after another, each beginning at its virtual second or when the one before has ended."""
-    elapsed = 0.0
-    for start, steps in cues:
-        pause = max(0.0, start - elapsed)
-        for step in steps:
-            later = replace(step, after=step.after + pause)
-            pause = 0.0
-            elapsed += later.after
-            yield later
 
 
 # Stories: what a session of each scenario lives through
@@ -293,137 +61,6 @@ def steady(role: Role) -> Iterator[Step]:
     yield from rising(role)
     if role.heartbeat > 0:
         yield from (Step(role.heartbeat, WORKING) for _ in range(int(role.duration / role.heartbeat)))
-
-
-def first_pairing(role: Role) -> Iterator[Step]:
-    """A new session, scanned within two minutes."""
-    yield Step(role.rng.uniform(0, 5), STARTING, boot=True)
-    yield from answered(role, role.rng.uniform(5, 120))
-
-
-def passkey_pairing(role: Role) -> Iterator[Step]:
-    """A new session that shows one QR image; whoever scans it must have a passkey too."""
-    yield Step(role.rng.uniform(0, 5), STARTING, boot=True)
-    yield Step(FIRST_QR[role.engine], SCAN)
-    yield from passkey(role)
-
-
-def unscanned_qr(role: Role) -> Iterator[Step]:
-    """A new session that nobody scans; a browser engine starts over once more."""
-    yield Step(role.rng.uniform(0, 5), STARTING, boot=True)
-    yield from unanswered(role)
-    if role.engine in BROWSERS:
-        yield Step(2.0, STARTING)
-        yield from unanswered(role)
-
-
-def qr_answered(role: Role) -> Iterator[Step]:
-    """Lost its login, waits `duration` s (at most 150) for a scan, gets it."""
-    yield from rising(role)
-    yield from stop(role, 30)
-    yield from answered(role, min(role.duration, 150.0))
-
-
-def logout(role: Role) -> Iterator[Step]:
-    """Logged out by API: STOPPED, STARTING, and QR images nobody scans."""
-    yield from rising(role)
-    yield from stop(role, 30)
-    yield from unanswered(role)
-
-
-def reconnect_storm(role: Role) -> Iterator[Step]:
-    """STARTING every 2 s, 60 times, then FAILED for good."""
-    yield from rising(role)
-    yield from reconnects(30, NOWEB_ATTEMPTS)
-
-
-def noweb_drop(role: Role) -> Iterator[Step]:
-    """A few reconnects, then WORKING again."""
-    yield from rising(role)
-    yield from reconnects(30, role.rng.randint(1, 10))
-    yield Step(role.rng.uniform(*BOOT["NOWEB"]), WORKING)
-
-
-def webjs_crash(role: Role) -> Iterator[Step]:
-    """The browser dies and is restarted after 2 s."""
-    yield from rising(role)
-    yield Step(30, FAILED)
-    yield Step(2.0, STARTING)
-    yield Step(role.rng.uniform(*BOOT["WEBJS"]), WORKING)
-
-
-def webjs_crash_loop(role: Role) -> Iterator[Step]:
-    """The browser dies again and again and never comes back within `duration`."""
-    yield from rising(role)
-    yield from crashes(role, 30, role.duration)
-
-
-def gows_drop(role: Role) -> Iterator[Step]:
-    """Says STARTING once and nothing until it is back after `duration`."""
-    yield from rising(role)
-    yield from outage(role, 30, role.duration)
-
-
-def stuck_start(role: Role) -> Iterator[Step]:
-    """STARTING, and not a word more."""
-    yield Step(role.rng.uniform(0, 5), STARTING, boot=True)
-
-
-def disconnect(role: Role) -> Iterator[Step]:
-    """Wawp's DISCONNECTED for `duration`, then a start of its own."""
-    yield from rising(role)
-    yield from disconnected(role, 30, role.duration)
-
-
-def mass_disconnect(role: Role) -> Iterator[Step]:
-    """Lost within the same minute, back after `duration`."""
-    yield from rising(role)
-    yield from outage(role, 30 + role.rng.uniform(0, 60), role.duration)
-
-
-def mass_reauth(role: Role) -> Iterator[Step]:
-    """Wants a QR scan within the same minute as many others, and gets one by and by."""
-    yield from rising(role)
-    yield Step(30 + role.rng.uniform(0, 60), STARTING, boot=True)
-    yield from answered(role, role.rng.uniform(30, 150))
-
-
-def restart(role: Role) -> Iterator[Step]:
-    """One restart by API."""
-    yield from rising(role)
-    yield from restarted(role, 30)
-
-
-def restart_loop(role: Role) -> Iterator[Step]:
-    """Somebody, or something, restarts it every minute for `duration`."""
-    yield from rising(role)
-    for _ in range(max(1, int(role.duration / 60))):
-        yield from restarted(role, role.rng.uniform(35, 50))
-
-
-def phone_unlinked(role: Role) -> Iterator[Step]:
-    """Unlinked on the phone: FAILED for good; WEBJS says it twice."""
-    yield from rising(role)
-    yield Step(30, FAILED)
-    if role.engine == "WEBJS":
-        yield Step(0.007, FAILED)
-
-
-def account_restricted(role: Role) -> Iterator[Step]:
-    """WORKING all along, under a timelock of `duration`, then with its quota used up until the next cycle."""
-    yield from boot(role)
-    begin, end = 60.0, 60.0 + role.duration
-    yield Step(begin, WORKING, timelock(True, end))
-    yield Step(role.duration, WORKING, timelock(False, end))
-    yield Step(30, WORKING, capping("FIRST_WARNING", 800))
-    yield Step(30, WORKING, capping("CAPPED", 1000))
-    yield Step(role.duration, WORKING, capping("NONE", 0))
-
-
-def gateway_shutdown(role: Role) -> Iterator[Step]:
-    """STOPPED all at once, and a boot 40 s later."""
-    yield from scheduled([(0, rising(role)), (60, [Step(role.rng.uniform(0, 0.05), STOPPED)])])
-    yield from boot(role, 40 + role.rng.uniform(0, 5))
 
 
 def load(role: Role) -> Iterator[Step]:
@@ -442,21 +79,6 @@ def day(role: Role) -> Iterator[Step]:
     if role.index % 2 == 0:
         cues.append((3000 + role.rng.uniform(0, 60), outage(role, 0, 180)))
     return scheduled(cues)
-
-
-def relogin(role: Role, wait: float) -> Iterator[Step]:
-    """A login is lost and given back `wait` s after the first image."""
-    return chain(stop(role, 0), answered(role, wait))
-
-
-def forgotten(role: Role) -> Iterator[Step]:
-    """A QR that nobody scans until the images run out; somebody comes five minutes later."""
-    return chain(stop(role, 0), unanswered(role), stop(role, 300), answered(role, 20))
-
-
-def unlinked(role: Role) -> Iterator[Step]:
-    """Unlinked on the phone; somebody restarts it and scans."""
-    return chain([Step(0, FAILED)], stop(role, 120), answered(role, 70))
 
 
 TROUBLES: tuple[tuple[float, Story], ...] = (
@@ -541,11 +163,6 @@ def scenario(
         emissions.extend(weave(role, told(story(role))))
     emissions.sort(key=lambda emission: (emission.at_ms, emission.session))
     return Plan(name, seed, fleet, tuple(emissions), spurious_stops)
-
-
-def dice(*parts: object) -> Random:
-    """Random numbers of their own for each purpose: one more session changes nothing for the others."""
-    return Random("/".join(map(str, parts)))  # noqa: S311 - a repeatable play, no secret
 
 
 def cast(sessions: int, weights: Mapping[str, float], prefix: str) -> dict[str, str]:

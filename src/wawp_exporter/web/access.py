@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from wawp_exporter.config.schema import Settings
+from wawp_exporter.config.settings import Settings
 from wawp_exporter.config.values import is_loopback, split_listen
 from wawp_exporter.errors import Forbidden, Malformed, Unauthenticated
 from wawp_exporter.web.signature import presented_token, token_matches

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wawp_exporter.audit.audit import Audit, Query, audit
+from wawp_exporter.audit.instants import instant, period, zone_of
 from wawp_exporter.audit.recovery import Recoveries
-from wawp_exporter.audit.report import instant, period, to_csv, zone_of
+from wawp_exporter.audit.spreadsheet import to_csv
 from wawp_exporter.cursors import from_cursor, to_cursor
 from wawp_exporter.errors import BadRequest, Conflict, GatewayError, Left, NoAnswer, NotFound, TooBusy
 from wawp_exporter.gateways.reconcile import Watch

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 
-from wawp_exporter.config.schema import Settings
+from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal, TooBusy, TooLarge
 from wawp_exporter.gateways.restarts import parse
 from wawp_exporter.live.ingest import describe, unix_now

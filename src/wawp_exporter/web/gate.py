@@ -3,7 +3,8 @@
 import re
 from urllib.parse import unquote_to_bytes
 
-from wawp_exporter.config.schema import Secrets, Source
+from wawp_exporter.config.schema import Source
+from wawp_exporter.config.settings import Secrets
 from wawp_exporter.dialects.reading import name_of
 from wawp_exporter.dialects.registry import DIALECTS, SUFFIXES, WITH_SESSION, WITH_SUFFIX
 from wawp_exporter.errors import InvalidEvent, Unauthenticated

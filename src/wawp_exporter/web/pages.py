@@ -17,9 +17,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from wawp_exporter import __version__, times
-from wawp_exporter.audit.audit import Row, covered, row, tally
+from wawp_exporter.audit.audit import covered
+from wawp_exporter.audit.figures import tally
 from wawp_exporter.audit.heatmap import RANGES, Heatmaps, Paths, Range, draw, draw_live, read_rows
-from wawp_exporter.audit.report import lasting, percent
+from wawp_exporter.audit.rows import Row, row
+from wawp_exporter.audit.words import lasting, percent
 from wawp_exporter.config.schema import Config, Thresholds
 from wawp_exporter.errors import BadRequest, LogError, TooBusy
 from wawp_exporter.live.ingest import unix_now

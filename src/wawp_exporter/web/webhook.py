@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from wawp_exporter.config.schema import Settings
+from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import (
     LogUnavailable,
     MethodNotAllowed,

@@ -1,0 +1,177 @@
+"""What is counted of one session over a period: stays, outages, disconnects, starts, login waits."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from wawp_exporter.log.history import Past
+from wawp_exporter.model.bucket import START_OUTCOMES, WAIT_OUTCOMES, StartOutcome, WaitOutcome
+from wawp_exporter.model.event import Status
+from wawp_exporter.model.machine import RESTART_MS, State, Transition, step
+
+EXCUSED = (Status.STOPPED, Status.UNKNOWN)  # their seconds count neither as good nor as bad
+Windows = tuple[tuple[int, int], ...]
+Stay = tuple[State, int, int]  # a status from, until (Unix ms), cut to the time that is asked for
+
+
+class Tally(msgspec.Struct):
+    """What was counted of one session, or of many added up. Durations are seconds."""
+
+    sessions: int = 1
+    period: float = 0.0
+    observed: float = 0.0
+    good: float = 0.0
+    bad: float = 0.0
+    status: dict[Status, float] = {}
+    longest: float = 0.0
+    ongoing: bool = False
+    disconnects: list[int] = []
+    earlier: list[int] = []  # disconnects before the time, for patterns
+    recoveries: list[float] = []
+    starts: Counter[StartOutcome] = msgspec.field(default_factory=Counter)
+    start_lengths: list[float] = []
+    waits: Counter[str] = msgspec.field(default_factory=Counter)
+    wait_lengths: list[float] = []
+
+    def add(self, other: "Tally") -> None:
+        """Adds another session's figures; the longest outage of both is the longer."""
+        self.sessions += other.sessions
+        for name in ("period", "observed", "good", "bad"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for status, seconds in other.status.items():
+            self.status[status] = self.status.get(status, 0.0) + seconds
+        if other.longest > self.longest:
+            self.longest, self.ongoing = other.longest, other.ongoing
+        for name in ("disconnects", "recoveries", "start_lengths", "wait_lengths"):
+            getattr(self, name).extend(getattr(other, name))
+        self.starts += other.starts
+        self.waits += other.waits
+
+
+def spans(past: Past) -> Iterator[tuple[Transition, int]]:
+    """Each status of a session with the time at which it ended (Unix ms), 0 for the last; a deletion ends one too."""
+    state: State | None = None
+    entered: Transition | None = None
+    for point in past.points:
+        if state and state.at <= past.tombstone < point.at:
+            if entered:
+                yield entered, past.tombstone
+            state = entered = None
+        state, transition = step(state, point)
+        if transition:
+            if entered:
+                yield entered, point.at
+            entered = transition
+    if entered and state:
+        yield entered, past.tombstone if state.at <= past.tombstone else 0
+
+
+def tally(past: Past, windows: Windows, start: int, end: int) -> Tally:
+    """One session's figures over [start, end) (Unix ms); `windows` are its maintenance."""
+    found = Tally(period=(end - start) / 1000)
+    stays: list[Stay] = []
+    for transition, until in spans(past):
+        state = transition.after
+        if state.since >= end:
+            break
+        ended = min(until or end, end)
+        if ended > start:
+            stays.append((state, max(state.since, start), ended))
+        if disconnected(transition, windows):
+            (found.disconnects if state.since >= start else found.earlier).append(state.since)
+        if state.since >= start:
+            entry(found, transition)
+        if state.auth_since and ended == end:
+            found.waits["open"] += 1
+        elif state.auth_since and start <= ended == past.tombstone:
+            waited(found, WaitOutcome.DELETED, state.auth_since, ended)
+    for each in stays:
+        stay(found, *each, windows)
+    found.longest, found.ongoing = longest_outage(stays, windows)
+    return found
+
+
+def stay(found: Tally, state: State, since: int, until: int, windows: Windows) -> None:
+    """Adds the time in one status."""
+    length = (until - since) / 1000
+    found.observed += length
+    found.status[state.status] = found.status.get(state.status, 0.0) + length
+    if not state.worked or state.status in EXCUSED:
+        return
+    counted = sum(b - a for a, b in outside(since, until, windows)) / 1000
+    if state.status is Status.WORKING:
+        found.good += counted
+    else:
+        found.bad += counted
+
+
+def longest_outage(stays: Iterable[Stay], windows: Windows) -> tuple[float, bool]:
+    """The seconds of the longest outage, and whether it is still going on at the end of the time.
+
+    An outage is downtime without a break; the STOPPED of a restart is no break, but counts no second.
+    """
+    longest = current = 0
+    for state, since, until in stays:
+        if state.status is Status.STOPPED and until - since <= RESTART_MS:
+            continue
+        if not state.worked or state.status in (*EXCUSED, Status.WORKING):
+            current = 0
+            continue
+        reached = since
+        for begins, ends in outside(since, until, windows):
+            current = (current if begins == reached else 0) + ends - begins
+            longest, reached = max(longest, current), ends
+        if reached < until:
+            current = 0
+    return longest / 1000, bool(current) and current == longest
+
+
+def disconnected(transition: Transition, windows: Windows) -> bool:
+    """Whether the session left WORKING for anything but STOPPED and UNKNOWN, outside maintenance."""
+    before, after = transition.before, transition.after
+    lost = before and before.status is Status.WORKING and after.status not in EXCUSED
+    return bool(lost) and not inside(after.since, windows)
+
+
+def entry(found: Tally, transition: Transition) -> None:
+    """Counts what a transition is: the end of a start, of a login episode, of an outage."""
+    before, after = transition.before, transition.after
+    if before is None:
+        return
+    started = START_OUTCOMES.get(after.status) if before.status is Status.STARTING else None
+    if started:
+        found.starts[started] += 1
+    if started is StartOutcome.WORKING:
+        found.start_lengths.append(transition.stay_ms / 1000)
+    outcome = WAIT_OUTCOMES.get(after.status)
+    if before.auth_since and outcome:
+        waited(found, outcome, before.auth_since, after.since)
+    decided = before.status is Status.STOPPED and transition.stay_ms > RESTART_MS
+    if after.status is Status.WORKING and before.left_working and not decided:
+        found.recoveries.append((after.since - before.left_working) / 1000)
+
+
+def waited(found: Tally, outcome: WaitOutcome, since: int, until: int) -> None:
+    """Counts a login episode that is over."""
+    found.waits[outcome.value] += 1
+    found.wait_lengths.append((until - since) / 1000)
+
+
+def outside(since: int, until: int, windows: Windows) -> list[tuple[int, int]]:
+    """What of [since, until) lies in no window, in order."""
+    if not windows:
+        return [(since, until)]
+    left, at = [], since
+    for begins, ends in sorted(windows):
+        if ends <= at or begins >= until:
+            continue
+        if begins > at:
+            left.append((at, begins))
+        at = max(at, ends)
+    return [*left, (at, until)] if at < until else left
+
+
+def inside(at: int, windows: Windows) -> bool:
+    """Whether a window is open at an instant."""
+    return bool(windows) and any(begins <= at < ends for begins, ends in windows)

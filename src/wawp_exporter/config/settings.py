@@ -1,0 +1,46 @@
+"""A configuration that was checked, with the secrets that its files hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wawp_exporter.config.schema import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the secret files held, as bytes. Never printed: the fields are out of `repr`."""
+
+    hmac_keys: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    metrics_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    api_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    remedy_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    gateway_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that was checked, with the contents of its secret files."""
+
+    config: Config
+    secrets: Secrets
+
+
+def secrets_of(config: Config, read: Mapping[str, tuple[bytes, ...]]) -> Secrets:
+    """The secrets that were read while the configuration was checked (by path), each where it belongs."""
+
+    def held(path: str | None) -> tuple[bytes, ...]:
+        return read[path] if path else ()
+
+    return Secrets(
+        hmac_keys={name: held(source.hmac_keys_file) for name, source in config.sources.items()},
+        tokens={name: held(source.token_file) for name, source in config.sources.items()},
+        metrics_tokens=held(config.web.metrics_token_file),
+        api_tokens=held(config.web.api_token_file),
+        remedy_tokens=held(config.remedy.token_file),
+        gateway_keys={
+            name: held(source.api.key_file)[0].decode()
+            for name, source in config.sources.items()
+            if source.api.key_file
+        },
+    )

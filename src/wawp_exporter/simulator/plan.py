@@ -1,0 +1,116 @@
+"""A plan: which session says what at which time, and what a scenario is made of. Times are virtual seconds."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+
+STARTING, SCAN, WORKING, FAILED = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED"
+STOPPED, DISCONNECTED = "STOPPED", "DISCONNECTED"
+PASSKEY, CONFIRMATION = "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"
+BROWSERS = frozenset({"WEBJS", "WPP"})  # the engines that restart themselves 2 s after FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One entry of `payload.statuses`, in virtual ms."""
+
+    status: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """`payload.data`, under `key` if it has one; the fields in `instants` are virtual seconds."""
+
+    key: str
+    fields: tuple[tuple[str, str | bool | float], ...]
+    instants: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A status `after` s after the session's previous one; `boot`: a new engine object without history."""
+
+    after: float
+    status: str
+    data: Data | None = None
+    boot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """One event: `statuses` ends with its own point; `paired` says whether the engine knows its account.
+
+    `lag_ms` is how much later than its point the envelope is stamped, as in one of four real events.
+    """
+
+    session: str
+    engine: str
+    status: str
+    statuses: tuple[Point, ...]
+    data: Data | None
+    paired: bool
+    lag_ms: int
+
+    @property
+    def at_ms(self) -> int:
+        """Virtual milliseconds since the start of the plan."""
+        return self.statuses[-1].at_ms
+
+    @property
+    def at(self) -> float:
+        """Virtual seconds since the start of the plan."""
+        return self.at_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All emissions in time order; two of one session are at least a millisecond apart."""
+
+    name: str
+    seed: int
+    engines: Mapping[str, str]
+    emissions: tuple[Emission, ...]
+    spurious_stops: bool = False
+
+    @property
+    def length(self) -> float:
+        """Virtual seconds until the last emission."""
+        return self.emissions[-1].at if self.emissions else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a story knows: its session, its own random numbers, and how many seconds the trouble lasts."""
+
+    session: str
+    index: int
+    engine: str
+    rng: Random
+    duration: float
+    heartbeat: float
+
+
+Story = Callable[[Role], Iterator[Step]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`share` of the sessions lives through `story` (0: exactly one), the others through `steady`.
+
+    `duration` is the default length of the trouble in seconds, `pace` the default pace; `engine` is what all
+    sessions have, if the story is about one.
+    """
+
+    name: str
+    summary: str
+    story: Story
+    engine: str | None = None
+    share: float = 1.0
+    duration: float = 120.0
+    pace: float = 1.0
+
+
+def dice(*parts: object) -> Random:
+    """Random numbers of their own for each purpose: one more session changes nothing for the others."""
+    return Random("/".join(map(str, parts)))  # noqa: S311 - a repeatable play, no secret

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from alerts.tests import stack
 from tests import parts
 from wawp_exporter.simulator import gateway, player, scenarios
+from wawp_exporter.simulator.plan import Plan
 
 INTERVAL = 5.0
 REST = 15.0  # seconds between two reads of the yardstick: more often, the watcher would slow what it watches
@@ -87,7 +88,7 @@ def mixture() -> dict[str, float]:
     return {"GOWS": 5, "NOWEB": 3, "WEBJS": 2}
 
 
-def send(exporter: parts.Exporter, plan: scenarios.Plan) -> None:
+def send(exporter: parts.Exporter, plan: Plan) -> None:
     """At full pace, dated so that the plan has just ended."""
     options = gateway.Options(url=f"{exporter.url}/webhook", pace=0, timestamps=gateway.Timestamps.VIRTUAL_NOW)
     answer = asyncio.run(player.Simulation(plan, options).play())

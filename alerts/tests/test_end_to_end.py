@@ -141,9 +141,9 @@ class Scene:
         self.played[source] = self.players.play(source, play, exporter or self.exporter)
         return self.played[source]
 
-    def truth(self, source: str) -> expected.SessionTruth:
+    def truth(self, source: str) -> expected.ExpectedSession:
         """What happened to the source's first session, when its story has been told."""
-        return self.played[source].result(90).truth.sessions[f"{source}-001"]
+        return self.played[source].result(90).expected.sessions[f"{source}-001"]
 
     def messages(self, source: str, name: str | None = None, status: str = "firing") -> list[Message]:
         """The messages that hold an alert of this source, in the order of arrival."""

@@ -19,8 +19,8 @@ import pytest
 from click.testing import CliRunner
 
 from wawp_exporter.commands.simulate import command, first_line
-from wawp_exporter.simulator.expected import Report, SessionTruth
-from wawp_exporter.simulator.gateway import Clock, Dialect, Gateway, Ids, Options, Timestamps
+from wawp_exporter.simulator.expected import ExpectedSession, Report
+from wawp_exporter.simulator.gateway import Clock, Dialect, Ids, Options, SimulatedGateway, Timestamps
 from wawp_exporter.simulator.pieces import ENGINES
 from wawp_exporter.simulator.plan import Emission, dice
 from wawp_exporter.simulator.player import Simulation, SimulationError
@@ -58,7 +58,7 @@ def bodies(name: str, engine: str = "GOWS", dialect: Dialect = Dialect.WAHA, **m
 def deliveries(name: str, engine: str = "GOWS", options: Options | None = None, **more: Any) -> list[Any]:
     plan = scenario(name, 1, sessions=1, engines={engine: 1})
     clock = Clock(NOW, 1.0, 1000 if options and options.dialect == Dialect.WAWP_V1 else 1)
-    gateway = Gateway(plan, options or Options(), clock, Ids(dice(1)), **more)
+    gateway = SimulatedGateway(plan, options or Options(), clock, Ids(dice(1)), **more)
     return [gateway.delivery(clock.stamp(each)) for each in plan.emissions]
 
 
@@ -455,9 +455,9 @@ def test_a_plan_can_be_dated_back() -> None:
     ending, _ = send(timestamps=Timestamps.VIRTUAL_NOW)
     plan = scenario("restart", 1, sessions=1)
 
-    points = [at_ms for _, at_ms in report.truth.sessions["session-001"].points]
+    points = [at_ms for _, at_ms in report.expected.sessions["session-001"].points]
     assert points == [1_000_000 + each.at_ms for each in plan.emissions]
-    assert ending.truth.end_ms - ending.truth.sessions["session-001"].points[0][1] == pytest.approx(
+    assert ending.expected.end_ms - ending.expected.sessions["session-001"].points[0][1] == pytest.approx(
         plan.emissions[-1].at_ms - plan.emissions[0].at_ms, abs=1
     )
 
@@ -474,7 +474,7 @@ def test_a_plan_arrives_whole_and_in_the_order_of_each_session() -> None:
     assert report.outcomes == {"transition": 100}
     assert report.answers == {200: 100}
     assert 0 < report.p50 <= report.p99 <= report.elapsed
-    for session in report.truth.sessions:
+    for session in report.expected.sessions:
         got = [each.json["payload"]["status"] for each in requests if each.json["session"] == session]
         assert got == [START, OK, STOP, START, OK]
     assert {each.path for each in requests} == {"/webhook/uk"}
@@ -532,7 +532,7 @@ def test_a_reordered_event_comes_after_its_successor() -> None:
     report, requests = send(reorder=1.0)
 
     assert [each.json["payload"]["status"] for each in requests] == [OK, START, START, STOP, OK]
-    assert report.truth.sessions["session-001"].transitions == {
+    assert report.expected.sessions["session-001"].transitions == {
         ("NONE", START): 1,
         (START, OK): 2,
         (OK, STOP): 1,
@@ -562,7 +562,7 @@ def test_a_forgery_is_expected_to_be_refused() -> None:
 
 def test_the_truth_counts_transitions_and_seconds_without_repeats() -> None:
     """Repeats move nothing; the last status lasts until the end asked for."""
-    truth = SessionTruth("a", "GOWS", ((START, 1000), (START, 3000), (OK, 4000), (START, 9000)))
+    truth = ExpectedSession("a", "GOWS", ((START, 1000), (START, 3000), (OK, 4000), (START, 9000)))
 
     assert truth.transitions == {("NONE", START): 1, (START, OK): 1, (OK, START): 1}
     assert (truth.status, truth.since_ms) == (START, 9000)
@@ -576,12 +576,12 @@ def test_the_seconds_of_all_statuses_sum_to_the_time_observed(name: str) -> None
     report, _ = send(name=name, sessions=2, start_at=0.0)
 
     assert report.ok
-    assert sum(report.truth.statuses.values()) == 2
-    for session, seconds in report.truth.seconds().items():
-        first = report.truth.sessions[session].points[0][1]
-        assert sum(seconds.values()) == pytest.approx((report.truth.end_ms - first) / 1000)
-    changes = sum(len(each.changes) for each in report.truth.sessions.values())
-    assert sum(report.truth.transitions.values()) == changes
+    assert sum(report.expected.statuses.values()) == 2
+    for session, seconds in report.expected.seconds().items():
+        first = report.expected.sessions[session].points[0][1]
+        assert sum(seconds.values()) == pytest.approx((report.expected.end_ms - first) / 1000)
+    changes = sum(len(each.changes) for each in report.expected.sessions.values())
+    assert sum(report.expected.transitions.values()) == changes
 
 
 # The command

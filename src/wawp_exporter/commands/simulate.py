@@ -16,7 +16,7 @@ from rich.table import Table
 
 from wawp_exporter.config import files
 from wawp_exporter.errors import WawpExporterError
-from wawp_exporter.simulator.expected import Report, Tally
+from wawp_exporter.simulator.expected import Counts, Report
 from wawp_exporter.simulator.gateway import Dialect, Options, Timestamps
 from wawp_exporter.simulator.pieces import ENGINES
 from wawp_exporter.simulator.plan import Plan
@@ -178,7 +178,7 @@ async def play(simulation: Simulation) -> Report:
 
 
 @contextmanager
-def progress_of(plan: Plan, wanted: bool | None) -> Iterator[Callable[[Tally], None]]:
+def progress_of(plan: Plan, wanted: bool | None) -> Iterator[Callable[[Counts], None]]:
     """A bar on standard error, if wanted or, unasked, on a terminal."""
     console = Console(stderr=True)
     if not (console.is_terminal if wanted is None else wanted):
@@ -186,7 +186,7 @@ def progress_of(plan: Plan, wanted: bool | None) -> Iterator[Callable[[Tally], N
         return
     with Progress(console=console) as bar:
         task = bar.add_task(plan.name, total=len(plan.emissions))
-        yield lambda tally: bar.update(task, completed=tally.done, total=max(tally.sent, len(plan.emissions)))
+        yield lambda counts: bar.update(task, completed=counts.done, total=max(counts.sent, len(plan.emissions)))
 
 
 def table_of(report: Report) -> Table:
@@ -208,4 +208,4 @@ def rows_of(report: Report) -> Iterator[tuple[str, str]]:
     if report.forged:
         yield "forged, accepted of sent", f"{report.forged_accepted} of {report.forged}"
     yield "latency p50, p99", f"{report.p50 * 1000:.1f} ms, {report.p99 * 1000:.1f} ms"
-    yield "sessions at the end", ", ".join(f"{name} {n}" for name, n in sorted(report.truth.statuses.items()))
+    yield "sessions at the end", ", ".join(f"{name} {n}" for name, n in sorted(report.expected.statuses.items()))

@@ -1,4 +1,4 @@
-"""What a simulation knows to be true of its sessions, and what came back when it was sent."""
+"""What the exporter must come to know of a plan, and the report on what it answered."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from wawp_exporter.simulator.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class SessionTruth:
+class ExpectedSession:
     """What happened to one session, by event time: all its points as (status, Unix ms), in order."""
 
     session: str
@@ -51,10 +51,10 @@ class SessionTruth:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What the exporter ought to know, by session; made of the plan alone. `end_ms` is the last event's time."""
+class Expected:
+    """What the exporter must come to know, by session; made of the plan alone. `end_ms` is the last event's time."""
 
-    sessions: Mapping[str, SessionTruth]
+    sessions: Mapping[str, ExpectedSession]
     end_ms: int
 
     @property
@@ -73,14 +73,14 @@ class Truth:
         return {name: each.seconds(end_ms) for name, each in self.sessions.items()}
 
 
-def truth_of(plan: Plan, points: Mapping[str, list[tuple[str, int]]]) -> Truth:
-    """The truth about the stamped part of a plan."""
-    sessions = {name: SessionTruth(name, plan.engines[name], tuple(its)) for name, its in points.items()}
-    return Truth(sessions, max((its[-1][1] for its in points.values()), default=0))
+def expected_of(plan: Plan, points: Mapping[str, list[tuple[str, int]]]) -> Expected:
+    """What follows from the part of a plan that was sent."""
+    sessions = {name: ExpectedSession(name, plan.engines[name], tuple(its)) for name, its in points.items()}
+    return Expected(sessions, max((its[-1][1] for its in points.values()), default=0))
 
 
 @dataclass(slots=True)
-class Tally:
+class Counts:
     """Counts while a simulation runs."""
 
     sent: int = 0
@@ -120,7 +120,7 @@ class Report:
     elapsed: float
     p50: float
     p99: float
-    truth: Truth
+    expected: Expected
 
     @property
     def ok(self) -> bool:
@@ -128,24 +128,24 @@ class Report:
         return self.sent == self.delivered and not self.forged_accepted
 
     def to_json(self) -> str:
-        """Everything, for scripts; transitions as `FROM>TO`."""
-        data = {name: getattr(self, name) for name in self.__slots__ if name != "truth"}
+        """Everything, for scripts; transitions as `FROM>TO`, what is expected under `truth`."""
+        data = {name: getattr(self, name) for name in self.__slots__ if name != "expected"}
         data["truth"] = {
-            "end_ms": self.truth.end_ms,
-            "transitions": arrows(self.truth.transitions),
-            "sessions": {name: told(each, self.truth.end_ms) for name, each in self.truth.sessions.items()},
+            "end_ms": self.expected.end_ms,
+            "transitions": arrows(self.expected.transitions),
+            "sessions": {name: as_json(each, self.expected.end_ms) for name, each in self.expected.sessions.items()},
         }
         return json.dumps(data)
 
 
-def told(truth: SessionTruth, end_ms: int) -> dict[str, Any]:
-    """One session's truth for JSON."""
+def as_json(session: ExpectedSession, end_ms: int) -> dict[str, Any]:
+    """One session as the report has it."""
     return {
-        "engine": truth.engine,
-        "status": truth.status,
-        "since_ms": truth.since_ms,
-        "transitions": arrows(truth.transitions),
-        "seconds": truth.seconds(end_ms),
+        "engine": session.engine,
+        "status": session.status,
+        "since_ms": session.since_ms,
+        "transitions": arrows(session.transitions),
+        "seconds": session.seconds(end_ms),
     }
 
 

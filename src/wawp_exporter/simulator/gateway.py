@@ -188,7 +188,7 @@ def digits(number: int, alphabet: str, width: int) -> str:
 
 
 @dataclass(slots=True)
-class Gateway:
+class SimulatedGateway:
     """Makes requests of stamped emissions, as WAHA or Wawp would."""
 
     plan: Plan

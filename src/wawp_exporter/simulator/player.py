@@ -11,8 +11,17 @@ from urllib.parse import urlsplit
 import httpx
 
 from wawp_exporter.errors import WawpExporterError
-from wawp_exporter.simulator.expected import Report, Tally, quantile, truth_of
-from wawp_exporter.simulator.gateway import Delivery, Gateway, Ids, Options, Stamped, clock_for, unix_ms, version_for
+from wawp_exporter.simulator.expected import Counts, Report, expected_of, quantile
+from wawp_exporter.simulator.gateway import (
+    Delivery,
+    Ids,
+    Options,
+    SimulatedGateway,
+    Stamped,
+    clock_for,
+    unix_ms,
+    version_for,
+)
 from wawp_exporter.simulator.plan import WORKING, Plan, dice
 
 
@@ -31,14 +40,14 @@ class Simulation:
         self,
         plan: Plan,
         options: Options,
-        on_done: Callable[[Tally], None] = lambda _: None,
+        on_done: Callable[[Counts], None] = lambda _: None,
         now: Callable[[], int] = unix_ms,
     ) -> None:
         self.plan = plan
         self.options = options
         self.on_done = on_done
         self.now = now
-        self.tally = Tally()
+        self.counts = Counts()
         self.points: dict[str, list[tuple[str, int]]] = {}
         self.chance = dice(plan.seed, "chance")
         self.chatter = dice(plan.seed, "messages")
@@ -50,7 +59,9 @@ class Simulation:
     async def play(self) -> Report:
         """Sends the whole plan and waits for the last answer or the last retry."""
         clock = clock_for(self.plan, self.options, self.now)
-        gateway = Gateway(self.plan, self.options, clock, Ids(dice(self.plan.seed, "ids")), version_for(self.plan))
+        gateway = SimulatedGateway(
+            self.plan, self.options, clock, Ids(dice(self.plan.seed, "ids")), version_for(self.plan)
+        )
         self.began = time.perf_counter()
         async with clients(self.options, self.lanes), asyncio.TaskGroup() as self.tasks:
             for emission in self.plan.emissions:
@@ -62,7 +73,7 @@ class Simulation:
 
     def report(self) -> Report:
         """What is known so far."""
-        counts = self.tally
+        counts = self.counts
         latencies = sorted(counts.latencies)
         return Report(
             scenario=self.plan.name,
@@ -78,7 +89,7 @@ class Simulation:
             elapsed=time.perf_counter() - self.began,
             p50=quantile(latencies, 0.5),
             p99=quantile(latencies, 0.99),
-            truth=truth_of(self.plan, self.points),
+            expected=expected_of(self.plan, self.points),
         )
 
     async def until(self, at: float) -> None:
@@ -88,7 +99,7 @@ class Simulation:
             if (left := due - time.perf_counter()) > 0:
                 await asyncio.sleep(left)
 
-    async def emit(self, gateway: Gateway, stamped: Stamped) -> None:
+    async def emit(self, gateway: SimulatedGateway, stamped: Stamped) -> None:
         """Sends an event with the copies, forgeries and swaps that were asked for."""
         emission = stamped.emission
         self.points.setdefault(emission.session, []).append((emission.status, stamped.at_ms))
@@ -109,7 +120,7 @@ class Simulation:
     async def send(self, *deliveries: Delivery | None) -> None:
         """Sends all at once, after the first answer to what this session sent before."""
         for delivery, event in self.gated([each for each in deliveries if each]):
-            self.tally.sent += 1
+            self.counts.sent += 1
             await self.spawn(delivery, *event)
 
     def gated(
@@ -139,7 +150,7 @@ class Simulation:
             if wait is None:
                 break
             await asyncio.sleep(wait)
-            self.tally.retries += 1
+            self.counts.retries += 1
             wait = await self.attempt(delivery, await self.lanes.get())
         self.finish(delivery, accepted=wait is None)
 
@@ -149,32 +160,32 @@ class Simulation:
         try:
             answer = await lane.post(self.options.target, content=delivery.body, headers=delivery.headers)
         except httpx.RequestError as error:
-            self.tally.errors[type(error).__name__] += 1
+            self.counts.errors[type(error).__name__] += 1
             return self.options.wait
         finally:
             self.lanes.put_nowait(lane)
-        self.tally.latencies.append(time.perf_counter() - began)
+        self.counts.latencies.append(time.perf_counter() - began)
         return self.heed(delivery, answer)
 
     def heed(self, delivery: Delivery, answer: httpx.Response) -> float | None:
         """Counts an answer; None when it accepts the event, else the seconds to wait, at least its `Retry-After`."""
-        self.tally.answers[answer.status_code] += 1
+        self.counts.answers[answer.status_code] += 1
         if not answer.is_success:
             return max(self.options.wait, retry_after(answer))
         if not delivery.forged:
-            self.tally.outcomes[outcome_of(answer)] += 1
+            self.counts.outcomes[outcome_of(answer)] += 1
         return None
 
     def finish(self, delivery: Delivery, accepted: bool) -> None:
         """Counts what became of a delivery."""
         if delivery.forged:
-            self.tally.forged += 1
-            self.tally.forged_accepted += accepted
+            self.counts.forged += 1
+            self.counts.forged_accepted += accepted
         elif accepted:
-            self.tally.delivered += 1
+            self.counts.delivered += 1
         else:
-            self.tally.given_up += 1
-        self.on_done(self.tally)
+            self.counts.given_up += 1
+        self.on_done(self.counts)
 
 
 @asynccontextmanager

@@ -155,12 +155,12 @@ def scenario(
     fleet = cast(sessions, {play.engine: 1.0} if play.engine else engines or {"GOWS": 1.0}, prefix)
     troubled = in_trouble(fleet, play.share if share is None else share)
     lasting = play.duration if duration is None else duration
-    told = with_spurious_stops if spurious_stops else iter
+    as_sent = with_spurious_stops if spurious_stops else iter
     emissions: list[Emission] = []
     for index, (session, engine) in enumerate(fleet.items()):
         role = Role(session, index, engine, dice(seed, name, session), lasting, heartbeat)
         story = play.story if session in troubled else steady
-        emissions.extend(weave(role, told(story(role))))
+        emissions.extend(weave(role, as_sent(story(role))))
     emissions.sort(key=lambda emission: (emission.at_ms, emission.session))
     return Plan(name, seed, fleet, tuple(emissions), spurious_stops)
 

@@ -11,8 +11,9 @@ from wawp_exporter.config.load import check
 from wawp_exporter.config.schema import Config
 from wawp_exporter.log.log import Appended, Restored
 from wawp_exporter.model.event import Limit, Point, Restriction, Status, StatusEvent
-from wawp_exporter.model.fleet import Fleet, Outcome
+from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import State, Transition, step
+from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.model.session import Memory, Session, decode_memory
 

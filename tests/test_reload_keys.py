@@ -154,7 +154,7 @@ CHANGES = dict(
         changed(
             "metrics.forget_stopped_after",
             "77d",
-            inside(lambda s: s.fleet._forget_at(s.fleet.sessions["default", "stopped"])),
+            inside(lambda s: s.fleet.wakes.forget_at(s.fleet.sessions["default", "stopped"])),
         ),
         changed("remedy.alerts", ["A"], status("POST", "/alertmanager", json={"alerts": []}), API),
         changed("remedy.max_per_hour", 7, remedy),

@@ -17,8 +17,8 @@ from wawp_exporter.live.ingest import SAVE_SLICE, Ingest, restore
 from wawp_exporter.log.log import Log
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import StatusEvent
-from wawp_exporter.model.fleet import Outcome
 from wawp_exporter.model.machine import State
+from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Memory
 

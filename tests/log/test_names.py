@@ -19,7 +19,7 @@ from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import StatusEvent
-from wawp_exporter.model.fleet import DUPLICATE, IGNORED, LATE, TRANSITION
+from wawp_exporter.model.outcome import DUPLICATE, IGNORED, LATE, TRANSITION
 from wawp_exporter.model.rules import Key
 
 S, W, F, X = "STARTING", "WORKING", "FAILED", "STOPPED"
@@ -252,11 +252,11 @@ def test_a_deletion_that_retention_has_taken_is_let_go(tmp_path: Path) -> None:
                 await ingest.submit(each)
             for name in "ab":
                 await ingest.forget(("default", name))
-            far = max(ingest.fleet.tombstones.values()) + 1
+            far = max(grave.at for grave in ingest.fleet.graves.values()) + 1
             await ingest.purge(far)
             await ingest.purge_names(far)
             await ingest.forget_tombstones(far)
-            assert ingest.fleet.tombstones == {}
+            assert ingest.fleet.graves == {}
 
     asyncio.run(play())
 

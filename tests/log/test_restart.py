@@ -174,7 +174,7 @@ class World:
         assert {key: each[0] for key, each in live.items()} == {
             key: found for key, found in rows.items() if key[0] in self.sources
         }
-        tombstones = dict(self.ingest.fleet.tombstones)
+        tombstones = {key: grave.at for key, grave in self.ingest.fleet.graves.items()}
         with log._writing() as writer:
             writer.execute(sa.delete(state))
             writer.execute(sa.delete(watermark))

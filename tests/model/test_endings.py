@@ -17,8 +17,9 @@ from wawp_exporter.log.history.history import History
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import Status, StatusEvent
-from wawp_exporter.model.fleet import Fleet, Outcome
+from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import State
+from wawp_exporter.model.outcome import Outcome
 
 CAPTURED = Path(__file__).parents[1] / "captured" / "wppconnect" / "2.10.4.jsonl"
 W, F, X, S, Q, D = "WORKING", "FAILED", "STOPPED", "STARTING", "SCAN_QR_CODE", "DISCONNECTED"

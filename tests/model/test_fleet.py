@@ -23,10 +23,11 @@ from tests.builders import (
     point,
     timelock,
 )
-from wawp_exporter.model.bucket import ORDINAL, Bucket, Histogram, Slo, WaitOutcome
+from wawp_exporter.model.bucket import ORDINAL, Bucket, Histogram, Slo
 from wawp_exporter.model.event import LOGIN, Point, Restriction, Status, StatusEvent
-from wawp_exporter.model.fleet import Fleet, Outcome
+from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import fold
+from wawp_exporter.model.outcome import Outcome, WaitOutcome
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.model.session import Rank
 
@@ -288,7 +289,7 @@ def test_a_tombstone_never_moves_back() -> None:
     fleet.forget(KEY, ms(10), clock(10))
     fleet.forget(KEY, ms(5), clock(11))
 
-    assert fleet.tombstones == {KEY: ms(10)}
+    assert fleet.grave(KEY).at == ms(10)
 
 
 # -- other events
@@ -875,7 +876,7 @@ def test_plans_that_were_replaced_do_not_pile_up() -> None:
     for number in range(5000):
         apply(fleet, event(W, number + 1, limits=[timelock(until=400 * DAY - number)]))
 
-    assert len(fleet._wakes) < 3000
+    assert len(fleet.wakes) < 3000
     fleet.advance(ms(400 * DAY), clock(400 * DAY))
     assert not only(fleet).restricted(Restriction.REACHOUT_TIMELOCK, ms(400 * DAY))
     assert only(fleet).wake == 0

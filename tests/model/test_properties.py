@@ -14,8 +14,9 @@ from tests.builders import T0, apply, body, clock, fresh_of, make_fleet, memorie
 from wawp_exporter.dialects.waha import parse
 from wawp_exporter.log.log import Log
 from wawp_exporter.model.event import Status, StatusEvent
-from wawp_exporter.model.fleet import Fleet, Outcome
+from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import State, fold
+from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.model.rules import Key
 
 SOURCE = "default"
@@ -100,7 +101,7 @@ class Service:
 
     def correct(self, key: Key, around: int) -> None:
         """Folds a session anew from the log."""
-        state = self.log.fold(key, around, self.fleet.tombstones.get(key, 0))
+        state = self.log.fold(key, around, self.fleet.grave(key).at)
         assert state is None or self.fleet.correct(key, state, ms(self.seconds), clock(self.seconds))
 
     def delete(self, key: Key) -> None:
@@ -228,7 +229,7 @@ def test_replay_equals_live(steps: list[Step], data: st.DataObject, size: int, s
 
         restored = service.log.restore([SOURCE])
         assert {key: memory.state for key, memory in memories_of(restored).items()} == service.states()
-        assert restored.tombstones == service.fleet.tombstones
+        assert restored.tombstones == {key: grave.at for key, grave in service.fleet.graves.items()}
         for key, state in service.states().items():
             assert service.log.fold(key, state.at, restored.tombstones.get(key, 0)) == state
 

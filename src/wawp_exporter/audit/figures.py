@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from wawp_exporter.log.history import Past
-from wawp_exporter.model.bucket import START_OUTCOMES, WAIT_OUTCOMES, StartOutcome, WaitOutcome
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.machine import RESTART_MS, State, Transition, step
+from wawp_exporter.model.outcome import START_OUTCOMES, WAIT_OUTCOMES, StartOutcome, WaitOutcome
 
 EXCUSED = (Status.STOPPED, Status.UNKNOWN)  # their seconds count neither as good nor as bad
 Windows = tuple[tuple[int, int], ...]
@@ -147,9 +147,9 @@ def entry(found: Tally, transition: Transition) -> None:
     outcome = WAIT_OUTCOMES.get(after.status)
     if before.auth_since and outcome:
         waited(found, outcome, before.auth_since, after.since)
-    decided = before.status is Status.STOPPED and transition.stay_ms > RESTART_MS
-    if after.status is Status.WORKING and before.left_working and not decided:
-        found.recoveries.append((after.since - before.left_working) / 1000)
+    recovery = transition.recovery_ms
+    if recovery is not None:
+        found.recoveries.append(recovery / 1000)
 
 
 def waited(found: Tally, outcome: WaitOutcome, since: int, until: int) -> None:

@@ -5,8 +5,9 @@ from statistics import median
 import msgspec
 
 from wawp_exporter.audit.figures import Tally
-from wawp_exporter.model.bucket import STATUSES, StartOutcome
+from wawp_exporter.model.bucket import STATUSES
 from wawp_exporter.model.event import Status
+from wawp_exporter.model.outcome import StartOutcome
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from wawp_exporter.gateways.client import Gateway, Reading, make_gateway
 from wawp_exporter.live.ingest import Ingest, describe, unix_now
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Point, Status, StatusEvent, normal
-from wawp_exporter.model.fleet import Outcome
+from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
 
@@ -176,7 +176,7 @@ class Reconciler:
 
     async def _first(self, key: Key, reading: Reading, asked: int) -> None:
         """A session that no webhook told of is no correction. A stopped one that was forgotten stays so."""
-        forgotten = self._ingest.fleet.tombstones.get(key, 0)
+        forgotten = self._ingest.fleet.grave(key).at
         if asked <= forgotten or (forgotten and normal(reading.status) is Status.STOPPED):
             return
         if key[1] in self._over:

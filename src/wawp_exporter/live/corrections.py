@@ -132,7 +132,7 @@ class Corrections:
             if self._fleet.grave(key) != grave or each.points:
                 return False
             if memory:
-                self._fleet.retell(key, memory, time.time_ns() // 1_000_000, time.monotonic())
+                self._fleet.replace(key, memory, time.time_ns() // 1_000_000, time.monotonic())
             return True
         state = await self._read(self._log.fold, key, around, grave.at, end.seq, grave.seq)
         if self._fleet.grave(key) != grave:

@@ -22,8 +22,9 @@ from wawp_exporter.log.log import Action, Appended, Deleted, Followed, Joined, L
 from wawp_exporter.metrics.defects import Defects
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import BY_NAME, Point, StatusEvent, normal
-from wawp_exporter.model.fleet import DUPLICATE, IGNORED, LATE, REPEAT, TRANSITION, Fleet, Outcome
+from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import step
+from wawp_exporter.model.outcome import DUPLICATE, IGNORED, LATE, REPEAT, TRANSITION, Outcome
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Memory, Session
 
@@ -232,7 +233,7 @@ class Ingest:
         if rows[-1] <= 0:
             return DUPLICATE
         place = (newest.at, newest.tie) if newest else (0, 0)
-        tombstone = self.fleet.tombstones.get((event.source, event.session), 0)
+        tombstone = self.fleet.grave((event.source, event.session)).at
         if (event.own.at, event.own.tie) < place or event.own.at <= tombstone:
             return LATE
         state = step(None, newest)[0] if newest else None
@@ -432,10 +433,9 @@ class Ingest:
     async def forget_tombstones(self, before: int) -> None:
         """Lets go of deletions whose names retention has taken from the log."""
         kept = await self._read(self.log.tombstones)
-        for key, tombstone in list(self.fleet.tombstones.items()):
-            if tombstone < before and key not in kept:
-                del self.fleet.tombstones[key]
-                self.fleet.buried.pop(key, None)
+        for key, grave in list(self.fleet.graves.items()):
+            if grave.at < before and key not in kept:
+                del self.fleet.graves[key]
 
     async def prepare(self) -> None:
         """Makes room in the log for what is to come."""
@@ -495,8 +495,7 @@ def refill(fleet: Fleet, restored: Restored) -> None:
     """Puts into a fleet what the log has given back."""
     now, mono = unix_now(), time.monotonic()
     for key, tombstone in restored.tombstones.items():
-        fleet.tombstones[key] = max(tombstone, fleet.tombstones.get(key, 0))
-        fleet.buried[key] = max(restored.buried[key], fleet.buried.get(key, 0))
+        fleet.bury(key, tombstone, restored.buried[key])
     fleet.dormant.update((key, text) for key, text in restored.saved.items() if key not in fleet.sessions)
     for key, memory in restored.refolded.items():
         if key not in fleet.sessions:

@@ -15,7 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from wawp_exporter import __version__
 from wawp_exporter.model.bucket import Histogram
-from wawp_exporter.model.fleet import Outcome
+from wawp_exporter.model.outcome import Outcome
 
 REJECTED = "rejected"
 REASONS = (

@@ -4,7 +4,9 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 
-from wawp_exporter.model.event import ALWAYS, PASSKEYS, STOPPED, WORKING, Status, Word
+from wawp_exporter.model.event import ALWAYS, PASSKEYS, STARTING, Status, Word
+from wawp_exporter.model.machine import Transition
+from wawp_exporter.model.outcome import START_OUTCOMES, WAIT_OUTCOMES, StartOutcome, WaitOutcome
 
 STATUSES = tuple(Status)
 ORDINAL = {status: index for index, status in enumerate(STATUSES)}
@@ -24,35 +26,6 @@ class Slo(Word):
 
 
 SLOS = GOOD, BAD, EXCLUDED = tuple(Slo)
-
-
-class StartOutcome(Word):
-    """How a STARTING ended."""
-
-    WORKING = "working"
-    QR = "qr"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-class WaitOutcome(Word):
-    """How a login episode ended."""
-
-    WORKING = "working"
-    STOPPED = "stopped"
-    DELETED = "deleted"
-
-
-START_OUTCOMES = {
-    WORKING: StartOutcome.WORKING,
-    Status.SCAN_QR_CODE: StartOutcome.QR,
-    Status.PASSKEY_REQUIRED: StartOutcome.QR,
-    Status.PASSKEY_CONFIRMATION_REQUIRED: StartOutcome.QR,
-    Status.FAILED: StartOutcome.FAILED,
-    Status.DISCONNECTED: StartOutcome.FAILED,
-    STOPPED: StartOutcome.STOPPED,
-}
-WAIT_OUTCOMES = {WORKING: WaitOutcome.WORKING, STOPPED: WaitOutcome.STOPPED}
 
 
 class Histogram:
@@ -104,6 +77,31 @@ class Bucket:
         for slo, count in self.slo_counts.items():
             if count:
                 self.slo[slo] += count * elapsed
+
+    def enter(self, before: Status | None, after: Status) -> None:
+        """Counts a change of status; None: the session's first, which `Buckets.join` has counted as present."""
+        self.transitions[before, after] += 1
+        self.seen.add(after)
+        if before:
+            self.counts[ORDINAL[before]] -= 1
+            self.counts[ORDINAL[after]] += 1
+
+    def observe(self, transition: Transition) -> None:
+        """Puts what ended with a transition into the histograms: a stay, a start, a login episode, an outage."""
+        before, after = transition.before, transition.after
+        if before is None:
+            return
+        stay = transition.stay_ms / 1000
+        self.stays[ORDINAL[before.status]].observe(stay)
+        started = START_OUTCOMES.get(after.status) if before.status is STARTING else None
+        if started:
+            self.starts[started].observe(stay)
+        waited = WAIT_OUTCOMES.get(after.status) if before.auth_since else None
+        if waited:
+            self.qr_waits[waited].observe(max(0, after.since - before.auth_since) / 1000)
+        recovery = transition.recovery_ms
+        if recovery is not None:
+            self.recovery.observe(recovery / 1000)
 
     def statuses(self) -> tuple[Status, ...]:
         """The statuses that have series here: the seven, and the passkey ones once seen."""

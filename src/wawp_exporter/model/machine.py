@@ -77,6 +77,19 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
         """How long the status lasted that now ended."""
         return max(0, self.after.since - self.before.since) if self.before else 0
 
+    @property
+    def recovery_ms(self) -> int | None:
+        """How long the session was not WORKING, if this makes it WORKING again; else None.
+
+        None too after a STOPPED that was no restart: that was somebody's decision, not an outage.
+        """
+        before, after = self.before, self.after
+        if after.status is not WORKING or before is None or not before.left_working:
+            return None
+        if before.status is STOPPED and self.stay_ms > RESTART_MS:
+            return None
+        return max(0, after.since - before.left_working)
+
 
 def step(state: State | None, point: Point) -> tuple[State, Transition | None]:
     """Applies the newest point: a repeat only moves the head, another status is a transition.

@@ -26,6 +26,7 @@ from wawp_exporter.model.rules import Key, Meta
 
 Pattern = Mapping[tuple[int, int], int]  # (weekday from Monday = 0, hour) → in how many of the last weeks
 
+LINGER_MS = 3_600_000  # how long a session that was in trouble keeps its series in `troubled` mode
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -116,6 +117,15 @@ class Session:
         self.stays: dict[Status, Histogram] = {}
         self.bucket: Bucket
 
+    @classmethod
+    def recalled(cls, key: Key, memory: Memory, meta: Meta, mono: float) -> "Session":
+        """A session as the state table keeps it; it has counted nothing yet."""
+        session = cls(key, memory.state, memory.engine, meta, mono)
+        session.last_event = memory.last_event
+        session.engine_at = memory.named_at
+        session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
+        return session
+
     @property
     def memory(self) -> Memory:
         """What is worth keeping over a restart."""
@@ -153,6 +163,22 @@ class Session:
             or (bool(self.limits) and any(self.restricted(restriction, now) for restriction in self.limits))
             or self.silent(now)
         )
+
+    def rank_at(self, now: int, troubled_only: bool) -> Rank:
+        """Who is exported, and who first; with `troubled_only` the others linger an hour after their trouble."""
+        if self.troubled(now):
+            return TROUBLED
+        if troubled_only:
+            if self.rank is TROUBLED:
+                self.linger = now + LINGER_MS
+            if self.linger <= now:
+                return UNWANTED
+        return AT_REST if self.state.status is STOPPED else AT_WORK
+
+    @property
+    def serving(self) -> bool:
+        """Whether it is WORKING, and not in maintenance."""
+        return self.state.status is WORKING and not self.maintenance
 
     def judge(self) -> Slo:
         """How its seconds count now."""

@@ -5,7 +5,7 @@ import msgspec
 from wawp_exporter.audit.audit import Audit
 from wawp_exporter.gateways.restarts import Taken
 from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE
-from wawp_exporter.model.fleet import Outcome
+from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.web.api import (
     Active,
     AuditQuery,

@@ -27,7 +27,8 @@ from wawp_exporter.errors import (
 from wawp_exporter.live.ingest import Ingest, unix_now
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import OtherEvent, StatusEvent
-from wawp_exporter.model.fleet import IGNORED, Fleet, Outcome
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.outcome import IGNORED, Outcome
 from wawp_exporter.web.access import Access, Caller, Headers, caller_of
 from wawp_exporter.web.gate import SUFFIX, Gate
 

@@ -1,0 +1,172 @@
+"""The live sessions with all that follows from their states: counts, plans, and what changed since somebody looked."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from wawp_exporter.model.bucket import Bucket
+from wawp_exporter.model.buckets import Buckets, judge, leave
+from wawp_exporter.model.event import STOPPED
+from wawp_exporter.model.rules import Key, Rules
+from wawp_exporter.model.session import Memory, Pattern, Session, decode_memory
+from wawp_exporter.model.wakes import Wakes
+
+RETRY_MS = 60_000  # when a session that could not be forgotten is named again
+
+
+class Sessions:
+    """Every live session by key; `changed` names those that changed (or went) since a view last drained it.
+
+    `dormant` holds the rows of the state table (JSON) of sessions that nobody has asked for since the start: a large
+    fleet takes webhooks long before each of its sessions is made. Whoever needs all `sessions` awakens them first.
+    `unsaved` names those whose row in the state table is to be written. Sources that are `away`, since a reload took
+    them out or brought them and they are not restored yet, are not folded: the log alone keeps their events.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.sessions: dict[Key, Session] = {}
+        self.dormant: dict[Key, str] = {}
+        self.buckets = Buckets()
+        self.away: set[str] = set()
+        self.changed: set[Key] = set()
+        self.unsaved: set[Key] = set()
+        self.wakes = Wakes(self.sessions, rules.config.metrics.forget_stopped_after)
+
+    def folds(self, source: str) -> bool:
+        """Whether events of a source are folded here."""
+        return source in self.rules.config.sources and source not in self.away
+
+    # -- one session --------------------------------------------------------------------------------------------
+
+    def find(self, key: Key, now: int, mono: float) -> Session | None:
+        """A session by its key, awakened if it was dormant."""
+        text = self.dormant.pop(key, None) if self.dormant else None
+        if text is not None:
+            self.restore(key, decode_memory(text), now, mono)
+        return self.sessions.get(key)
+
+    def restore(self, key: Key, memory: Memory, now: int, mono: float) -> None:
+        """Brings a session back from the state table: nothing is counted, nobody is notified."""
+        session = Session.recalled(key, memory, self.rules.meta(*key), mono)
+        self._add(session, mono)
+        self._refresh(session, now, mono)
+
+    def adopt(self, key: Key, memory: Memory, now: int, mono: float) -> None:
+        """Takes a session as the log has it; what was known of it, if anything was, goes."""
+        session = self.find(key, now, mono)
+        if session:
+            self._drop(session, mono)
+        self.restore(key, memory, now, mono)
+
+    def guest(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
+        """A session of another shard, to be looked at: it is no part of this fleet."""
+        session = Session.recalled(key, memory, self.rules.meta(*key), mono)
+        session.maintenance = session.meta.excuses(now)
+        return session
+
+    def touch(self, key: Key, now: int, mono: float) -> bool:
+        """Any event is a sign of life of a known session at `now`; an unknown one is not created."""
+        session = self.find(key, now, mono)
+        if session:
+            self._touch(session, now, mono)
+        return session is not None
+
+    # -- all of them --------------------------------------------------------------------------------------------
+
+    def awaken(self, limit: int, now: int, mono: float) -> bool:
+        """Awakens up to `limit` sessions; whether any is still dormant."""
+        for key in list(islice(self.dormant, limit)):
+            self.find(key, now, mono)
+        return bool(self.dormant)
+
+    def advance(self, now: int, mono: float) -> list[Key]:
+        """Lets time pass: maintenance, restrictions and silence begin and end.
+
+        Returns the sessions that have been STOPPED for so long that they are to be forgotten.
+        """
+        stale = []
+        for session in self.wakes.due(now):
+            if self.wakes.forget_at(session) <= now:
+                stale.append(session.key)
+                self.wakes.wake(session, now + RETRY_MS)
+            else:
+                self._refresh(session, now, mono)
+        return stale
+
+    def reconfigure(self, rules: Rules, now: int, mono: float) -> None:
+        """Takes a new configuration: metadata, windows and limits change, counts go on; unknown sources go."""
+        self.awaken(len(self.dormant), now, mono)
+        self.away |= set(self.rules.config.sources) ^ set(rules.config.sources)
+        self.rules = rules
+        self.wakes.forget_after = rules.config.metrics.forget_stopped_after
+        for session in list(self.sessions.values()):
+            if session.source not in rules.config.sources:
+                self._drop(session, mono)
+                continue
+            session.meta = rules.meta(*session.key)
+            session.wake = 0
+            self._refresh(session, now, mono)
+
+    def recur(self, patterns: Mapping[Key, Pattern]) -> None:
+        """Takes the recurring disconnects of all sessions as the audit has found them; what is not there has none."""
+        for key, session in self.sessions.items():
+            pattern = patterns.get(key, {})
+            if pattern != session.recurring:
+                session.recurring = pattern
+                self.changed.add(key)
+
+    def group_counts(self) -> Iterator[tuple[str, int, int, int]]:
+        """(group, members, eligible, WORKING) of each group; eligible: not STOPPED, not in maintenance.
+
+        Of several shards each counts its own members.
+        """
+        for name, members in self.rules.groups.items():
+            mine = [key for key in members if self.rules.holds(key)]
+            known = [self.sessions[key] for key in mine if key in self.sessions]
+            eligible = sum(each.state.status is not STOPPED and not each.maintenance for each in known)
+            yield name, len(mine), eligible, sum(each.serving for each in known)
+
+    def all_buckets(self, mono: float) -> list[Bucket]:
+        """The counts of each source's engine, seconds brought up to `mono`."""
+        return self.buckets.up_to(mono)
+
+    def take_unsaved(self) -> list[tuple[Key, Memory]]:
+        """The sessions whose memory changed since the last call."""
+        keys, self.unsaved = self.unsaved, set()
+        return [(key, self.sessions[key].memory) for key in keys if key in self.sessions]
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _touch(self, session: Session, now: int, mono: float) -> None:
+        was_silent = session.silent(now)
+        session.last_event = max(session.last_event, now)
+        self.unsaved.add(session.key)
+        if was_silent:
+            self._refresh(session, now, mono)
+
+    def _add(self, session: Session, mono: float) -> Session:
+        self.sessions[session.key] = session
+        self.buckets.join(session, session.engine, mono)
+        return session
+
+    def _drop(self, session: Session, mono: float) -> None:
+        leave(session, mono)
+        del self.sessions[session.key]
+        self.changed.add(session.key)
+        self.unsaved.discard(session.key)
+
+    def _run_by(self, session: Session, engine: str, at: int, mono: float) -> None:
+        """The engine as it was named at `at` (Unix ms)."""
+        session.engine_at = at
+        if engine != session.engine:
+            leave(session, mono)
+            self.buckets.join(session, engine, mono)
+            self.changed.add(session.key)
+
+    def _refresh(self, session: Session, now: int, mono: float) -> None:
+        """Derives what follows from state, metadata and time, and plans when time alone will change it."""
+        session.maintenance = session.meta.excuses(now)
+        judge(session, mono)
+        session.rank = session.rank_at(now, self.rules.troubled_only)
+        self.changed.add(session.key)
+        self.wakes.plan(session, now)

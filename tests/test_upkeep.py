@@ -143,7 +143,7 @@ def test_a_write_that_does_not_end_makes_the_service_unready(tmp_path: Path) -> 
     async def test() -> None:
         async with served(tmp_path) as service:
             assert (await service.client.get("/-/ready")).status_code == 200
-            service.service.ingest._writer.submit(go.wait)
+            service.service.ingest.access.writer.submit(go.wait)
             try:
                 await eventually(lambda: not service.service.ready)
                 answer = await service.client.get("/-/ready")
@@ -184,8 +184,8 @@ def test_without_a_word_from_the_log_statuses_stay_unconfirmed(tmp_path: Path, p
 
     async def test() -> None:
         async with served(tmp_path, {"database": {"url": url}, "sources": {"default": {"api": api}}}) as service:
-            ingest, asked = service.service.ingest, list[bool | None]()
-            lease = ingest.lease
+            access, asked = service.service.ingest.access, list[bool | None]()
+            lease = access.lease
 
             async def noted(lease_name: str, seconds: float) -> bool | None:
                 held = await lease(lease_name, seconds)
@@ -193,7 +193,7 @@ def test_without_a_word_from_the_log_statuses_stay_unconfirmed(tmp_path: Path, p
                     asked.append(held)
                 return held
 
-            ingest.lease = noted  # type: ignore[method-assign]  # as it is, and counted
+            access.lease = noted  # type: ignore[method-assign]  # as it is, and counted
             postgres.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
             postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
             await eventually(lambda: asked.count(None) > 1)

@@ -183,3 +183,8 @@ class TooManyStreams(Refusal):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, [("Retry-After", "10")])
+
+
+def describe(error: BaseException) -> str:
+    """An error for a log line; the log's own messages hold no event data, others are named by type only."""
+    return str(error) if isinstance(error, LogError) else type(error).__name__

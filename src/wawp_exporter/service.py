@@ -15,12 +15,14 @@ from wawp_exporter.audit.recovery import Recoveries, recoveries, recovery_of
 from wawp_exporter.audit.weekly import patterns
 from wawp_exporter.config.load import load
 from wawp_exporter.config.settings import Settings
-from wawp_exporter.errors import ConfigError, LogError, Refusal, TooBusy, WawpExporterError
+from wawp_exporter.errors import ConfigError, LogError, Refusal, TooBusy, WawpExporterError, describe
 from wawp_exporter.gateways.reconcile import Watch
 from wawp_exporter.gateways.restarts import Remedies
+from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.follower import Follower
-from wawp_exporter.live.ingest import Ingest, describe, refill, restore, unix_now
+from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.reader import Reader
+from wawp_exporter.live.restoring import refill, restore
 from wawp_exporter.live.stream import Hub
 from wawp_exporter.log.log import Log, Restored
 from wawp_exporter.log.place import place_of
@@ -83,13 +85,13 @@ class Service:
 
     def _jobs(self) -> list[Job]:
         """All that is done again and again: name, period and first time in seconds, and what it is."""
-        shared = [Job("share", 5, 5, self.ingest.tell)] if self.log.shared else []
+        shared = [Job("share", 5, 5, self.ingest.last_seen.share)] if self.log.shared else []
         return [
             Job("time", 1, 1, self._advance),
             Job("forget", 1, 1, self._forget_stale),
-            Job("save", 5, 5, self.ingest.save),
+            Job("save", 5, 5, self.ingest.saving.save),
             *shared,
-            Job("beat", 15, 1, self.ingest.beat),
+            Job("beat", 15, 1, self.ingest.saving.beat),
             Job("restarts", 15, 15, self.remedies.settle),
             Job("look", 60, 60, self._look),
             Job("learn", HOUR_S, 1, self._learn),
@@ -141,7 +143,7 @@ class Service:
 
     async def start(self) -> None:
         """Restores the fleet from the log and begins the upkeep."""
-        await self.ingest.prepare()
+        await self.ingest.cleaning.prepare()
         restored = self._restore()
         if self.log.shared:
             self.follower = Follower(self.ingest, restored)
@@ -157,7 +159,7 @@ class Service:
     def _restore(self) -> Restored:
         started = time.perf_counter()
         restored = restore(self.fleet, self.log, list(self.settings.config.sources))
-        self.ingest.restored(restored.mark)
+        self.ingest.folding.restored(restored.mark)
         self.hub.newest = restored.seq
         took = round(time.perf_counter() - started, 3)
         logger.info("log restored", sessions=len(self.fleet.sessions) + len(self.fleet.dormant), seconds=took)
@@ -235,7 +237,7 @@ class Service:
         replace_front = self.front.prepare(settings) if self.front else None
         rules = Rules(settings.config)
         # What leaves the fleet must be kept first: it comes back from the log when its source does.
-        await self.ingest.save()
+        await self.ingest.saving.save()
         added = sorted(set(settings.config.sources) - set(self.settings.config.sources))
         # What is restored and what is folded must meet at one place of the log.
         async with self.follower.folding if self.follower and added else contextlib.nullcontext():
@@ -303,7 +305,7 @@ class Service:
         """Looks up what a scrape must not wait for."""
         try:
             self.oldest_event = await asyncio.to_thread(self.log.oldest_event)
-            await self.ingest.admit()
+            await self.ingest.cleaning.admit()
             if self.log.shared:
                 self.log_bytes = await asyncio.to_thread(self.log.size_bytes)
         except LogError as error:
@@ -325,15 +327,15 @@ class Service:
             return  # the service stops, or the log is too large to be read within the limit
 
     async def _purge(self) -> None:
-        await self.ingest.prepare()
+        await self.ingest.cleaning.prepare()
         before = unix_now() - int(self.settings.config.database.retention * 1000)
         try:
-            if not await self.ingest.lease(LEASE, LEASE_S):
-                await self.ingest.forget_tombstones(before)
+            if not await self.ingest.access.lease(LEASE, LEASE_S):
+                await self.ingest.cleaning.forget_tombstones(before)
                 return
-            count = await self.ingest.purge(before)
-            await self.ingest.purge_names(before)
-            await self.ingest.forget_tombstones(before)
+            count = await self.ingest.cleaning.purge(before)
+            await self.ingest.cleaning.purge_names(before)
+            await self.ingest.cleaning.forget_tombstones(before)
         except LogError as error:
             logger.error("old events not purged", error=describe(error))
         else:

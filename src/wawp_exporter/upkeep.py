@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from wawp_exporter.live.ingest import describe
+from wawp_exporter.errors import describe
 from wawp_exporter.metrics.telemetry import Telemetry
 
 TICK_S = 1.0

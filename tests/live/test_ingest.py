@@ -13,7 +13,9 @@ import sqlalchemy as sa
 
 from tests.builders import capping, clock, event, make_fleet, memories_of, ms, point, told
 from wawp_exporter.errors import LogError, LogUnavailable
-from wawp_exporter.live.ingest import SAVE_SLICE, Ingest, restore
+from wawp_exporter.live.ingest import Ingest
+from wawp_exporter.live.restoring import restore
+from wawp_exporter.live.saving import SAVE_SLICE
 from wawp_exporter.log.log import Log
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import StatusEvent
@@ -297,9 +299,9 @@ def test_a_save_that_is_cut_off_covers_nothing(tmp_path: Path) -> None:
     async def play() -> None:
         async with ingesting(tmp_path) as ingest:
             await everybody(ingest, W, 0, count)
-            await ingest.save()
+            await ingest.saving.save()
             await everybody(ingest, F, 10, count)
-            saving = asyncio.create_task(ingest.save())
+            saving = asyncio.create_task(ingest.saving.save())
             while len(ingest.fleet.unsaved) == count:  # noqa: ASYNC110 - the very turn in which it has begun
                 await asyncio.sleep(0)
             saving.cancel()
@@ -316,10 +318,10 @@ def test_a_save_that_fails_covers_nothing(tmp_path: Path, failing: int) -> None:
     async def play() -> None:
         async with ingesting(tmp_path, Failing) as ingest:
             await everybody(ingest, W, 0, SAVE_SLICE + 10)
-            await ingest.save()
+            await ingest.saving.save()
             await everybody(ingest, F, 10, SAVE_SLICE + 10)
             ingest.log.fail_after = failing  # type: ignore[attr-defined]  # Failing has it
-            await ingest.save()
+            await ingest.saving.save()
             killed(ingest, tmp_path)
 
     asyncio.run(play())
@@ -333,7 +335,7 @@ def test_what_is_told_more_while_a_save_is_under_way_is_not_covered(tmp_path: Pa
     async def play() -> None:
         async with ingesting(tmp_path) as ingest:
             await everybody(ingest, W, 0, SAVE_SLICE + 10)
-            saving = asyncio.create_task(ingest.save())
+            saving = asyncio.create_task(ingest.saving.save())
             while len(ingest.fleet.unsaved):  # noqa: ASYNC110 - the very turn in which it has begun
                 await asyncio.sleep(0)
             known = ("default", "0")
@@ -360,18 +362,18 @@ def test_a_source_that_left_and_returns_is_as_the_log_tells_it(tmp_path: Path, f
         async with ingesting(tmp_path, Failing, sources={"default": {}, "b": {}}) as ingest:
             both, one = (make_fleet(sources=s).rules for s in ({"default": {}, "b": {}}, {"default": {}}))
             await ingest.submit(event(W, 0, key=("b", "x")))
-            await ingest.save()
+            await ingest.saving.save()
             await ingest.submit(event(F, 10, key=("b", "x")))
             ingest.log.fail_after = 0 if fails else 99  # type: ignore[attr-defined]  # Failing has it
-            await ingest.save()
+            await ingest.saving.save()
             ingest.log.fail_after = 99  # type: ignore[attr-defined]  # Failing has it
             ingest.fleet.reconfigure(one, ms(11), clock(11))
             assert await ingest.submit(event(S, 20, key=("b", "x"))) is Outcome.LATE
-            await ingest.save()
+            await ingest.saving.save()
             assert not ingest.fleet.sessions
             ingest.fleet.reconfigure(both, ms(21), clock(21))
             assert await ingest.submit(event(Q, 30, key=("b", "x"))) is Outcome.LATE
-            await ingest.save()
+            await ingest.saving.save()
             restore(ingest.fleet, ingest.log, ["b"])
             ingest.fleet.awaken(9, ms(31), clock(31))
             found.append(ingest.fleet.sessions["b", "x"].state)
@@ -406,16 +408,17 @@ def test_only_a_write_shows_that_the_log_is_writable_again(tmp_path: Path) -> No
         async with ingesting(tmp_path, Full) as ingest:
             known = event(W, 0, key=("default", "a"))
             await ingest.submit(known)
-            await ingest.save()
+            await ingest.saving.save()
             ingest.log.full = True  # type: ignore[attr-defined]  # Full has it
             with pytest.raises(LogUnavailable):
                 await ingest.submit(event(F, 10, key=("default", "a")))
             seen = []
-            for attempt in (ingest.save, partial(ingest.lease, "any", 5), partial(ingest.submit, known), ingest.save):
+            lease, save = partial(ingest.access.lease, "any", 5), ingest.saving.save
+            for attempt in (save, lease, partial(ingest.submit, known), save):
                 await attempt()
                 seen.append(ingest.healthy)
             ingest.log.full = False  # type: ignore[attr-defined]  # Full has it
-            await ingest.save()
+            await ingest.saving.save()
             return [*seen, ingest.healthy]
 
     assert asyncio.run(play()) == [False, False, False, False, True]

@@ -12,8 +12,9 @@ import pytest
 from tests import parts
 from tests.builders import DAY, event, fresh_of, make_fleet, memories_of, ms, timelock
 from tests.live.test_replicas import Replicas, database, post, replicas, status_of, url  # noqa: F401 - fixtures
-from wawp_exporter.live import ingest as ingest_module
-from wawp_exporter.live.ingest import Ingest, restore
+from wawp_exporter.live import last_seen
+from wawp_exporter.live.ingest import Ingest
+from wawp_exporter.live.restoring import restore
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place
@@ -188,7 +189,7 @@ async def ingesting(folder: Path, limit: int) -> AsyncIterator[Ingest]:
     """The write path of the log in `folder`, with what it holds."""
     fleet = make_fleet(metrics={"max_names_per_source": limit})
     ingest = Ingest(fleet, log := Log(folder / "wawp.db"), Telemetry())
-    ingest.restored(restore(fleet, log, ["default"]).mark)
+    ingest.folding.restored(restore(fleet, log, ["default"]).mark)
     yield ingest
     await ingest.close()
     log.close()
@@ -225,10 +226,10 @@ def test_room_is_given_to_names_that_waited_and_a_restart_agrees(tmp_path: Path)
         async with ingesting(tmp_path, 1) as ingest:
             for each in [*of("abc"), *of("b", F, 10), *of("c", F, 10)]:
                 await ingest.submit(each)
-            await ingest.admit()
+            await ingest.cleaning.admit()
             assert (names(ingest), reported(ingest)) == ("a", 2)
             await ingest.forget(("default", "a"))
-            await ingest.admit()
+            await ingest.cleaning.admit()
             assert (names(ingest), reported(ingest)) == ("b", 1)
             assert await ingest.submit(event(S, 5, key=("default", "b"))) is LATE
             assert await ingest.submit(event(S, 20, key=("default", "b"))) is TRANSITION
@@ -237,7 +238,7 @@ def test_room_is_given_to_names_that_waited_and_a_restart_agrees(tmp_path: Path)
         async with ingesting(tmp_path, 2) as ingest:
             ingest.fleet.awaken(9, ms(30), 0)
             assert ingest.fleet.sessions["default", "b"].state == live
-            await ingest.admit()
+            await ingest.cleaning.admit()
             assert (names(ingest), reported(ingest)) == ("bc", 0)
 
     asyncio.run(play())
@@ -253,9 +254,9 @@ def test_a_deletion_that_retention_has_taken_is_let_go(tmp_path: Path) -> None:
             for name in "ab":
                 await ingest.forget(("default", name))
             far = max(grave.at for grave in ingest.fleet.graves.values()) + 1
-            await ingest.purge(far)
-            await ingest.purge_names(far)
-            await ingest.forget_tombstones(far)
+            await ingest.cleaning.purge(far)
+            await ingest.cleaning.purge_names(far)
+            await ingest.cleaning.forget_tombstones(far)
             assert ingest.fleet.graves == {}
 
     asyncio.run(play())
@@ -263,16 +264,16 @@ def test_a_deletion_that_retention_has_taken_is_let_go(tmp_path: Path) -> None:
 
 def test_signs_of_life_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the log of replicas cannot be written they wait in memory, also those of names that nobody knows."""
-    monkeypatch.setattr(ingest_module, "MAX_SIGNS", 2)
+    monkeypatch.setattr(last_seen, "MAX_TIMES", 2)
 
     async def play() -> None:
         async with ingesting(tmp_path, 9) as ingest:
             ingest.log.shared = True
             for name in "abc":
-                ingest.touch(("default", name), ms(0))
+                ingest.last_seen.touch(("default", name), ms(0))
             ingest.log.shared = False
-            assert len(ingest._heard) == 2
-            ingest._heard.clear()
+            assert len(ingest.last_seen) == 2
+            ingest.last_seen._times.clear()
 
     asyncio.run(play())
 

@@ -19,7 +19,9 @@ import sqlalchemy as sa
 from tests.builders import body, make_fleet, memories_of
 from tests.live.test_ingest import Failing
 from wawp_exporter.dialects.waha import parse
-from wawp_exporter.live.ingest import Ingest, restore, unix_now
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.ingest import Ingest
+from wawp_exporter.live.restoring import restore
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.replay import point_of
 from wawp_exporter.log.tables import event, session, state, watermark
@@ -84,14 +86,14 @@ class World:
         fleet = make_fleet(sources={name: {} for name in self.sources})
         log = Failing(folder / "wawp.db")
         ingest = Ingest(fleet, log, Telemetry())
-        ingest.restored(restore(fleet, log, self.sources).mark)
+        ingest.folding.restored(restore(fleet, log, self.sources).mark)
         fleet.awaken(99, unix_now(), 0)
         return ingest
 
     async def end(self) -> None:
         """As killed: nothing is saved."""
         self.ingest.log.close()
-        for thread in (self.ingest._writer, self.ingest._reader):
+        for thread in (self.ingest.access.writer, self.ingest.access.reader):
             thread.shutdown()
 
     # -- what happens
@@ -108,17 +110,17 @@ class World:
 
     async def save(self) -> None:
         """The log takes it."""
-        await self.ingest.save()
+        await self.ingest.saving.save()
 
     async def save_fails(self) -> None:
         """At one of its writes."""
         self.ingest.log.fail_after = self.draw.randrange(2)  # type: ignore[attr-defined]  # Failing has it
-        await self.ingest.save()
+        await self.ingest.saving.save()
         self.ingest.log.fail_after = 99  # type: ignore[attr-defined]  # Failing has it
 
     async def save_is_cut_off(self) -> None:
         """In the middle, while events come."""
-        saving = asyncio.create_task(self.ingest.save())
+        saving = asyncio.create_task(self.ingest.saving.save())
         coming = asyncio.create_task(self.events())
         for _ in range(self.draw.randrange(6)):
             await asyncio.sleep(0)

@@ -15,7 +15,7 @@ from wawp_exporter.audit.table import print_table
 from wawp_exporter.commands.progress import shown
 from wawp_exporter.config.load import load
 from wawp_exporter.errors import BadRequest, ConfigError, WawpExporterError
-from wawp_exporter.live.ingest import unix_now
+from wawp_exporter.live.clock import unix_now
 from wawp_exporter.log.place import place_of
 
 WIDE = 160  # columns of a table that nobody looks at on a terminal

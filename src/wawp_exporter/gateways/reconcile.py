@@ -13,9 +13,10 @@ import structlog
 
 from wawp_exporter.config.schema import GatewayApi
 from wawp_exporter.config.settings import Settings
-from wawp_exporter.errors import ConfigError, GatewayError, LogError, LogUnavailable
+from wawp_exporter.errors import ConfigError, GatewayError, LogError, LogUnavailable, describe
 from wawp_exporter.gateways.client import Gateway, Reading, make_gateway
-from wawp_exporter.live.ingest import Ingest, describe, unix_now
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Point, Status, StatusEvent, normal
 from wawp_exporter.model.outcome import Outcome
@@ -84,7 +85,7 @@ class Reconciler:
         while True:
             pause = self.interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
             # Of the replicas one asks. It keeps the lease over a slow answer.
-            held = await self._ingest.lease(self._lease, self.interval * 2 + 30)
+            held = await self._ingest.access.lease(self._lease, self.interval * 2 + 30)
             if held:
                 await self._look()
                 pause = min([pause, *(self._due(suspect) for suspect in self._suspects.values())])

@@ -9,9 +9,10 @@ import structlog
 from msgspec import Meta
 
 from wawp_exporter.config.schema import Remedy
-from wawp_exporter.errors import BadRequest, GatewayError, LogError, LogUnavailable
+from wawp_exporter.errors import BadRequest, GatewayError, LogError, LogUnavailable, describe
 from wawp_exporter.gateways.client import Gateway
-from wawp_exporter.live.ingest import Ingest, describe, unix_now
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.log.log import Action
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import LOGIN, Status, normal
@@ -204,7 +205,7 @@ class Remedies:
         mine = starting and not self._ingest.log.shared
         before = unix_now() - (0 if mine else HOUR_MS)
         try:
-            count = await self._ingest.conclude_cut_off(before)
+            count = await self._ingest.actions.conclude_cut_off(before)
         except LogError as error:
             logger.error("interrupted restarts not noted", error=describe(error))
             return
@@ -226,7 +227,7 @@ class Remedies:
 
     async def _claim(self, key: Key, alert: str) -> Action:
         try:
-            return await self._ingest.claim(key, alert, judge(self.remedy, unix_now()))
+            return await self._ingest.actions.claim(key, alert, judge(self.remedy, unix_now()))
         except LogError as error:
             logger.error("restart not noted, so not done", source=key[0], error=describe(error))
             raise LogUnavailable from None
@@ -255,7 +256,7 @@ class Remedies:
     async def _conclude(self, number: int, result: str) -> bool:
         """Notes what came of an action; what the log does not take now is kept for `settle`."""
         try:
-            await self._ingest.conclude(number, result)
+            await self._ingest.actions.conclude(number, result)
         except LogError as error:
             logger.error("restart not noted", error=describe(error))
             self._results[number] = result

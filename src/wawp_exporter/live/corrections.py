@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from wawp_exporter.errors import LogError
+from wawp_exporter.live.clock import unix_now
 from wawp_exporter.log.log import Log, Mark
 from wawp_exporter.metrics.defects import Defects
 from wawp_exporter.model.event import Point, StatusEvent
@@ -132,7 +133,7 @@ class Corrections:
             if self._fleet.grave(key) != grave or each.points:
                 return False
             if memory:
-                self._fleet.replace(key, memory, time.time_ns() // 1_000_000, time.monotonic())
+                self._fleet.replace(key, memory, unix_now(), time.monotonic())
             return True
         state = await self._read(self._log.fold, key, around, grave.at, end.seq, grave.seq)
         if self._fleet.grave(key) != grave:
@@ -147,7 +148,7 @@ class Corrections:
 
     async def _put(self, key: Key, state: State, end: Mark) -> bool:
         """Gives a session its state; one that a defect has kept out of the fleet is made."""
-        now, mono = time.time_ns() // 1_000_000, time.monotonic()
+        now, mono = unix_now(), time.monotonic()
         if key in self._fleet.sessions:
             self._fleet.correct(key, state, now, mono)
         elif self._fleet.folds(key[0]):

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 import structlog
 
-from wawp_exporter.live.ingest import Ingest, describe, unix_now
+from wawp_exporter.errors import describe
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.log.log import Restored
 
 T = TypeVar("T")
@@ -83,8 +85,8 @@ class Follower:
         while not done:
             asked = time.monotonic()
             async with self.folding:
-                told, self._end, done = await self._read(self._log.follow, self._end, LIMIT)
-                self.ingest.fold(told, self._end)
+                rows, self._end, done = await self._read(self._log.follow, self._end, LIMIT)
+                self.ingest.folding.follow(rows, self._end)
             await asyncio.sleep(0)
         self._caught_up = asked
         if time.monotonic() - self._heard_at > HEAR_S:

@@ -14,8 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams
-from wawp_exporter.live.ingest import describe
+from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams, describe
 from wawp_exporter.live.reader import Reader
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.missed import DeletionRow

@@ -21,7 +21,8 @@ from wawp_exporter.audit.spreadsheet import to_csv
 from wawp_exporter.cursors import from_cursor, to_cursor
 from wawp_exporter.errors import BadRequest, Conflict, GatewayError, Left, NoAnswer, NotFound, TooBusy
 from wawp_exporter.gateways.reconcile import Watch
-from wawp_exporter.live.ingest import Ingest, unix_now
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.reader import Reader
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.transitions import TransitionRow

@@ -17,9 +17,19 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Match, Route
 
 from wawp_exporter.config.settings import Settings
-from wawp_exporter.errors import ConfigError, Forbidden, ListenError, LogError, NotFound, Refusal, TooBusy, TooLarge
+from wawp_exporter.errors import (
+    ConfigError,
+    Forbidden,
+    ListenError,
+    LogError,
+    NotFound,
+    Refusal,
+    TooBusy,
+    TooLarge,
+    describe,
+)
 from wawp_exporter.gateways.restarts import parse
-from wawp_exporter.live.ingest import describe, unix_now
+from wawp_exporter.live.clock import unix_now
 from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, REFRESH_PAGES, TEXT_TYPE, Exposition, negotiate
 from wawp_exporter.service import Service
 from wawp_exporter.web.access import Access, caller_of

@@ -8,8 +8,7 @@ from pathlib import Path
 import structlog
 
 from wawp_exporter.config.settings import Settings
-from wawp_exporter.errors import ListenError
-from wawp_exporter.live.ingest import describe
+from wawp_exporter.errors import ListenError, describe
 from wawp_exporter.service import Service
 from wawp_exporter.web.app import Face
 from wawp_exporter.web.crowd import connection_limit

@@ -24,7 +24,7 @@ from wawp_exporter.audit.rows import Row, row
 from wawp_exporter.audit.words import lasting, percent
 from wawp_exporter.config.schema import Config, Thresholds
 from wawp_exporter.errors import BadRequest, LogError, TooBusy
-from wawp_exporter.live.ingest import unix_now
+from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.stream import Hub
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.transitions import TransitionRow

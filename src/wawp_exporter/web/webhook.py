@@ -24,7 +24,8 @@ from wawp_exporter.errors import (
     UnknownSource,
     UnsupportedEncoding,
 )
-from wawp_exporter.live.ingest import Ingest, unix_now
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import OtherEvent, StatusEvent
 from wawp_exporter.model.fleet import Fleet
@@ -164,7 +165,7 @@ class Webhook:
         if not isinstance(event, OtherEvent):
             return event
         if event.session is not None:
-            self.ingest.touch((gate.name, event.session), arrived.received_at)
+            self.ingest.last_seen.touch((gate.name, event.session), arrived.received_at)
         return None
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:

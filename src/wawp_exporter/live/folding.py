@@ -1,0 +1,89 @@
+"""Folds what is durable into the fleet, from this process's batches or from a log that replicas share."""
+
+import time
+from collections.abc import Iterable, Sequence
+
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.corrections import Corrections
+from wawp_exporter.live.log_access import LogAccess
+from wawp_exporter.log.log import Deleted, Followed, Joined, Mark
+from wawp_exporter.metrics.defects import Defects
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import BY_NAME, StatusEvent
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.outcome import DUPLICATE, LATE, Outcome
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Memory
+
+
+class Folding:
+    """Belongs to the event loop. `applied` is the place in the log up to which all is folded, or to be corrected."""
+
+    def __init__(self, fleet: Fleet, access: LogAccess, telemetry: Telemetry) -> None:
+        self.fleet = fleet
+        self.telemetry = telemetry
+        self.applied = Mark()
+        self.defects = fleet.on_defect = Defects(telemetry)
+        self.corrections = Corrections(fleet, access.log, access.read, lambda: self.applied, self.defects)
+        self._log = access.log
+
+    def restored(self, end: Mark) -> None:
+        """Says that the fold holds the log up to this place."""
+        self.applied = end
+
+    def fold(self, event: StatusEvent, rows: Sequence[int], now: int, mono: float) -> tuple[Outcome, bool]:
+        """As `Fleet.apply`; of an event that cannot be folded the session is folded anew from the log.
+
+        It is in the log, and what a sender would send again were a duplicate: it is answered as one that left the live
+        status untouched.
+        """
+        try:
+            outcome, late = self.fleet.apply(event, rows, now, mono)
+        except Exception as error:  # noqa: BLE001 - a defect with one event must not keep the others waiting
+            self.defects("fold", error)
+            outcome, late = LATE if rows[-1] > 0 else DUPLICATE, True
+        if self.corrections.pending:
+            self.corrections.note(event, rows)
+        return outcome, late
+
+    def count(self, event: StatusEvent, outcome: Outcome) -> None:
+        """Counts what is unusual about an event that was new to the log, and how long it took to come."""
+        if outcome is DUPLICATE:
+            return
+        own = event.own
+        if own.status not in BY_NAME:
+            self.telemetry.source(event.source).unknown_statuses.inc()
+        if event.skewed:
+            self.telemetry.source(event.source).clock_skew.inc()
+        if not event.timeless_key:
+            self.telemetry.webhook_delay.observe(max(0, event.received_at - own.key_at) / 1000)
+
+    def follow(self, followed: Iterable[Followed | Deleted | Joined], end: Mark) -> None:
+        """Folds what came to a shared log, in its order; `end` is the place of the last that was read."""
+        now, mono = unix_now(), time.monotonic()
+        since, self.applied = self.applied, end
+        for entry in followed:
+            if isinstance(entry, Deleted):
+                self.drop(entry)
+            elif isinstance(entry, Joined):
+                self._log.unlearn(entry.key)
+                self.adopt(entry.key, entry.memory)
+            elif self.fleet.folds(entry.event.source):
+                rows = (entry.seq,)
+                _, late = self.fold(entry.event, rows, now, mono)
+                if late:
+                    self.corrections.want(entry.event, rows, since)
+
+    def drop(self, deleted: Deleted) -> None:
+        """Takes a deletion that this or another replica has logged."""
+        self._log.unlearn(deleted.key)
+        if self.fleet.grave(deleted.key).seq >= deleted.buried > 0:
+            return
+        now, mono = unix_now(), time.monotonic()
+        self.fleet.find(deleted.key, now, mono)
+        self.fleet.forget(deleted.key, deleted.tombstone, mono, deleted.buried)
+
+    def adopt(self, key: Key, memory: Memory) -> None:
+        """Folds a name from now on that was over the limit."""
+        if self.fleet.folds(key[0]):
+            self.fleet.adopt(key, memory, unix_now(), time.monotonic())

@@ -1,0 +1,29 @@
+"""Fills a fleet at the start, or with a source that a reload has brought, from what the log has kept."""
+
+import time
+from collections.abc import Sequence
+
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.log.log import Log, Restored
+from wawp_exporter.model.fleet import Fleet
+
+
+def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> Restored:
+    """Fills a fleet from the log's tail and, dormant, its state table; returns what it covers."""
+    restored = log.restore(sources)
+    refill(fleet, restored)
+    return restored
+
+
+def refill(fleet: Fleet, restored: Restored) -> None:
+    """Puts into a fleet what the log has given back."""
+    now, mono = unix_now(), time.monotonic()
+    for key, tombstone in restored.tombstones.items():
+        fleet.bury(key, tombstone, restored.buried[key])
+    fleet.dormant.update((key, text) for key, text in restored.saved.items() if key not in fleet.sessions)
+    for key, memory in restored.refolded.items():
+        if key not in fleet.sessions:
+            fleet.restore(key, memory, now, mono)
+    # The others are in the state table as they are: writing them back would hold up a large fleet's first events.
+    fleet.unsaved |= restored.refolded.keys()
+    fleet.away.difference_update(restored.sources)

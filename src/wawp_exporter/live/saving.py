@@ -1,0 +1,63 @@
+"""Writes the fold's state and the sign that the service runs to the log, between batches."""
+
+import asyncio
+from functools import partial
+
+from wawp_exporter.errors import LogError
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.folding import Folding
+from wawp_exporter.live.log_access import LogAccess
+from wawp_exporter.log.log import Mark
+
+SAVE_SLICE = 1000  # states written between two batches
+SAVE_LEASE_S = 15.0
+
+
+class Saving:
+    """Belongs to the event loop."""
+
+    def __init__(self, folding: Folding, access: LogAccess) -> None:
+        self._folding = folding
+        self._fleet = folding.fleet
+        self._access = access
+        self._log = access.log
+        self._lease = f"save {self._log.total}/{self._log.index}"
+        self._saved = Mark()
+        self._lock = asyncio.Lock()
+
+    async def save(self) -> None:
+        """Keeps what the fold knows, slice by slice between batches, so that the next start replays only a tail."""
+        async with self._lock:
+            if not self._access.healthy:
+                await self.beat()  # nobody need send anything for the log to be found writable again
+            if self._fleet.unsaved or self._saved != self._folding.corrections.covered():
+                await self._save()
+
+    async def _save(self) -> None:
+        if not await self._access.lease(self._lease, SAVE_LEASE_S):
+            return  # the other replica of the shard does
+        # Nothing is covered that was not written: neither what is still to be corrected, nor sources that are away.
+        applied, end = self._folding.applied, self._folding.corrections.covered()
+        sources = [source for source in self._fleet.rules.config.sources if self._fleet.folds(source)]
+        unsaved, saved = self._fleet.take_unsaved(), False
+        save = self._log.save
+        try:
+            for start in range(0, len(unsaved), SAVE_SLICE):
+                piece = unsaved[start : start + SAVE_SLICE]
+                await self._access.write(partial(save, covers=False), piece, applied.seq)
+            await self._access.write(partial(save, change=end.change, sources=sources), [], end.seq)
+            self._saved, saved = end, True
+        except LogError as error:
+            self._access.failed("state not saved", error)
+        finally:
+            if not saved:  # a stop may cut it off
+                self._fleet.unsaved.update(key for key, _ in unsaved)
+
+    async def beat(self) -> None:
+        """Records that the service runs, so that an audit can tell what Prometheus can have seen."""
+        try:
+            await self._access.write(self._log.beat, unix_now())
+        except LogError as error:
+            self._access.failed("could not record that the exporter is running; audits will show a gap", error)
+        else:
+            self._access.healthy = True

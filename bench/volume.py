@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from bench.results import Result, show
 from tests import parts
 from wawp_exporter.audit.heatmap import read_rows
-from wawp_exporter.live.ingest import PURGE_PAUSE_S
+from wawp_exporter.live.cleaning import PURGE_PAUSE_S
 from wawp_exporter.log import partitions
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.log import Log

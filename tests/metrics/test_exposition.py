@@ -248,7 +248,7 @@ def test_the_exporters_own_labels_are_the_contracts(whole: bytes) -> None:
     # A gateway's are there once there is a gateway.
     present = {name: labels for name, (_, labels) in EXPORTER.items() if name in by_name or "webhook" in name}
     assert {name: by_name[name] for name in present} == present
-    assert len(EXPORTER) - len(present) == 5
+    assert len(EXPORTER) - len(present) == 6
     outcomes = values(whole, "wawp_exporter_webhooks_total", "outcome")
     assert outcomes.keys() == {"transition", "repeat", "duplicate", "late", "ignored", "rejected"}
     assert values(whole, "wawp_exporter_webhooks_rejected_total", "reason").keys() == {

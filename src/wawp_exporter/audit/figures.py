@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from wawp_exporter.log.history import Past
+from wawp_exporter.log.history.timelines import Past
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.machine import RESTART_MS, State, Transition, step
 from wawp_exporter.model.outcome import START_OUTCOMES, WAIT_OUTCOMES, StartOutcome, WaitOutcome

@@ -8,7 +8,7 @@ import msgspec
 
 from wawp_exporter.audit.figures import inside
 from wawp_exporter.config.schema import Config
-from wawp_exporter.log.history import History
+from wawp_exporter.log.history.history import History
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.rules import Key, Rules
 

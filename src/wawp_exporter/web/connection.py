@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         if self.blocked:
             self.pause_reading()
         else:
-            self._advance()
+            self._read()
 
     def eof_received(self) -> bool:
         """The peer sends no more; a webhook that is whole is answered first."""
@@ -168,9 +168,12 @@ class Connection(asyncio.Protocol):
         return self.write_paused or (self.request is not None and self.reader.whole)
 
     def _advance(self) -> None:
-        """Reads on, to the end of one request at most."""
-        if self.closing or self.lost or self.blocked:
-            return
+        """Reads on, if there is anybody to read for."""
+        if not (self.closing or self.lost or self.blocked):
+            self._read()
+
+    def _read(self) -> None:
+        """Reads to the end of one request at most."""
         try:
             if self.request is None:
                 head = self.reader.head()

@@ -18,6 +18,7 @@ MAX_CHUNKS_AT_ONCE = 250  # read before others get their turn
 CHUNK_SIZE_BYTES = 16  # a longer line has an extension, which counts as a part of the head
 
 END = b"\r\n\r\n"
+LINE_ENDS = b"\r\n"
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 CONNECTION = re.compile(rb"[ \t]*,[ \t]*|[ \t]+$")
@@ -99,8 +100,7 @@ class Reader:
 
     def head(self) -> Head | None:
         """The next head, None while it is not complete. Raises BadRequest, UrlTooLong, HeadTooLong."""
-        start = self._buffer[self._at : self._at + 1]
-        if start == b"\r" or start == b"\n":  # noqa: PLR1714 - a set would have to hash it
+        if self._at < len(self._buffer) and self._buffer[self._at] in LINE_ENDS:
             self._skip_blank_lines()
         end = self._find(END)
         size = len(self._buffer) - self._at if end < 0 else end + len(END)
@@ -109,7 +109,7 @@ class Reader:
         if end < 0:
             return None
         head = parse(self._take(size))
-        self._begin(self._budget - size)
+        self._budget -= size  # all else is as the request before has left it: as at the beginning
         self._expect(head.headers)
         return head
 
@@ -135,11 +135,13 @@ class Reader:
     def _expect(self, headers: dict[bytes, bytes]) -> None:
         """How the body is framed; the parser has refused what is ambiguous."""
         coding = headers.get(b"transfer-encoding")
-        if coding is not None and coding.strip().lower() != b"chunked":
-            raise BadRequest("Transfer-Encoding: not understood, expected chunked")
-        self._chunked = coding is not None
+        if coding is not None:
+            if coding.strip().lower() != b"chunked":
+                raise BadRequest("Transfer-Encoding: not understood, expected chunked")
+            self._chunked, self.whole = True, False
+            return
         self._left = int(headers.get(b"content-length", 0))
-        self.whole = not self._chunked and not self._left
+        self.whole = not self._left
         if self.whole:
             self._budget = MAX_HEAD_BYTES
 

@@ -1,0 +1,151 @@
+"""Replicas of one log: whatever they take, follow, save and delete, in whatever order, in the end they say the same.
+
+The law of `tests/log/test_restart.py` with two of them: gateways whose clocks are ahead, histories cut within a
+millisecond, retries, deletions, saves that fail, and kills.
+"""
+
+import asyncio
+import os
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests import parts
+from tests.builders import make_fleet
+from tests.live.test_ingest import Failing
+from tests.log.test_restart import KEYS, Gateway, Told, ordered, told
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.ingest import Ingest
+from wawp_exporter.live.restoring import restore
+from wawp_exporter.log.log import Mark
+from wawp_exporter.metrics.telemetry import Telemetry
+
+STEPS = 25
+SOURCES = ["b", "default"]
+
+
+class Replica:
+    """One process's write path and fold; its follower moves when the story says so."""
+
+    def __init__(self, url: str) -> None:
+        self.fleet = make_fleet(sources={name: {} for name in SOURCES})
+        self.log = Failing(url)
+        self.ingest = Ingest(self.fleet, self.log, Telemetry())
+        self.end: Mark = restore(self.fleet, self.log, SOURCES).mark
+        self.ingest.folding.restored(self.end)
+        self.fleet.awaken(99, unix_now(), 0)
+
+    async def follow(self, limit: int) -> bool:
+        """Folds so many rows of what is new; whether that was all."""
+        entries, self.end, done = await asyncio.to_thread(self.log.follow, self.end, limit)
+        self.ingest.folding.follow(entries, self.end)
+        return done
+
+    async def settle(self) -> None:
+        """Folds all there is, late events too."""
+        while not await self.follow(100):
+            pass
+        while self.ingest.folding.corrections._tasks:
+            await asyncio.wait(self.ingest.folding.corrections._tasks)
+
+    async def end_it(self) -> None:
+        """As killed: nothing is saved."""
+        await self.ingest.folding.corrections.close()
+        self.log.close()
+        self.ingest.access.close()
+
+    @property
+    def live(self) -> Told:
+        """What it says of each session."""
+        return told({key: each.memory for key, each in self.fleet.sessions.items()})
+
+
+class World:
+    """Two replicas, and what happens to them."""
+
+    def __init__(self, url: str, draw: Random) -> None:
+        self.url = url
+        self.draw = draw
+        self.replicas = [Replica(url), Replica(url)]
+        self.gateways = [Gateway(key, draw) for key in KEYS]
+
+    @property
+    def any(self) -> Replica:
+        """One of them."""
+        return self.draw.choice(self.replicas)
+
+    async def events(self) -> None:
+        """Some at once, to either."""
+        sent = [self.draw.choice(self.gateways).event() for _ in range(self.draw.randrange(1, 6))]
+        await asyncio.gather(*(self.any.ingest.submit(each) for each in sent))
+
+    async def follow(self) -> None:
+        """One of them folds a few rows."""
+        await self.any.follow(self.draw.randrange(1, 6))
+
+    async def save(self) -> None:
+        """One of them keeps what it knows, if the other does not."""
+        await self.any.ingest.saving.save()
+
+    async def save_fails(self) -> None:
+        """At one of its writes."""
+        replica = self.any
+        replica.log.fail_after = self.draw.randrange(2)
+        await replica.ingest.saving.save()
+        replica.log.fail_after = 99
+
+    async def delete(self) -> None:
+        """Events come before and after it."""
+        coming = asyncio.create_task(self.events())
+        await self.any.ingest.forget(self.draw.choice(KEYS))
+        await coming
+
+    async def kill(self) -> None:
+        """Another process takes its place, with what the log gives back, and says the same as the other replica."""
+        index = self.draw.randrange(2)
+        await self.replicas[index].end_it()
+        self.replicas[index] = Replica(self.url)
+        await self.agree()
+
+    async def agree(self) -> None:
+        """Both have followed all of the log: they say what its rows say in their order."""
+        for replica in self.replicas:
+            await replica.settle()
+        first, second = (replica.live for replica in self.replicas)
+        assert first == second
+        assert {key: each[0] for key, each in first.items()} == ordered(self.replicas[0].log)
+
+
+async def play(url: str, seed: int) -> None:
+    """One story."""
+    draw, said = Random(seed), []
+    world = World(url, draw)
+    kinds: list[Any] = [
+        *[world.events] * 6,
+        *[world.follow] * 4,
+        world.save,
+        world.save_fails,
+        world.delete,
+        world.kill,
+    ]
+    try:
+        for _ in range(STEPS):
+            step = draw.choice(kinds)
+            said.append(step.__name__)
+            await step()
+        await world.agree()
+        for _ in range(2):
+            await world.kill()
+    except BaseException as error:
+        error.add_note(f"seed {seed}: {said}")
+        raise
+    finally:
+        for replica in world.replicas:
+            await replica.end_it()
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("WAWP_REPLICA_SEEDS", "3"))))
+def test_replicas_say_the_same_and_what_the_log_says(postgres: parts.Postgres, seed: int) -> None:
+    """Also when one of them has begun anew from what either of them saved."""
+    asyncio.run(play(postgres.create_database(f"replica_law_{seed}"), seed))

@@ -16,9 +16,9 @@ import uvloop
 import yaml
 
 from wawp_exporter.config.load import load
-from wawp_exporter.service import Service
-from wawp_exporter.web.app import Face
+from wawp_exporter.service.service import Service
 from wawp_exporter.web.connection import Connection
+from wawp_exporter.web.face import Face
 from wawp_exporter.web.front import Front, serve
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ import yaml
 
 from tests import parts
 from wawp_exporter.config.load import load
-from wawp_exporter.service import Service
+from wawp_exporter.service.service import Service
 from wawp_exporter.web.front import Front, serve
 
 T = TypeVar("T")

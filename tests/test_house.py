@@ -25,7 +25,6 @@ ORDER = (
     "live",
     "gateways",
     "audit",
-    "upkeep",
     "service",
     "web",
     "simulator",

@@ -210,7 +210,7 @@ def test_what_operators_do_is_always_written(configured: Callable[[Any], Written
 
 def test_each_line_that_is_always_written_exists() -> None:
     """A text that was changed in one place only would be limited."""
-    source = "".join(path.read_text() for path in Path(wawp_exporter.__file__).parent.glob("*.py"))
+    source = "".join(path.read_text() for path in Path(wawp_exporter.__file__).parent.rglob("*.py"))
 
     assert {event for event in log_lines.OWN if f'("{event}"' not in source} == set()
 

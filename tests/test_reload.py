@@ -13,7 +13,7 @@ import pytest
 from tests import parts
 from tests.served import Served, eventually, run, served
 from wawp_exporter.errors import WawpExporterError
-from wawp_exporter.web.app import MAX_RELOADS
+from wawp_exporter.web.management import MAX_RELOADS
 
 TLS = {"web": {"tls": {"cert_file": "tls.crt", "key_file": "tls.key"}}}
 KINDS = {"rsa": ("rsa:2048",), "ec": ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")}
@@ -209,7 +209,7 @@ def test_a_source_that_others_have_is_whole_when_a_reload_adds_it(tmp_path: Path
 
                 service.write({"database": database, "sources": {"a": {}, "b": {}}})
                 await service.service.reload()
-                await service.service.awaken()
+                await service.service.jobs.awaken()
                 states = [each.service.fleet.sessions["b", "s"].state for each in (service, replica)]
                 assert states[0] == states[1]
 
@@ -221,7 +221,7 @@ def test_so_many_wait_for_a_reload_and_the_next_is_told_to_wait(tmp_path: Path) 
 
     async def check() -> None:
         async with served(tmp_path, {"web": {"enable_lifecycle": True}}) as service:
-            async with service.service._reloading:
+            async with service.service.reloader.lock:
                 asked = [asyncio.create_task(service.client.post("/-/reload")) for _ in range(MAX_RELOADS + 3)]
                 await eventually(lambda: sum(each.done() for each in asked) == 3)
                 refused = [each.result() for each in asked if each.done()]

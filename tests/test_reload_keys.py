@@ -83,7 +83,7 @@ def gateway(service: Any) -> object:
 
 async def logged(service: Served) -> object:
     """How many events retention leaves."""
-    await service.service._purge()
+    await service.service.jobs.purge()
     with closing(sqlite3.connect(service.file.parent / "wawp.db")) as log:
         return log.execute("SELECT count(*) FROM event").fetchone()
 

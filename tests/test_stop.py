@@ -14,7 +14,7 @@ from tests import parts
 from tests.served import Served, eventually, run, served
 from wawp_exporter.errors import LogUnavailable, TooBusy
 from wawp_exporter.gateways import restarts
-from wawp_exporter.gateways.restarts import Alert, Notification
+from wawp_exporter.gateways.notification import Alert, Notification
 from wawp_exporter.log.log import Log
 from wawp_exporter.model.event import Status
 

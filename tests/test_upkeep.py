@@ -10,12 +10,12 @@ import pytest
 
 from tests import parts
 from tests.served import eventually, run, served
-from wawp_exporter import upkeep
 from wawp_exporter.errors import LogError
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import place_of
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.upkeep import Job, Upkeep
+from wawp_exporter.service import upkeep
+from wawp_exporter.service.upkeep import Job, Upkeep
 
 FAILURES = "wawp_exporter_upkeep_failures_total"
 
@@ -145,12 +145,12 @@ def test_a_write_that_does_not_end_makes_the_service_unready(tmp_path: Path) -> 
             assert (await service.client.get("/-/ready")).status_code == 200
             service.service.ingest.access.writer.submit(go.wait)
             try:
-                await eventually(lambda: not service.service.ready)
+                await eventually(lambda: service.service.health.unready)
                 answer = await service.client.get("/-/ready")
                 assert (answer.status_code, "has not answered" in answer.text) == (503, True)
             finally:
                 go.set()
-            await eventually(lambda: service.service.ready)
+            await eventually(lambda: not service.service.health.unready)
 
     run(test())
 

@@ -9,9 +9,17 @@ import time
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
-import structlog
-
 from wawp_exporter.log_limit import Kind, Limit
+
+# structlog imports rich, where it is installed, for coloured tracebacks, which are not written here: 60 modules and a
+# tenth of a second of each start. None in this table lets the import fail, as if rich were not installed.
+HIDES_RICH = "rich" not in sys.modules
+if HIDES_RICH:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # documented in Python's reference, 5.3.1
+import structlog  # noqa: E402
+
+if HIDES_RICH:
+    del sys.modules["rich"]
 
 Renderer = structlog.processors.JSONRenderer | structlog.processors.LogfmtRenderer
 KEY_ORDER = ("timestamp", "level", "event")

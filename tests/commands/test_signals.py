@@ -17,7 +17,7 @@ from tests import parts
 HELD = """
 import time
 from pathlib import Path
-import wawp_exporter.app, wawp_exporter.cli
+import wawp_exporter.commands.main, wawp_exporter.service.service, wawp_exporter.web.front
 module = {module}
 real = module.{name}
 def held(*given):
@@ -26,12 +26,12 @@ def held(*given):
         time.sleep(0.01)
     return real(*given)
 module.{name} = held
-wawp_exporter.cli.main(["serve", "--config", "wawp.yml"])
+wawp_exporter.commands.main.main(["serve", "--config", "wawp.yml"])
 """
 PLACES = {
     "reading its configuration": HELD.format(module="wawp_exporter.commands.main", name="load_or_exit"),
     "opening its log": HELD.format(module="wawp_exporter.web.front", name="make_front"),
-    "restoring its log": HELD.format(module="wawp_exporter.service", name="restore"),
+    "restoring its log": HELD.format(module="wawp_exporter.service.service", name="restore"),
 }
 TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 

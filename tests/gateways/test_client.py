@@ -22,7 +22,9 @@ from tests.gateway import Gateway as Answers
 from wawp_exporter.config.schema import GatewayApi
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.answers import plain
-from wawp_exporter.gateways.client import PNG, Gateway, Reading, image_in, make_gateway, reading_of
+from wawp_exporter.gateways.bodies import PNG, image_in, reading_of
+from wawp_exporter.gateways.gateway import Gateway, Reading
+from wawp_exporter.gateways.kinds import make_gateway
 
 W, F, Q = "WORKING", "FAILED", "SCAN_QR_CODE"
 IMAGE = base64.b64decode(str(QR["data"]))

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests import parts
 from tests.gateway import KEY, Running
 from tests.served import eventually, run, served
-from wawp_exporter.web.api import MAX_SCANNING
+from wawp_exporter.web.api.qr import MAX_SCANNING
 
 W, Q, F, X = "WORKING", "SCAN_QR_CODE", "FAILED", "STOPPED"
 PATH = "/api/v1/sessions/default/s/qr"

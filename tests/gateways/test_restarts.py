@@ -14,7 +14,8 @@ from tests import parts
 from tests.gateway import KEY, Running
 from wawp_exporter.config.schema import Remedy
 from wawp_exporter.errors import BadRequest
-from wawp_exporter.gateways.restarts import judge, must_not, parse, wanted
+from wawp_exporter.gateways.notification import parse, wanted
+from wawp_exporter.gateways.restarts import judge, must_not
 from wawp_exporter.log.log import Action
 from wawp_exporter.model.event import Status
 

@@ -28,12 +28,12 @@ from tests.builders import (
     timelock,
 )
 from wawp_exporter.config.load import check
-from wawp_exporter.metrics.exposition import Exposition, negotiate
+from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key, Rules
-from wawp_exporter.service import Service
+from wawp_exporter.service.service import Service
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
@@ -281,24 +281,6 @@ def test_an_empty_fleet_is_a_valid_exposition() -> None:
 
         assert len(families(text)) > len(PER_SESSION | PER_FLEET)
         assert list(samples(text, is_openmetrics))
-
-
-@pytest.mark.parametrize(
-    ("accept", "is_openmetrics"),
-    [
-        ("", False),
-        ("*/*", False),
-        ("text/plain", False),
-        ("application/openmetrics-text; version=1.0.0; charset=utf-8", True),
-        ("application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
-         "text/plain;version=0.0.4;q=0.3,*/*;q=0.2", True),
-        ("application/json", False),
-        ("nonsense;;;q=,", False),
-    ],
-)  # fmt: skip
-def test_the_format_is_what_was_accepted(accept: str, is_openmetrics: bool) -> None:
-    """Prometheus asks for OpenMetrics, people's browsers get text."""
-    assert negotiate(accept) is is_openmetrics
 
 
 # -- what is read back

@@ -19,7 +19,7 @@ from tests.inside import Inside, rest, statuses
 from tests.test_service import make_certificate
 from wawp_exporter.live import ingest
 from wawp_exporter.web import listener
-from wawp_exporter.web.api import MAX_SCANNING
+from wawp_exporter.web.api.qr import MAX_SCANNING
 from wawp_exporter.web.connection import KEEP_ALIVE_S, LINGER_BYTES, LINGER_S, WRITE_TIMEOUT_S, Connection
 from wawp_exporter.web.webhook import BODY_TIMEOUT_S, MAX_BODY_BYTES
 from wawp_exporter.web.wire import MAX_HEAD_BYTES

@@ -12,7 +12,9 @@ import pytest
 
 from tests import parts
 from tests.builders import HOUR, MINUTE, apply, capping, event, live, make_fleet, ms
-from wawp_exporter.web.pages import ALERTS, FleetQuery, FleetView, problem_of, session_link
+from wawp_exporter.web.pages.fleet import FleetQuery, FleetView
+from wawp_exporter.web.pages.problems import ALERTS, problem_of
+from wawp_exporter.web.pages.render import session_link
 
 RUNBOOKS = parts.ROOT / "alerts" / "runbooks"
 S, Q, W, F, X, D = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED"

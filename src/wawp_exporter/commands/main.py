@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from wawp_exporter import __version__, log_lines
+from wawp_exporter import __version__
 from wawp_exporter.commands.signals import Signals
 from wawp_exporter.errors import ConfigError, WawpExporterError
 
@@ -52,9 +52,11 @@ def main() -> None:
 )
 def serve_command(config_path: Path | None) -> None:
     """Run the service."""
-    # Before all else: importing the service takes a second, in which SIGHUP would end the process.
+    # Before all else: importing the service takes a while, in which SIGHUP would end the process.
     signals = Signals()
     settings = load_or_exit(config_path)
+    from wawp_exporter import log_lines  # noqa: PLC0415 - the other commands write no log lines
+
     log_lines.configure(settings.config.log.level, settings.config.log.format)
     try:
         importlib.import_module("wawp_exporter.commands.serve").run(settings, config_path, signals)
@@ -72,7 +74,7 @@ def check_config_command(file: Path) -> None:
 
 def load_or_exit(path: Path | None) -> "Settings":
     """The configuration, or its mistakes on standard error and exit status 2."""
-    from wawp_exporter.config.load import load  # noqa: PLC0415 - it takes a while, and signals are waited for before it
+    from wawp_exporter.config.load import load  # noqa: PLC0415 - it takes a while, during which a signal must not be lost
 
     try:
         return load(path)

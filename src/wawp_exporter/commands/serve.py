@@ -14,7 +14,7 @@ from wawp_exporter import __version__
 from wawp_exporter.commands.signals import Signals
 from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import WawpExporterError
-from wawp_exporter.service import Service
+from wawp_exporter.service.service import Service
 from wawp_exporter.web.front import Front, serve
 
 EXAMPLE = '{"event":"session.status","session":"demo","engine":"GOWS","payload":{"status":"WORKING"}}'

@@ -1,16 +1,16 @@
 """Restarts sessions on Alertmanager's word, for the alerts that the configuration names: a few times, then no more."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import msgspec
 import structlog
-from msgspec import Meta
 
 from wawp_exporter.config.schema import Remedy
-from wawp_exporter.errors import BadRequest, GatewayError, LogError, LogUnavailable, describe
-from wawp_exporter.gateways.client import Gateway
+from wawp_exporter.errors import GatewayError, LogError, LogUnavailable, describe
+from wawp_exporter.gateways.gateway import Gateway
+from wawp_exporter.gateways.notification import Notification, Taken, wanted
+from wawp_exporter.gateways.room import Closed, Room
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.log.log import Action
@@ -26,45 +26,6 @@ TRIED = frozenset({"running", "restarted", "failed", "interrupted"})
 CLOSE_S = 5.0  # at a stop: for restarts that the gateway has been asked for
 
 logger = structlog.get_logger()
-
-
-class Alert(msgspec.Struct, frozen=True):
-    """One alert of a notification."""
-
-    status: str = ""
-    labels: dict[str, str] = {}
-
-
-class Notification(msgspec.Struct, frozen=True):
-    """What Alertmanager's webhook sends, as far as it matters here."""
-
-    alerts: Annotated[list[Alert], Meta(max_length=10_000)]
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What became of a notification: how many sessions are being restarted, and how many are left alone, and why."""
-
-    restarting: int
-    left: dict[str, int]
-
-
-def parse(body: bytes) -> Notification:
-    """Raises BadRequest for what is not Alertmanager's."""
-    try:
-        return msgspec.json.decode(body, type=Notification)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("the body is not a notification, expected the webhook format of Alertmanager") from None
-
-
-def wanted(notification: Notification, alerts: Sequence[str]) -> Iterator[tuple[Key, str]]:
-    """Each session that a firing alert of `alerts` names, once, with the alert."""
-    seen = set()
-    for alert in notification.alerts:
-        name = alert.labels.get("alertname", "")
-        key = (alert.labels.get("source", ""), alert.labels.get("session", ""))
-        if alert.status == "firing" and name in alerts and all(key) and key not in seen:
-            seen.add(key)
-            yield key, name
 
 
 def judge(remedy: Remedy, now: int) -> Callable[[Sequence[Action]], str]:
@@ -91,44 +52,6 @@ def must_not(status: Status, alert: str) -> str:
     if status in LOGIN:
         return "waits_for_login"
     return {Status.STOPPED: "stopped", Status.WORKING: "recovered"}.get(status, "unknown")
-
-
-class Closed(Exception):
-    """Nobody is let in any more."""
-
-
-class Room:
-    """Lets at most `limit` in at once; the limit may change meanwhile."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._inside = 0
-        self._closed = False
-        self._changed = asyncio.Event()
-
-    def resize(self, limit: int) -> None:
-        """Takes another limit; whoever is in stays in."""
-        self._limit = limit
-        self._changed.set()
-
-    def close(self) -> None:
-        """Turns away whoever waits or comes later."""
-        self._closed = True
-        self._changed.set()
-
-    async def __aenter__(self) -> None:
-        """Waits until there is room. Raises Closed."""
-        while self._inside >= self._limit and not self._closed:
-            self._changed.clear()
-            await self._changed.wait()
-        if self._closed:
-            raise Closed
-        self._inside += 1
-
-    async def __aexit__(self, *_: object) -> None:
-        """Makes room for the next."""
-        self._inside -= 1
-        self._changed.set()
 
 
 class Remedies:

@@ -23,28 +23,6 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 SLICE = 16  # pages rendered before others on the event loop get their turn
 
 
-# -- a scrape -------------------------------------------------------------------------------------------------------
-
-
-def negotiate(accept: str) -> bool:
-    """Whether to answer in OpenMetrics: where it is accepted, in version 1, no less gladly than text is."""
-    gladness = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
-    for item in accept.lower().replace(" ", "").split(","):
-        media_type, *parameters = item.split(";")
-        given = dict(parameter.partition("=")[::2] for parameter in parameters)
-        if media_type in gladness and given.get("version", "1").startswith(("1", "0.0.4")):
-            gladness[media_type] = max(gladness[media_type], quality(given.get("q", "1")))
-    return 0 < gladness["application/openmetrics-text"] >= gladness["text/plain"]
-
-
-def quality(text: str) -> float:
-    """A quality of an Accept header; what is no number is no preference."""
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
-
-
 class Exposition:
     """The views of one fleet. Belongs to the event loop's thread, as the fleet does."""
 

@@ -9,9 +9,9 @@ import structlog
 
 from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import ListenError, describe
-from wawp_exporter.service import Service
-from wawp_exporter.web.app import Face
+from wawp_exporter.service.service import Service
 from wawp_exporter.web.crowd import connection_limit
+from wawp_exporter.web.face import Face
 from wawp_exporter.web.listener import address_of, bind, make_server
 from wawp_exporter.web.tls import Certificate, load_pair
 
@@ -94,7 +94,7 @@ def make_front(settings: Settings, config_path: Path | None) -> Front:
     """A service and its listeners. Raises ListenError, LogError."""
     service = Service(settings, config_path)
     try:
-        service.front = front = Front(service)
+        service.reloader.front = front = Front(service)
     except BaseException:
         service.log.close()
         raise

@@ -3,21 +3,14 @@
 import msgspec
 
 from wawp_exporter.audit.audit import Audit
-from wawp_exporter.gateways.restarts import Taken
+from wawp_exporter.gateways.notification import Taken
 from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from wawp_exporter.model.outcome import Outcome
-from wawp_exporter.web.api import (
-    Active,
-    AuditQuery,
-    Groups,
-    NotReady,
-    Ready,
-    Sessions,
-    SessionsQuery,
-    SessionView,
-    Transitions,
-    TransitionsQuery,
-)
+from wawp_exporter.web.api.audits import AuditQuery
+from wawp_exporter.web.api.groups import Active, Groups
+from wawp_exporter.web.api.preflight import NotReady, Ready
+from wawp_exporter.web.api.sessions import Sessions, SessionsQuery, SessionView
+from wawp_exporter.web.api.transitions import Transitions, TransitionsQuery
 from wawp_exporter.web.openapi import Answer, Operation, Problem
 
 SESSION = "/api/v1/sessions/{source}/{session:name}"

@@ -1,0 +1,38 @@
+"""What the API of every gateway can be asked."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A session as its gateway tells it: the status verbatim, "" if unusable; `names` are those of its webhooks."""
+
+    names: tuple[str, ...]
+    status: str
+    engine: str | None = None
+
+
+class Gateway(Protocol):
+    """One gateway; its methods may be called side by side. To be closed."""
+
+    instances: Sequence[str]
+
+    async def close(self) -> None:
+        """Ends its connections."""
+
+    async def sessions(self) -> list[Reading]:
+        """All sessions, stopped ones too; one that is not there is not known to the gateway. Raises GatewayError."""
+
+    async def status(self, session: str) -> str | None:
+        """One session's status, None if the gateway does not know it. Raises GatewayError."""
+
+    async def restart(self, session: str) -> None:
+        """Restarts a session; returns when the gateway says that it did. Raises GatewayError."""
+
+    async def qr(self, session: str) -> bytes | None:
+        """The QR image as PNG, None while there is none. Raises GatewayError."""
+
+    async def started_at(self) -> int | None:
+        """When the gateway was started (Unix ms), None if it does not say. Raises GatewayError."""

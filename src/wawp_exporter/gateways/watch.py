@@ -1,0 +1,84 @@
+"""The reconcilers of all sources that have an API, and whether what is known of a session can be believed."""
+
+from wawp_exporter.config.schema import GatewayApi
+from wawp_exporter.config.settings import Settings
+from wawp_exporter.errors import ConfigError
+from wawp_exporter.gateways.gateway import Gateway
+from wawp_exporter.gateways.kinds import make_gateway
+from wawp_exporter.gateways.reconcile import Reconciler
+from wawp_exporter.live.ingest import Ingest
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import Status
+from wawp_exporter.model.session import Session
+
+
+def client_of(source: str, api: GatewayApi, key: str | None) -> Gateway:
+    """The client of a source's API. Raises ConfigError for an address or a key that no request can carry."""
+    try:
+        return make_gateway(api, key)
+    except Exception as error:  # noqa: BLE001 - whatever the HTTP client finds wrong with them
+        problem = f"sources.{source}.api: no request can be made with its url and key ({type(error).__name__})"
+        raise ConfigError([f"{problem}, expected an address and a key in ASCII"]) from None
+
+
+class Watch:
+    """The reconcilers of all sources that have an API."""
+
+    def __init__(self, ingest: Ingest, telemetry: Telemetry) -> None:
+        self._ingest = ingest
+        self._telemetry = telemetry
+        self._made: dict[str, tuple[object, Reconciler]] = {}
+
+    async def configure(self, settings: Settings, *, confirmed: bool = True) -> None:
+        """Begins, ends or renews the looking where an API or its key is another one now.
+
+        Raises ConfigError before anything is changed.
+        """
+        wanted = {
+            name: (source.api, settings.secrets.gateway_keys.get(name))
+            for name, source in settings.config.sources.items()
+            if source.api.configured
+        }
+        changed = [name for name, (given, _) in self._made.items() if wanted.get(name) != given]
+        # First, because a client may refuse what it is given.
+        fresh = {
+            name: client_of(name, *given) for name, given in wanted.items() if name in changed or name not in self._made
+        }
+        for name in changed:
+            await self._made.pop(name)[1].close()
+            self._telemetry.gateway(name).clear()
+        for name, gateway in fresh.items():
+            given = wanted[name]
+            made = Reconciler(name, gateway, given[0].poll_interval, self._ingest, self._telemetry, confirmed=confirmed)
+            self._made[name] = (given, made)
+
+    @property
+    def gateways(self) -> dict[str, Gateway]:
+        """The gateways by source."""
+        return {name: reconciler.gateway for name, (_, reconciler) in self._made.items()}
+
+    def confirmed(self, source: str) -> bool:
+        """Whether the statuses of a source may be believed; False after an outage until its gateway has answered."""
+        return source not in self._made or self._made[source][1].confirmed
+
+    def doubt(self, session: Session) -> str:
+        """Why the status of a session is not to be relied on, "" if nothing speaks against it."""
+        return self._made[session.source][1].doubt(session) if session.source in self._made else ""
+
+    def ready(self, session: Session) -> bool:
+        """Whether a session can send now: it is WORKING, and nothing speaks against it. All that says so asks here."""
+        return session.state.status is Status.WORKING and not self.doubt(session)
+
+    def serves(self, session: Session) -> bool:
+        """Whether a member of a group can take its place: it is ready, and not in maintenance."""
+        return self.ready(session) and not session.maintenance
+
+    @property
+    def ended(self) -> list[str]:
+        """The sources whose looking has ended by itself, which it never should."""
+        return [name for name, (_, reconciler) in self._made.items() if reconciler.ended]
+
+    async def close(self) -> None:
+        """Ends all of it."""
+        for _, reconciler in self._made.values():
+            await reconciler.close()

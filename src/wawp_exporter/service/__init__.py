@@ -1,0 +1,1 @@
+"""The running exporter: its parts, its upkeep, start, stop and reload."""

@@ -1,0 +1,102 @@
+"""Reads the configuration again while the service runs: all of it takes effect, or nothing."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from wawp_exporter import log_lines
+from wawp_exporter.config.load import load
+from wawp_exporter.config.schema import Config
+from wawp_exporter.config.settings import Settings
+from wawp_exporter.errors import ConfigError, TooBusy, WawpExporterError
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.restoring import refill
+from wawp_exporter.model.rules import Rules
+from wawp_exporter.service.jobs import Jobs
+from wawp_exporter.service.parts import Parts
+from wawp_exporter.service.upkeep import Upkeep
+
+logger = structlog.get_logger()
+
+
+class Replaced(Protocol):
+    """What a reload replaces outside the service: keys, tokens and certificate of the listeners."""
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Reads what a new configuration needs; the function it returns puts it in force. Raises ListenError."""
+
+
+class Reloader:
+    """Reloads one after another, so that the last one asked for has the last word. `front` is set by the listeners."""
+
+    def __init__(self, parts: Parts, jobs: Jobs, upkeep: Upkeep, config_path: Path | None) -> None:
+        self.front: Replaced | None = None
+        self.lock = asyncio.Lock()
+        self._parts = parts
+        self._jobs = jobs
+        self._upkeep = upkeep
+        self._config_path = config_path
+
+    async def reload(self) -> None:
+        """Raises ConfigError, ListenError or LogError for a configuration that is refused, TooBusy during a stop."""
+        async with self.lock:
+            if self._parts.stopping:
+                raise TooBusy("the exporter is stopping, the configuration is not read any more")
+            try:
+                await self._reload()
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one stays in force
+                raise self._refused(error) from None
+        logger.info("configuration loaded")
+
+    def _refused(self, error: Exception) -> WawpExporterError:
+        """Counts and logs a refused configuration. Of an unexpected error only the type is told."""
+        self._parts.telemetry.reload_ok.set(0)
+        if not isinstance(error, WawpExporterError):
+            error = ConfigError([f"the configuration cannot be read: {type(error).__name__}, expected readable files"])
+        logger.error("configuration refused, the old one stays", mistakes=str(error).splitlines())
+        return error
+
+    async def _reload(self) -> None:
+        parts = self._parts
+        settings = await asyncio.to_thread(load, self._config_path)
+        refuse_fixed(parts.settings.config, settings.config)
+        replace_front = self.front.prepare(settings) if self.front else None
+        rules = Rules(settings.config)
+        # What leaves the fleet must be saved first: it comes back from the log when its source does.
+        await parts.ingest.saving.save()
+        added = sorted(set(settings.config.sources) - set(parts.settings.config.sources))
+        # Nothing may be folded between the restore and the refill: both must end at one place of the log.
+        async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():
+            restored = await asyncio.to_thread(parts.log.restore, added) if added else None
+            await parts.watch.configure(settings)
+            # From here on nothing waits and nothing can fail: no webhook meets half a configuration.
+            log_lines.configure(settings.config.log.level, settings.config.log.format)
+            parts.fleet.reconfigure(rules, unix_now(), time.monotonic())
+            if restored:
+                refill(parts.fleet, restored)
+            parts.put_in_force(settings)
+            parts.remedies.configure(settings.config.remedy)
+            if replace_front:
+                replace_front()
+        if restored:
+            self._upkeep.spawn("warm", self._jobs.warm)
+        self._upkeep.spawn("look", self._jobs.look)  # metrics.max_names_per_source may have become larger
+
+
+def refuse_fixed(old: Config, new: Config) -> None:
+    """Raises ConfigError for a change that only a restart can put in force."""
+    fixed = {
+        "web.listen": (old.web.listen, new.web.listen),
+        "web.ingress_listen": (old.web.ingress_listen, new.web.ingress_listen),
+        "web.tls": (bool(old.web.tls.cert_file), bool(new.web.tls.cert_file)),
+        "database.url": (old.database.url, new.database.url),
+        "shard": (old.shard, new.shard),
+    }
+    changed = [f"{key}: changed, expected the old value until a restart" for key, (a, b) in fixed.items() if a != b]
+    if changed:
+        raise ConfigError(changed)

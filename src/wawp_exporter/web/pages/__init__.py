@@ -1,0 +1,1 @@
+"""The pages for operators; made on the server, without a build."""

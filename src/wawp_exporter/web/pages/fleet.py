@@ -1,0 +1,157 @@
+"""The page of the fleet: who needs a human, the groups, the heatmap, the sessions."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wawp_exporter.audit.heatmap import Heatmaps, draw_live
+from wawp_exporter.errors import LogError, TooBusy
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.stream import Hub
+from wawp_exporter.model.event import Status
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.session import Session
+from wawp_exporter.web.api.groups import GroupEndpoints
+from wawp_exporter.web.pages.heat import LABELLED, Heat, heat_of
+from wawp_exporter.web.pages.problems import RANK, problem_of
+from wawp_exporter.web.pages.render import PAGE_ROWS, given_in, render
+
+# Among those who need nobody (yet).
+URGENCY = {
+    Status.FAILED: 10,
+    Status.DISCONNECTED: 10,
+    Status.SCAN_QR_CODE: 11,
+    Status.PASSKEY_REQUIRED: 11,
+    Status.PASSKEY_CONFIRMATION_REQUIRED: 11,
+    Status.STARTING: 12,
+    Status.UNKNOWN: 13,
+    Status.WORKING: 14,
+    Status.STOPPED: 15,
+}
+
+logger = structlog.get_logger()
+
+
+class FleetQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the fleet page shows; each filter that is given must match."""
+
+    q: str = ""
+    status: Status | None = None
+    source: str | None = None
+    group: str | None = None
+    engine: str | None = None
+    need: bool = False
+    range: Literal["1h", "24h", "7d", "30d"] = "24h"
+    page: int = 1
+
+    def link(self, **changes: object) -> str:
+        """The page with some of it changed; from its beginning, unless a page is named."""
+        query = msgspec.to_builtins(msgspec.structs.replace(self, **{"page": 1, **changes}))
+        return "/?" + urlencode({key: int(value) if value is True else value for key, value in query.items()})
+
+    def matches(self, session: Session) -> bool:
+        """Whether all filters but those of its condition let the session through."""
+        return (
+            (not self.q or self.q.casefold() in f"{session.source}/{session.name} {session.meta.owner}".casefold())
+            and self.source in (None, session.source)
+            and self.group in (None, session.meta.group)
+            and self.engine in (None, session.engine)
+        )
+
+
+class FleetPage:
+    """All but the heatmap's past is in memory."""
+
+    def __init__(self, fleet: Fleet, groups: GroupEndpoints, heatmaps: Heatmaps, hub: Hub) -> None:
+        self._fleet = fleet
+        self._groups = groups
+        self._heatmaps = heatmaps
+        self._hub = hub
+
+    async def get(self, request: Request) -> Response:
+        """Who needs a human, the groups, the heatmap, the sessions."""
+        now, seq, query = unix_now(), self._hub.newest, given_in(request, FleetQuery)
+        serving = {name: await self._groups.serving(members) for name, members in self._fleet.rules.groups.items()}
+        view = FleetView(self._fleet, query, now, serving)
+        heat = await self._heat(query, view.shown, now, request.headers.get("x-wawp-live", ""))
+        choices = {
+            "source": sorted(self._fleet.rules.config.sources),
+            "group": sorted(self._fleet.rules.groups),
+            "engine": sorted({engine for _, engine in self._fleet.buckets}),
+        }
+        return render("fleet.html", now, seq=seq, view=view, query=query, heat=heat, choices=choices)
+
+    async def _heat(self, query: FleetQuery, sessions: list[Session], now: int, have: str) -> Heat:
+        """The heatmap of these sessions; without the past if the browser says that it has it."""
+        sessions = sorted(sessions, key=lambda each: (each.source, each.meta.group, each.name))
+        keys = tuple(session.key for session in sessions)
+        try:
+            drawing = await self._heatmaps.drawing(query.range, keys, now)
+        except LogError as error:
+            logger.error("heatmap not drawn", error=str(error))
+            drawing = None
+        except TooBusy:
+            drawing = None
+        read_at, past = drawing or (now, None)
+        stamp = f"{query.range}-{read_at}-{hash(keys) & 0xFFFFFFFF:x}" if drawing else ""
+        live = draw_live(session.state.status for session in sessions)
+        names = sessions if len(sessions) <= LABELLED else []
+        return heat_of(query.range, len(keys), read_at, {} if stamp and stamp == have else past, live, stamp, names)
+
+
+class FleetView:
+    """What the fleet page tells of the sessions that match its query, at `now` (Unix ms).
+
+    `serving` has the session of each group that can take its place, as the API tells it.
+    """
+
+    def __init__(
+        self, fleet: Fleet, query: FleetQuery, now: int, serving: Mapping[str, Session | None] | None = None
+    ) -> None:
+        limits = fleet.rules.config.thresholds
+        matching = [session for session in fleet.sessions.values() if query.matches(session)]
+        found = ((session, problem_of(session, limits, now)) for session in matching)
+        self.problems = {session.key: problem for session, problem in found if problem}
+        self.total = len(fleet.sessions)
+        self.counts = Counter(session.state.status for session in matching)
+        self.shown = [session for session in matching if self._is_shown(session, query)]
+        self.pages = max(1, -(-len(self.shown) // PAGE_ROWS))
+        self.page = min(max(1, query.page), self.pages)
+        first = heapq.nsmallest(self.page * PAGE_ROWS, self.shown, key=self._urgency)
+        self.rows = first[(self.page - 1) * PAGE_ROWS :]
+        self.needing = sorted((s for s in self.shown if s.key in self.problems), key=self._urgency)
+        self.groups = sorted(groups_of(fleet, query.group, serving or {}), key=lambda each: each["active"] is not None)
+
+    def _is_shown(self, session: Session, query: FleetQuery) -> bool:
+        return query.status in (None, session.state.status) and (not query.need or session.key in self.problems)
+
+    def _urgency(self, session: Session) -> tuple[int, int]:
+        """The order of the tables: by need, then the longest first."""
+        problem = self.problems.get(session.key)
+        if problem:
+            return RANK[problem.alert], problem.since
+        return len(RANK) + URGENCY[session.state.status], session.state.since
+
+    @property
+    def summary(self) -> str:
+        """The page in a sentence."""
+        count = len(self.problems)
+        return f"{count} of {self.total} sessions {'needs' if count == 1 else 'need'} a human"
+
+
+def groups_of(fleet: Fleet, wanted: str | None, serving: Mapping[str, Session | None]) -> Iterator[dict[str, Any]]:
+    """The failover groups: their members in order, and the one that serves now."""
+    for (name, total, eligible, working), members in zip(
+        fleet.group_counts(), fleet.rules.groups.values(), strict=True
+    ):
+        if wanted in (None, name):
+            known = [(key, fleet.sessions.get(key)) for key in members]
+            yield {"name": name, "total": total, "eligible": eligible, "working": working, "members": known,
+                   "active": serving.get(name)}  # fmt: skip

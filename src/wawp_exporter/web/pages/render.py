@@ -1,0 +1,108 @@
+"""A page from its template: the environment of the templates, what they may call, the headers of every page."""
+
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from wawp_exporter import __version__, times
+from wawp_exporter.audit.heatmap import RANGES
+from wawp_exporter.audit.words import lasting, percent
+from wawp_exporter.model.bucket import STATUSES
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import WEEKDAYS
+from wawp_exporter.web.api.parameters import converted
+
+PAGE_ROWS = 100
+NEEDS_SHOWN = 10
+GROUPS_SHOWN = 20
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def given_in(request: Request, kind: type[T]) -> T:
+    """The query of a page; a form sends what was left empty too. Raises BadRequest, which names the parameter."""
+    return converted({key: value for key, value in request.query_params.items() if value}, kind)
+
+
+def render(template: str, now: int, status: int = 200, **values: Any) -> Response:
+    """A page, as of `now` (Unix ms)."""
+    body = templates.get_template(template).render(now=now, version=__version__, **values)
+    return HTMLResponse(body, status, headers=SECURITY_HEADERS)
+
+
+def shade(count: int, most: int) -> int:
+    """How dark a cell is, from 0 for nothing to 4 for the most."""
+    return -(-4 * count // most) if count else 0
+
+
+def day(moment: datetime, zone: str) -> str:
+    """A date and time of day in a time zone."""
+    return moment.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
+
+
+def age(ms: int) -> str:
+    """A duration as people say it: the two largest units."""
+    left = max(0, ms) // 1000
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2])
+
+
+def utc(ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Unix ms as a date and time of day in UTC."""
+    return times.utc(ms).strftime(form)
+
+
+def session_link(key: Key, cursor: str = "") -> str:
+    """Where a session's page is; its name may be anything. Browsers resolve `.` and `..` in a path, encoded or not."""
+    source = f"/sessions/{quote(key[0], safe='')}"
+    link = f"{source}?session={key[1]}" if key[1] in (".", "..") else f"{source}/{quote(key[1], safe='')}"
+    return f"{link}{'&' if '?' in link else '?'}cursor={quote(cursor, safe='')}" if cursor else link
+
+
+def qr_link(key: Key) -> str:
+    """Where the QR code of a session is."""
+    return f"/api/v1/sessions/{quote(key[0], safe='')}/{quote(key[1], safe='')}/qr"
+
+
+def load_templates() -> None:
+    """Reads them all: to read one later takes a file descriptor, of which there may be none left."""
+    for name in templates.list_templates():
+        templates.get_template(name)
+
+
+templates = jinja2.Environment(
+    loader=jinja2.PackageLoader("wawp_exporter.web"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+    auto_reload=False,
+)
+templates.filters.update(
+    age=age, utc=utc, day=day, shade=shade, session_link=session_link, qr_link=qr_link, percent=percent, lasting=lasting
+)
+templates.globals.update(
+    statuses=STATUSES,
+    ranges=RANGES,
+    weekdays=WEEKDAYS,
+    needs_shown=NEEDS_SHOWN,
+    groups_shown=GROUPS_SHOWN,
+    rows_shown=PAGE_ROWS,
+)

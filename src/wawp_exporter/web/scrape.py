@@ -1,0 +1,70 @@
+"""`GET /metrics`: the format and the encoding that are asked for, piece by piece."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, REFRESH_PAGES, TEXT_TYPE, Exposition
+
+QUALITY = re.compile(r";\s*q=([\d.]*)")
+
+
+class ScrapeEndpoint:
+    """Answers with the exposition."""
+
+    def __init__(self, exposition: Exposition) -> None:
+        self._exposition = exposition
+
+    async def get(self, request: Request) -> Response:
+        """All metrics."""
+        is_openmetrics = prefers_openmetrics(request.headers.get("accept", ""))
+        gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
+        headers = {"Content-Type": OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
+        if gzip:
+            headers["Content-Encoding"] = "gzip"
+        return StreamingResponse(scrape(self._exposition, is_openmetrics, gzip), headers=headers)
+
+
+def prefers_openmetrics(accept: str) -> bool:
+    """Whether prometheus-client would answer this `Accept` in OpenMetrics.
+
+    It does not read qualities, so it is given only what is wanted at least as much as plain text.
+    """
+    wanted = [(quality(item), item.strip()) for item in accept.lower().split(",")]
+    least = max((given for given, item in wanted if item.startswith("text/plain")), default=0.0)
+    try:
+        _, content_type = choose_encoder(",".join(item for given, item in wanted if given and given >= least))
+    except TypeError:  # from a version that is not a number
+        return False
+    return content_type.startswith("application/openmetrics-text; version=1.")
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether gzip is accepted; `gzip;q=0` is a no, which prometheus-client and Starlette take for a yes."""
+    items = accept_encoding.lower().split(",")
+    return any(item.partition(";")[0].strip() in ("gzip", "*") and quality(item) > 0 for item in items)
+
+
+def quality(item: str) -> float:
+    """How much an item of an Accept header is wanted, from 0 (not at all) to 1."""
+    found = QUALITY.search(item)
+    try:
+        return float(found[1]) if found else 1.0
+    except ValueError:
+        return 0.0
+
+
+async def scrape(exposition: Exposition, is_openmetrics: bool, gzip: bool) -> AsyncIterator[bytes]:
+    """The exposition piece by piece; webhooks get their turn between the pieces."""
+    while exposition.refresh(unix_now(), REFRESH_PAGES):  # noqa: ASYNC110 - work in slices, not waiting
+        await asyncio.sleep(0)
+    for piece in exposition.scrape(is_openmetrics, gzip, unix_now(), time.monotonic()):
+        if piece:
+            yield piece
+            await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-# What people do here, one word each; `make help` lists them. Arguments for the program behind a word go in ARGS.
+# Commands for developers; `make help` lists them. ARGS holds arguments for the program that a command runs.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,57 +10,57 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-# The words share one virtual environment; `make -j` must not fill it twice at once.
+# The commands share one virtual environment; `make -j` must not fill it twice at the same time.
 .NOTPARALLEL:
 .PHONY: help run demo test lint format bench soak chart share docs lock tools dev clean
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed ## set up what is missing, then serve on loopback with SQLite (make run ARGS="--config wawp.yml")
 	@exec $(BIN)/wawp-exporter serve $(ARGS)
 
-demo: dev ## an hour of a fleet in two minutes, and who is told what (make demo ARGS="--minutes 1")
+demo: dev ## an hour of a fleet in two minutes, and the notifications of each receiver (make demo ARGS="--minutes 1")
 	@exec $(BIN)/python scripts/demo.py $(ARGS)
 
 test: dev tools ## set up what is missing, then lint, types and every test (make test ARGS="-k qr")
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-lint: dev ## ruff and mypy; changes nothing
+lint: dev ## check with ruff and mypy; change nothing
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-format: dev ## let ruff mend and format
+format: dev ## let ruff fix and format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: dev tools ## the figures of the README, as ratios of one run
+bench: dev tools ## measure the figures of docs/performance.md, as ratios within one run
 	@$(BIN)/python -m bench $(ARGS)
 
-soak: dev ## real services and faults at random, every promise checked (make soak ARGS="--faults 300 --seed 1 --database sqlite")
+soak: dev ## run real services with random faults and check every promise (make soak ARGS="--faults 300 --seed 1 --database sqlite")
 	@$(BIN)/python -m soak $(ARGS)
 
-chart: dev ## what the chart holds of rules, dashboards, routing and values
+chart: dev ## copy rules, dashboards and routing into the Helm chart, and write its list of values
 	@$(BIN)/python scripts/chart.py
 
-share: dev ## what the package holds of rules, Alertmanager's files, runbooks and dashboards
+share: dev ## copy rules, Alertmanager's files, runbooks and dashboards into the package
 	@$(BIN)/python scripts/share.py
 
-docs: dev ## what docs/configuration.md has of the code
+docs: dev ## write the reference in docs/configuration.md from the code
 	@$(BIN)/python -m scripts.reference
 
-lock: $(UV) ## resolve the dependencies anew, with hashes and without naming an index
+lock: $(UV) ## resolve the dependencies again, with hashes and without naming an index
 	@$(LOCK) --extra postgresql --group build --output-file requirements.lock $(ARGS)
 	@$(LOCK) --group dev --output-file requirements-dev.lock $(ARGS)
 
-tools: ## the real Prometheus, Alertmanager, PostgreSQL, Chromium and wrk for the tests
+tools: ## install Prometheus, Alertmanager, PostgreSQL, Chromium and wrk for the tests
 	@scripts/bootstrap-tools
 
 dev: $(VENV)/installed-dev
 
-clean: ## remove what the words above made (the log in data/ stays)
+clean: ## remove what the commands above made (the log in data/ stays)
 	rm -rf $(VENV) .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests alerts grafana bench -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -21,7 +21,7 @@ def took(metric: str) -> list[tuple[str, str]]:
 
 
 NOW = Row(
-    "Is it there, and does it hear anything?",
+    "Is it running, and does it receive webhooks?",
     [
         figure(
             "How many exporters answer?",
@@ -44,7 +44,7 @@ NOW = Row(
             decimals=0,
         ),
         figure(
-            "How often did the log refuse?",
+            "How often did writing the log fail?",
             own(f"increase(wawp_exporter_log_append_errors_total{{{JOB}}}[$__range])"),
             description="Batches that could not be written in the range above: nothing was applied, the gateway"
             " sends again.",
@@ -69,11 +69,10 @@ WEBHOOKS = Row(
     "What do the gateways send?",
     [
         series(
-            "What becomes of webhooks?",
+            "How are webhooks answered?",
             (rate("wawp_exporter_webhooks_total", "outcome") + " > 0", "{{outcome}}"),
-            description="By answer. Duplicates are retries and double deliveries, late ones older than what was"
-            " known; both"
-            " are harmless.",
+            description="By answer. Duplicates are retries and double deliveries, late events are older than the"
+            " newest one; both are harmless.",
             unit="reqps",
             stacked=True,
         ),
@@ -102,14 +101,14 @@ WEBHOOKS = Row(
         series(
             "How old is an event when it arrives?",
             *took("wawp_exporter_webhook_delay_seconds"),
-            description="Receipt less the gateway's time. Grows with retries, and with a gateway's clock that is slow.",
+            description="Receipt minus the gateway's time. Grows with retries, and when a gateway's clock is slow.",
             unit="s",
             steps=limit(60),
         ),
         series(
             "How long is a gateway kept waiting?",
             *took("wawp_exporter_webhook_duration_seconds"),
-            description="From a webhook's arrival to its answer; the answer means that it is on disk.",
+            description="From a webhook's arrival to its answer; 200 means that the event is on disk.",
             unit="s",
         ),
         series(
@@ -126,13 +125,12 @@ WEBHOOKS = Row(
             least=None,
         ),
         series(
-            "Which statuses does nobody know?",
+            "How many statuses are unknown?",
             ("3600 * " + rate("wawp_exporter_unknown_statuses_total", "source"), "{{source}}"),
-            description="Events per hour whose status is none of the known ones: counted as UNKNOWN, kept verbatim"
-            " in the log.",
+            description="Events per hour with an unknown status: counted as UNKNOWN, kept in the log as sent.",
         ),
         series(
-            "Did asking the gateway find what webhooks missed?",
+            "Did the gateway's API show that webhooks were missed?",
             (
                 "3600 * " + rate("wawp_exporter_reconcile_corrections_total", "source"),
                 "{{source}}: corrections per hour",
@@ -148,16 +146,16 @@ WEBHOOKS = Row(
     ],
 )
 LOG = Row(
-    "Is the log well?",
+    "Does the log work?",
     [
         series(
             "How much is written?",
             (rate("wawp_exporter_log_appends_total", "instance", JOB), "{{instance}}: events per second"),
             (
                 rate("wawp_exporter_log_append_errors_total", "instance", JOB),
-                "{{instance}}: refused batches per second",
+                "{{instance}}: failed batches per second",
             ),
-            description="Events appended, and batches that the log refused.",
+            description="Events appended, and batches that could not be written.",
             unit="ops",
             width=8,
         ),

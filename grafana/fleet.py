@@ -96,7 +96,7 @@ UP = Row(
             steps=ANY_IS_A_WARNING,
         ),
         figure(
-            "How many groups have nobody left?",
+            "How many groups have no working member?",
             f"count({groups('wawp_group_working_sessions')} == 0 and {groups('wawp_group_eligible_sessions')} > 0)"
             " or vector(0)",
             description="Failover groups in which no member works, though some should.",
@@ -155,18 +155,17 @@ TROUBLE = Row(
         by_status(
             "How many sessions are in which status?",
             sessions('status=~".+"', "status") + " > 0",
-            description="Sessions by status, without statuses that nobody is in.",
+            description="Sessions by status; statuses without sessions are left out.",
         ),
         series(
-            "Are enough lost at once to call it a mass?",
+            "Are enough lost at once for a mass alert?",
             (sessions('status=~"DISCONNECTED|FAILED"', "source, engine"), "{{source}} / {{engine}}"),
             (
                 f"clamp_max(clamp_min(0.2 * {sessions(COUNTED, 'source, engine')}, 3), 25)",
                 "mass: {{source}} / {{engine}}",
             ),
-            description="DISCONNECTED and FAILED sessions by engine, beside the number from which a burst is called"
-            " a mass: a"
-            " fifth of those not STOPPED, at least 3, at most 25. The alert also counts long reconnects.",
+            description="DISCONNECTED and FAILED sessions by engine, beside the number from which a mass alert fires:"
+            " a fifth of those not STOPPED, at least 3, at most 25. The alert also counts long reconnects.",
         ),
         series(
             "How many sessions are lost per minute?",
@@ -187,8 +186,7 @@ TROUBLE = Row(
             changes('to=~".+"', "$__range", "from, to") + " > 0.5",
             row="from",
             column="to",
-            description="Changes of status in the range above, from (down) to (across). NONE is a session's first"
-            " sight.",
+            description="Transitions in the range above, from (down) to (across). NONE: the session's first event.",
         ),
     ],
 )
@@ -199,8 +197,7 @@ PEOPLE = Row(
         rows(
             "Which sessions are down, and for how long?",
             longest("wawp_session_down_since_timestamp_seconds"),
-            description="Since they left WORKING or STOPPED, whatever they went through since. A click leads to the"
-            " story.",
+            description="Since they left WORKING or STOPPED, in whatever statuses since. A click opens the session.",
             columns=SHOWN,
             values={"Value": ("down for", "s")},
             links={"session": session_links("__data.fields")},
@@ -217,12 +214,12 @@ PEOPLE = Row(
         ),
         firing_alerts(""),
         rows(
-            "Can somebody stand in?",
+            "Which groups have a working member?",
             groups("wawp_group_working_sessions"),
             groups("wawp_group_eligible_sessions"),
             groups("wawp_group_sessions"),
-            description="Failover groups: members that work, that should (neither STOPPED nor in maintenance), and"
-            " all.",
+            description="Failover groups: members that work, members that should (neither STOPPED nor in maintenance),"
+            " and all.",
             columns=("group",),
             values={
                 "Value #A": ("working", "short"),

@@ -33,8 +33,8 @@ def reliability(window: str, words: str, seconds: int) -> list[object]:
         figure(
             f"How reliable was it in {words}?",
             uptime(window),
-            description="WORKING time, of all but STOPPED and UNKNOWN. Counted by the exporter to the second; what it"
-            " heard late is only in the audit.",
+            description="WORKING time, of all but STOPPED and UNKNOWN. Counted by the exporter to the second; events"
+            " that came late are only in the audit.",
             unit="percentunit",
             steps=MORE_IS_BETTER,
             decimals=3,
@@ -102,7 +102,7 @@ STORY = Row(
             "What did it go through?",
             status_code(ONE_SESSION),
             "{{session}}",
-            description="Its status over time. What was shorter than the step of the panel is in its log only.",
+            description="Its status over time. Stays shorter than the step of the panel are in its log only.",
         ),
         timeline(
             "Which alerts fired meanwhile?",
@@ -122,7 +122,7 @@ STORY = Row(
             unit="s",
         ),
         bars(
-            "How often did it come into which status?",
+            "How often did it enter each status?",
             f"sum by (to) (max by ({BY_SESSION}, to)"
             f" (increase(wawp_session_transitions_total{{{ONE_SESSION}}}[$__range]))) > 0.5",
             "{{to}}",
@@ -174,7 +174,7 @@ MORE = Row(
     [
         firing_alerts(ALERTS),
         rows(
-            "Whose is it, and in which hours does it fail again and again?",
+            "Who owns it, and in which hours does it fail again and again?",
             info(ONE_SESSION, "engine", "group", "owner", "tier"),
             f"max by ({BY_SESSION}, weekday, hour) (wawp_session_recurring_disconnects{{{ONE_SESSION}}})",
             description="Configured metadata; and hours of the week in which it was lost in 3 of the last 8 weeks"

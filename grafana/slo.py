@@ -118,17 +118,17 @@ PATTERN = Row(
             f"- [the audit of this range](${{exporter_url}}{AUDIT})\n"
             f"- [its figures as CSV](${{exporter_url}}/api/v1{AUDIT}&format=csv)\n"
             "- `wawp-exporter audit --help`\n\n"
-            "Its figures have the last word: it knows what came late, and what happened while nothing was scraped.",
+            "If figures differ, the audit is right: it includes events that came late or while nothing was scraped.",
             description="The audit counts disconnects by hour and weekday in the configured time zone.",
             height=8,
         ),
     ],
 )
 WHO = Row(
-    "Who was it?",
+    "Which ones were bad?",
     [
         bars(
-            "Which engine was how available?",
+            "How available was each engine?",
             availability("$__range", "source, engine"),
             "{{source}} / {{engine}}",
             description="Good seconds of those that count, in the range above.",
@@ -136,11 +136,11 @@ WHO = Row(
             width=8,
         ),
         bars(
-            "Which group was how available?",
+            "How available was each group?",
             member_share("$__range"),
             "{{group}}",
-            description="Working members of eligible ones, averaged over the scrapes: what is shorter than a scrape"
-            " is missed.",
+            description="Working members of eligible ones, averaged over the scrapes: a loss shorter than a scrape"
+            " interval may be missed.",
             unit="percentunit",
             width=8,
         ),

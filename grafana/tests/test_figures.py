@@ -36,7 +36,7 @@ def test_the_fleet_counts_each_session_once(shown: Shown) -> None:
     assert shown("fleet", "How much of the fleet works?") == {"": pytest.approx(4 / 6)}
     assert shown("fleet", "How many wait for somebody to log in?") == {"": 1}
     assert shown("fleet", "How many alerts fire?") == {"": 3}
-    assert shown("fleet", "How many groups have nobody left?") == {"": 1}
+    assert shown("fleet", "How many groups have no working member?") == {"": 1}
 
 
 def test_the_fleet_says_who_needs_a_human(shown: Shown) -> None:
@@ -113,4 +113,4 @@ def test_the_exporter_counts_what_each_replica_heard(shown: Shown) -> None:
     """Webhooks reach one replica each: here they add up, and both of the story heard a forged one in two days."""
     assert shown("exporter", "How many exporters answer?") == {"": 2}
     assert shown("exporter", "How many webhooks were refused?")[""] == pytest.approx(2 * 2, rel=0.1)
-    assert shown("exporter", "How often did the log refuse?") == {"": 0}
+    assert shown("exporter", "How often did writing the log fail?") == {"": 0}

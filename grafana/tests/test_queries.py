@@ -10,7 +10,7 @@ from tests import parts
 
 # Panels that rightly show nothing of this story, and why.
 NOTHING_TO_SHOW = {
-    "exporter: Did asking the gateway find what webhooks missed?": "no source has an API",
+    "exporter: Did the gateway's API show that webhooks were missed?": "no source has an API",
     "exporter: Which alerts fire, and what is to be done?": "the exporter is well",
 }
 

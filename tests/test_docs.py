@@ -97,6 +97,18 @@ def test_the_security_page_names_tests_that_are_there() -> None:
     assert named - {path.stem for path in (ROOT / "tests").rglob("test_*.py")} == set()
 
 
+def test_every_file_that_contributors_are_sent_to_is_there() -> None:
+    """The questions of newcomers have one path each, and recipes name no file that has moved."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    answers = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", text, re.MULTILINE)
+    named = re.findall(r"`([\w./-]+/[\w-]+\.\w+)`", text)
+    roots = (ROOT, ROOT / "src/wawp_exporter")
+
+    assert len(answers) == 10
+    assert [path for path in answers if not (ROOT / path).is_file()] == []
+    assert [path for path in named if not any((root / path).exists() for root in roots)] == []
+
+
 def keys(value: object) -> object:
     """The nested keys of a mapping."""
     return {name: keys(inner) for name, inner in value.items()} if isinstance(value, dict) else None

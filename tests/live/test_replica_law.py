@@ -20,6 +20,8 @@ from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import restore
 from wawp_exporter.log.log import Mark
 from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import Point, StatusEvent
+from wawp_exporter.model.rules import Key
 
 STEPS = 25
 SOURCES = ["b", "default"]
@@ -117,6 +119,12 @@ class World:
         assert {key: each[0] for key, each in first.items()} == ordered(self.replicas[0].log)
 
 
+def of_now(key: Key) -> StatusEvent:
+    """A status of this millisecond."""
+    now = unix_now()
+    return StatusEvent(*key, (Point("WORKING", now, 0, now),), now)
+
+
 async def play(url: str, seed: int) -> None:
     """One story."""
     draw, said = Random(seed), []
@@ -149,3 +157,32 @@ async def play(url: str, seed: int) -> None:
 def test_replicas_say_the_same_and_what_the_log_says(postgres: parts.Postgres, seed: int) -> None:
     """Also when one of them has begun anew from what either of them saved."""
     asyncio.run(play(postgres.create_database(f"replica_law_{seed}"), seed))
+
+
+def test_a_deletion_and_the_return_of_the_session_do_not_lock_each_other_out(postgres: parts.Postgres) -> None:
+    """One replica deletes it while another takes its next event: PostgreSQL would end one of two that wait in a circle.
+
+    The name is decided about anew when it comes back, and its row belongs to both.
+    """
+    names = [("default", name) for name in "abc"]
+
+    async def check(replicas: list[Replica]) -> None:
+        for number in range(12):
+            taking, deleting = replicas[number % 2], replicas[1 - number % 2]
+            for _ in range(2):
+                coming = [taking.ingest.submit(of_now(key)) for key in names]
+                going = [asyncio.ensure_future(deleting.ingest.forget(key)) for key in names]
+                await asyncio.gather(*coming, *going)
+            for replica in replicas:
+                await replica.settle()
+
+    async def run() -> None:
+        url = postgres.create_database("replica_deletions")
+        replicas = [Replica(url), Replica(url)]
+        try:
+            await check(replicas)
+        finally:
+            for replica in replicas:
+                await replica.end_it()
+
+    asyncio.run(run())

@@ -93,6 +93,9 @@ class Names:
         for standing in (FOLDED, OVER):
             back = [stored[key].id for key in keys if key in stored and standings[key] is standing]
             if back:
+                if self._statements.shared:
+                    # Before their rows: a deletion, which has this lock first, would wait for a row and be waited for.
+                    writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
                 set_standing(writer, back, standing)
 
     def _room(self, writer: sa.Connection, source: str, limit: int) -> int:

@@ -119,7 +119,7 @@ def readme(values: str) -> str:
             "How to use it: [docs/kubernetes.md](../../docs/kubernetes.md). This page is made from `values.yaml` by "
             "`make chart`.",
             "",
-            "| value | default | is |",
+            "| value | default | meaning |",
             "|---|---|---|",
             *rows,
             "",

@@ -30,22 +30,22 @@ from tests import parts
 HOUR = 60.0  # minutes that the scenario lasts
 LIMITS = {"starting": 60, "failed": 10, "qr_escalate": 300, "qr_unattended": 3600, "down": 900}
 SETTLE = 30.0  # seconds until all is over; a demo ends even if something goes on
-GROUP_INTERVAL = 300.0  # the longest until the last "resolved" is told
+GROUP_INTERVAL = 300.0  # the longest until the last "resolved" is sent
 LASTING = {"watchdog", "slo"}
 ABOUT = """
-An hour of ten sessions in {minutes:g} minutes: one second is {pace:g} s of theirs, in limits and ages too. A message
-lists what fires, then what is over. For 15 minutes, which nobody can shorten, Prometheus repeats what is over, and the
-next message of its group says so again. Of the dead-man's switch only the first message is shown. "Page" leads to the
-exporter while this runs; "Look" would lead to your Grafana."""
+An hour of ten sessions in {minutes:g} minutes: one second is {pace:g} s of the hour, in limits and ages too. A message
+lists alerts that fire, then resolved ones. Prometheus sends a resolved alert again for 15 minutes (no setting changes
+this), so the next message of its group lists it again. Of the dead-man's switch only the first message is shown. "Page"
+leads to the exporter while this runs; "Look" would lead to your Grafana."""
 MISSING = """make demo needs a real Prometheus and a real Alertmanager; not found: {names}.
 Install Debian's packages prometheus and prometheus-alertmanager, or run `make tools`."""
 
 
-# Who is told
+# The receivers
 
 
 class Phones:
-    """Everybody whom Alertmanager tells, by mail, chat, pager or webhook; prints what they get."""
+    """All receivers of Alertmanager: mail, chat, pager and webhook; prints what they get."""
 
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()
@@ -179,7 +179,7 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     """`--minutes` is how long the hour takes."""
-    given = argparse.ArgumentParser(description="A day in the life of a fleet, and who is told what.")
+    given = argparse.ArgumentParser(description="A day in the life of a fleet, and the notifications of each receiver.")
     given.add_argument("--minutes", type=float, default=2.0, help="how long the hour takes (default 2)")
     return given
 
@@ -254,7 +254,7 @@ def play(exporter: parts.Exporter, pace: float) -> int:
 
 
 def settle(alertmanager: parts.Alertmanager, last: float) -> None:
-    """Until Alertmanager holds no alert but those that go on for ever, or long enough, and has told of the end."""
+    """Waits until Alertmanager has only alerts that always or long fire, and has sent the last "resolved"."""
     deadline = time.monotonic() + SETTLE
     while time.monotonic() < deadline:
         if all(alert["labels"].get("category") in LASTING for alert in alertmanager.alerts()):

@@ -54,7 +54,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
-{{/* What cannot work is said here, once, before anything is made. */}}
+{{/* Values that cannot work are refused here, before anything is made. */}}
 {{- define "wawp-exporter.check" -}}
 {{- $pods := mul (int .Values.replicas) (int .Values.shards) -}}
 {{- if and (eq .Values.database.kind "sqlite") (gt $pods 1) -}}
@@ -77,7 +77,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
-{{/* The configuration file: what the chart knows, and over it what the user says. */}}
+{{/* The configuration file: the chart's own values, overridden by the user's `config`. */}}
 {{- define "wawp-exporter.config" -}}
 {{- $base := dict "web" (dict "listen" "0.0.0.0:10011" "ingress_listen" "0.0.0.0:10012") -}}
 {{- if not (hasKey .Values.config "sources") -}}

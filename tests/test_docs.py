@@ -14,6 +14,7 @@ from wawp_exporter.metrics.fleet_families import FLEET_FAMILIES
 from wawp_exporter.metrics.telemetry import Telemetry
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src/wawp_exporter"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 # Read off the parts when a service starts, so not in a bare registry.
 READ_AT_SCRAPE = {
@@ -81,11 +82,10 @@ def test_the_architecture_page_draws_the_wings_as_they_are() -> None:
     """Every file of each, and none that is gone."""
     table = re.findall(r"^\| `([\w./]+)` \| (`[^|]+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
     drawn = {wing: sorted(re.findall(r"`(\w+)`", files)) for wing, files in table}
-    package = ROOT / "src/wawp_exporter"
-    wings = {path.parent for path in package.rglob("*.py") if "migrations" not in path.parts}
+    wings = {path.parent for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts}
 
     assert drawn == {
-        str(wing.relative_to(package)): sorted(path.stem for path in wing.glob("*.py") if "__" not in path.stem)
+        str(wing.relative_to(PACKAGE)): sorted(path.stem for path in wing.glob("*.py") if "__" not in path.stem)
         for wing in wings
     }
 
@@ -102,16 +102,23 @@ def test_every_file_that_contributors_are_sent_to_is_there() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     answers = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", text, re.MULTILINE)
     named = re.findall(r"`([\w./-]+/[\w-]+\.\w+)`", text)
-    roots = (ROOT, ROOT / "src/wawp_exporter")
 
     assert len(answers) == 10
     assert [path for path in answers if not (ROOT / path).is_file()] == []
-    assert [path for path in named if not any((root / path).exists() for root in roots)] == []
+    assert [path for path in named if not any((root / path).exists() for root in (ROOT, PACKAGE))] == []
 
 
 def keys(value: object) -> object:
     """The nested keys of a mapping."""
     return {name: keys(inner) for name, inner in value.items()} if isinstance(value, dict) else None
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_modules_that_a_document_names_are_there(document: Path) -> None:
+    """Files move; a page that names one by its folder moves with it."""
+    named = re.findall(r"`([\w/]+/\w+\.py)`", document.read_text())
+
+    assert [path for path in named if not any((root / path).is_file() for root in (ROOT, PACKAGE))] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -13,7 +13,7 @@ from tests.served import Served, eventually, run, served
 from wawp_exporter.live import stream
 from wawp_exporter.live.reader import MAX_READS
 from wawp_exporter.live.stream import MAX_STREAMS, PIECE_BYTES, pieces
-from wawp_exporter.web import connection, listener
+from wawp_exporter.web import channel, listener
 
 HIGH_WATER = 65_536  # bytes that a connection holds back before writers wait
 FRAME = b"id: 1\nevent: x\ndata: " + b"y" * 500 + b"\n\n"
@@ -51,7 +51,7 @@ def connections(service: Served) -> list[object]:
 
 def test_a_stuck_reader_holds_little_and_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not its place alone: the connection and what waits for it go as well."""
-    monkeypatch.setattr(connection, "WRITE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(channel, "WRITE_TIMEOUT_S", 1.0)
 
     async def test() -> None:
         async with served(tmp_path) as service:

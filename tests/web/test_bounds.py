@@ -11,7 +11,7 @@ from wawp_exporter.config.schema import Config
 ROOT = Path(__file__).parents[2]
 UNITS = {"": 1, "bytes": 1, "KiB": 1024, "MiB": 1024 * 1024, "s": 1}
 # Modules whose every bound is one of the public face's.
-FACE = ("web.wire", "web.webhook", "web.connection", "web.crowd")
+FACE = ("web.wire", "web.webhook", "web.connection", "web.channel", "web.crowd")
 
 
 def rows() -> list[tuple[str, str, list[str]]]:

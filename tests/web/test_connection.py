@@ -20,7 +20,8 @@ from tests.test_service import make_certificate
 from wawp_exporter.live import ingest
 from wawp_exporter.web import listener
 from wawp_exporter.web.api.qr import MAX_SCANNING
-from wawp_exporter.web.connection import KEEP_ALIVE_S, LINGER_BYTES, LINGER_S, WRITE_TIMEOUT_S, Connection
+from wawp_exporter.web.channel import KEEP_ALIVE_S, LINGER_BYTES, LINGER_S, WRITE_TIMEOUT_S
+from wawp_exporter.web.connection import Connection
 from wawp_exporter.web.webhook import BODY_TIMEOUT_S, MAX_BODY_BYTES
 from wawp_exporter.web.wire import MAX_HEAD_BYTES
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests import parts
 from tests.inside import Inside, rest, soon, statuses
-from wawp_exporter.web.connection import KEEP_ALIVE_S, Connection
+from wawp_exporter.web.channel import KEEP_ALIVE_S
+from wawp_exporter.web.connection import Connection
 
 SEED = 15
 ROUNDS = 150

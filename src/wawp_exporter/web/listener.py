@@ -10,8 +10,9 @@ import uvicorn
 
 from wawp_exporter.config.values import split_listen
 from wawp_exporter.errors import ListenError
-from wawp_exporter.web.connection import App, Connection
+from wawp_exporter.web.connection import Connection
 from wawp_exporter.web.crowd import MAX_CONNECTIONS, Crowd
+from wawp_exporter.web.exchange import App
 
 HANDSHAKE_S = 10.0
 GOODBYE_S = 5.0  # for the other side to agree that a TLS connection ends

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import attacks, capacity, intake, preflight, scrape, volume
+from bench import attacks, capacity, intake, preflight, scrape, start, volume
 from bench.results import Result, show
 
 BENCHES: dict[str, Callable[[bool], list[Result]]] = {
@@ -12,6 +12,7 @@ BENCHES: dict[str, Callable[[bool], list[Result]]] = {
     "intake": intake.run,
     "capacity": capacity.run,
     "preflight": preflight.run,
+    "start": start.run,
     "volume": volume.run,
     "attacks": attacks.run,
 }

@@ -1,4 +1,4 @@
-"""The uptime audit: how reliable sessions were, and when they fail; figures from the log."""
+"""The uptime audit: how reliable sessions were, and when they failed, computed from the log."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,7 +18,7 @@ from wawp_exporter.times import utc
 
 
 class Query(msgspec.Struct, frozen=True):
-    """What is asked: [start, end) in Unix ms, and whose; None is anybody. `timezone` is an IANA name."""
+    """What is asked for: [start, end) in Unix ms, and which sessions; None is all. `timezone` is an IANA name."""
 
     start: int
     end: int
@@ -63,7 +63,7 @@ class Audit(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
 
 
 def audit(place: Place, config: Config, query: Query, progress: Progress | None = None) -> Audit:
-    """The report of a time. `progress` is told how many of how many sessions are done. Raises LogError."""
+    """The report of a period. `progress` is called with how many sessions of how many are done. Raises LogError."""
     rules, zone = Rules(config), ZoneInfo(query.timezone)
     total, groups, engines, sources = Tally(sessions=0), Sums(), Sums(), Sums()
     rows: list[Row] = []
@@ -106,7 +106,7 @@ def audit(place: Place, config: Config, query: Query, progress: Progress | None 
 
 
 def wanted(past: Past, meta: Meta, query: Query) -> bool:
-    """Whether the session is asked for, and was not deleted before the time."""
+    """Whether the session is asked for, and was not deleted before the period."""
     gone = past.tombstone <= query.start and past.points[-1].at <= past.tombstone
     return not gone and query.group in (None, meta.group)
 
@@ -117,7 +117,7 @@ def of_session(past: Past, meta: Meta, one: Tally) -> Row:
 
 
 def covered(runs: Iterable[tuple[int, int]]) -> int:
-    """The length of spans (ms), what overlaps counted once; they come in order of their beginning."""
+    """The total length of spans (ms), overlaps counted once; they must be in order of their beginnings."""
     total = reached = 0
     for begins, ends in runs:
         total += max(0, ends - max(begins, reached))

@@ -12,7 +12,7 @@ from wawp_exporter.model.outcome import START_OUTCOMES, WAIT_OUTCOMES, StartOutc
 
 EXCUSED = (Status.STOPPED, Status.UNKNOWN)  # their seconds count neither as good nor as bad
 Windows = tuple[tuple[int, int], ...]
-Stay = tuple[State, int, int]  # a status from, until (Unix ms), cut to the time that is asked for
+Stay = tuple[State, int, int]  # a state, from, until (Unix ms), cut to the period that is asked for
 
 
 class Tally(msgspec.Struct):
@@ -27,7 +27,7 @@ class Tally(msgspec.Struct):
     longest: float = 0.0
     ongoing: bool = False
     disconnects: list[int] = []
-    earlier: list[int] = []  # disconnects before the time, for patterns
+    earlier: list[int] = []  # disconnects before the period, for patterns
     recoveries: list[float] = []
     starts: Counter[StartOutcome] = msgspec.field(default_factory=Counter)
     start_lengths: list[float] = []
@@ -35,7 +35,7 @@ class Tally(msgspec.Struct):
     wait_lengths: list[float] = []
 
     def add(self, other: "Tally") -> None:
-        """Adds another session's figures; the longest outage of both is the longer."""
+        """Adds another session's figures; of the longest outages the longer one is kept."""
         self.sessions += other.sessions
         for name in ("period", "observed", "good", "bad"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -107,9 +107,9 @@ def stay(found: Tally, state: State, since: int, until: int, windows: Windows) -
 
 
 def longest_outage(stays: Iterable[Stay], windows: Windows) -> tuple[float, bool]:
-    """The seconds of the longest outage, and whether it is still going on at the end of the time.
+    """The seconds of the longest outage, and whether it is still going on at the end of the period.
 
-    An outage is downtime without a break; the STOPPED of a restart is no break, but counts no second.
+    An outage is downtime without a break. The STOPPED of a restart is no break, but its seconds are not counted.
     """
     longest = current = 0
     for state, since, until in stays:
@@ -135,7 +135,7 @@ def disconnected(transition: Transition, windows: Windows) -> bool:
 
 
 def entry(found: Tally, transition: Transition) -> None:
-    """Counts what a transition is: the end of a start, of a login episode, of an outage."""
+    """Counts what ends with a transition: a start, a login episode, an outage."""
     before, after = transition.before, transition.after
     if before is None:
         return
@@ -159,7 +159,7 @@ def waited(found: Tally, outcome: WaitOutcome, since: int, until: int) -> None:
 
 
 def outside(since: int, until: int, windows: Windows) -> list[tuple[int, int]]:
-    """What of [since, until) lies in no window, in order."""
+    """The parts of [since, until) that lie in no window, in order."""
     if not windows:
         return [(since, until)]
     left, at = [], since

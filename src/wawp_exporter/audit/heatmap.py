@@ -16,13 +16,13 @@ from wawp_exporter.model.event import LOGIN, Status
 from wawp_exporter.model.rules import Key
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-PATIENCE_S = 2.0  # for a first drawing; a page without one is better than no page
+PATIENCE_S = 2.0  # how long a page waits for a first drawing; then it is shown without one
 KEPT = 24
 # A cell is one byte: 0 where nothing is known, else the status's place here.
 CODES = (None, *Status)
 CODE = {status: code for code, status in enumerate(CODES) if status}
-STUCK_MS = 60_000  # GOWS and NOWEB report a lost network as STARTING; a start that takes this long is trouble
-# However short, it is what somebody looks for: it wins its cell over whatever lasted longer.
+STUCK_MS = 60_000  # GOWS and NOWEB report a lost network as STARTING; a start that takes longer is shown as trouble
+# Shown however short it was, since it is what people look for: other statuses that lasted longer are not.
 TROUBLE = frozenset(CODE[status] for status in (Status.FAILED, Status.DISCONNECTED, *LOGIN))
 RUN = re.compile(rb"([^\0])\1*", re.DOTALL)
 
@@ -112,14 +112,14 @@ def draw(rows: Sequence[bytes]) -> Paths:
 
 
 def draw_live(statuses: Iterable[Status | None]) -> Paths:
-    """The column of what is true now, one cell a session."""
+    """The column of the present statuses, one cell a session."""
     return draw([bytes((CODE[status] if status else 0,)) for status in statuses])
 
 
 class Heatmaps:
-    """Drawings made elsewhere and kept for a while: many people look at once when something is wrong.
+    """Drawings made by the reader's process and kept for a while: when something is wrong many people look at once.
 
-    What is no longer fresh is shown once more while the next one is made.
+    A drawing that is too old is shown once more while the next one is made.
     """
 
     def __init__(self, place: Place, reader: Reader) -> None:

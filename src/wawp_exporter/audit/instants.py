@@ -22,7 +22,7 @@ def zone_of(name: str) -> ZoneInfo:
 def instant(name: str, text: str, zone: ZoneInfo, now: int) -> int:
     """`2026-11-01`, `2026-11-01T08:00`, `…Z`, Unix seconds, or `30d` ago → Unix ms. Raises BadRequest naming `name`.
 
-    Unix ms, which dashboards link with, are told by their length. What has no zone of its own is in `zone`.
+    Unix ms, which dashboards link with, are recognized by their length. A time without a zone is in `zone`.
     """
     try:
         moment = parse(text.strip(), zone, now)

@@ -1,4 +1,4 @@
-"""How long a session that is down takes until it is WORKING again, by what its engine did lately."""
+"""How long a session that is down will take until it is WORKING again, from recent recoveries of its engine."""
 
 from bisect import bisect_right
 from collections import defaultdict, deque
@@ -13,7 +13,7 @@ from wawp_exporter.model.machine import Transition, step
 
 WINDOW_MS = 30 * 86_400_000
 KEPT = 1000  # the newest of each kind
-ENOUGH = 5  # fewer are no basis for a forecast
+ENOUGH = 5  # with fewer there is no forecast
 
 Kind = tuple[str, bool]  # (engine, whether somebody had to log in)
 
@@ -61,9 +61,9 @@ class Recoveries:
         self._sorted.pop(kind, None)
 
     def expected(self, engine: str, login: bool, elapsed: float) -> tuple[float | None, int]:
-        """(seconds still to wait, on how many recoveries that rests); None when too few took this long.
+        """(seconds still to wait, from how many recoveries); None when too few took longer than `elapsed`.
 
-        The median of those that took longer than `elapsed`, which is what is known of a session that is down that long.
+        It is the median of those that took longer, since the session has already been down for `elapsed` seconds.
         """
         lengths = self._lengths((engine, login))
         longer = len(lengths) - (start := bisect_right(lengths, elapsed))

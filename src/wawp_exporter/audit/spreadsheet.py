@@ -42,7 +42,7 @@ def cell(value: object) -> object:
 
 
 def is_formula(text: str) -> bool:
-    """Whether a spreadsheet might run a cell; it skips blanks and what is invisible, and so do we."""
+    """Whether a spreadsheet might run a cell: it ignores blanks and invisible characters at the beginning."""
     if text[:1].isspace() or not text[:1].isprintable():
         return True
     return unicodedata.normalize("NFKC", text[:1]).startswith(FORMULA)

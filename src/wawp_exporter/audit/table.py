@@ -11,9 +11,10 @@ from wawp_exporter.model.session import WEEKDAYS
 
 def print_table(audit: Audit, console: Console) -> None:
     """The report on a terminal."""
-    saw = f"Prometheus can have seen {percent(audit.prometheus_saw_ratio)} of it"
+    ran = f"the exporter ran for {percent(audit.prometheus_saw_ratio)} of this period"
     late = f", {audit.late_events} events came late" if audit.late_events else ""
-    title = f"{audit.start:%Y-%m-%d %H:%M} to {audit.end:%Y-%m-%d %H:%M} UTC; {saw}{late}"
+    differ = "; Grafana may differ" if audit.late_events or audit.prometheus_saw_ratio < 1 else ""
+    title = f"{audit.start:%Y-%m-%d %H:%M} to {audit.end:%Y-%m-%d %H:%M} UTC; {ran}{late}{differ}"
     tables = [
         figures(name, rows)
         for name, rows in (

@@ -2,12 +2,12 @@
 
 
 def percent(ratio: float | None) -> str:
-    """Rounded down, so that only what is perfect says 100 %."""
+    """A ratio in percent, rounded down, so that only a perfect one is 100 %; – for none."""
     return "–" if ratio is None else f"{int(ratio * 100_000 + 1e-6) / 1000:.3f} %"
 
 
 def lasting(seconds: float | None) -> str:
-    """A duration as people say it: the two largest units."""
+    """A duration in its two largest units, such as `2d 3h`; – for none."""
     if seconds is None:
         return "–"
     left = round(seconds)

@@ -31,16 +31,16 @@ def parse(
     named: str = "",  # noqa: ARG001 - its events always have it
 ) -> StatusEvent | OtherEvent:
     """As `waha.parse`. Keys, numbers and QR codes of the body are not looked at."""
-    told = decode(body)
-    kind = name_of(told.get("event"), "event").lower().replace("_", ".")
+    data = decode(body)
+    kind = name_of(data.get("event"), "event").lower().replace("_", ".")
     if kind not in FIELDS and kind not in EVENTS:
-        name = told.get("instance")
+        name = data.get("instance")
         return OtherEvent(name if isinstance(name, str) else None)
-    session = name_of(told.get("instance"), "instance")
-    status = status_of(kind, told.get("data"))
-    at = instant_of(told.get("date_time"), received_at)
+    session = name_of(data.get("instance"), "instance")
+    status = status_of(kind, data.get("data"))
+    at = instant_of(data.get("date_time"), received_at)
     event = build(source, session, status, [(status, at)] if at else [], received_at, body, request_id)
-    # A logout follows each loss too, and may come first: by itself it says no more than that the instance is closed.
+    # A logout is also sent after each loss, and may come first: by itself it only means that the instance is closed.
     return ending(not_ahead(event), CLOSED if kind == "logout.instance" else None)
 
 

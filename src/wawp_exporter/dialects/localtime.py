@@ -8,10 +8,10 @@ from wawp_exporter.dialects.reading import MAX_INSTANT_MS
 from wawp_exporter.model.event import MAX_AHEAD_MS, StatusEvent
 
 MINUTE_MS = 60_000
-MOMENT_MS = 5000  # what a clock may be ahead and still order events
+MOMENT_MS = 5000  # a clock that is no more ahead than this still orders events
 MAX_LATE_MS = 25 * MINUTE_MS  # after which Evolution has given up trying again
-# An offset of half an hour or three quarters lies beside a whole hour, which more people live by: what is later than
-# this by the one may as well be ahead by the other.
+# An offset with half an hour or three quarters lies between two whole hours, which are more common: an event that is
+# later than this by the former may as well be one that is not late by the latter.
 MAX_LATE_BROKEN_MS = 14 * MINUTE_MS
 # The offsets from UTC that time zones have, summer times included, in minutes.
 WHOLE = tuple(range(-12 * 60, 14 * 60 + 1, 60))
@@ -21,7 +21,7 @@ OFFSETS += [(minutes * MINUTE_MS, MAX_LATE_BROKEN_MS) for minutes in BROKEN]
 
 
 def instant_of(text: object, received_at: int) -> int:
-    """The time that `text` says, in Unix ms; 0 for what is no time, or so old that no time zone explains it.
+    """The time that `text` says, in Unix ms; 0 if it is no time, or so old that no time zone explains it.
 
     An offset such as `-03:00` is believed. `Z`, or none, is local time, whose offset is guessed by the time of receipt
     (Unix ms). A time that is ahead of receipt by every offset stays ahead, for the caller to refuse.
@@ -50,8 +50,8 @@ def local(at: int, received_at: int) -> int:
 def not_ahead(event: StatusEvent) -> StatusEvent:
     """The event, dated when it came if its own time is after that.
 
-    Else a clock that is nearly MAX_AHEAD_MS ahead would have one event believed, and the next one, which is a little
-    further ahead, dated by its receipt and so before the other.
+    Otherwise, with a clock that is nearly MAX_AHEAD_MS ahead, the time of one event would be used, and the next one, a
+    little further ahead, would get the time of its receipt and come before the other.
     """
     if event.own.at - event.received_at <= MOMENT_MS:
         return event

@@ -26,7 +26,7 @@ def decode(body: bytes) -> dict[str, Any]:
 
 def sent_points(sent: list[tuple[str, int]], status: str, at: int) -> list[tuple[str, int]]:
     """The history with the event itself as its last point; empty where the gateway gave no time (`at` is 0)."""
-    # A matching last point is the event itself: its time is the engine's, the envelope's is later.
+    # A matching last point is the event itself. Its time is the engine's; the envelope's is some ms later.
     if sent and sent[-1][0] == status:
         return sent
     return [*((s, t) for s, t in sent if t <= at), (status, at)] if at else []
@@ -44,14 +44,14 @@ def build(
     engine: str | None = None,
     limits: tuple[Limit, ...] = (),
 ) -> StatusEvent:
-    """Where nothing was sent, receipt dates the event, and a key tells a retry."""
+    """The event. Where no time was sent, the time of receipt is its time, and a retry is recognized by a key."""
     keyed = (None, False) if sent else timeless(body, request_id)
     points = believed(sent or [(status, received_at)], received_at)
     return StatusEvent(source, session, points, received_at, event_id, engine, limits, *keyed)
 
 
 def ending(event: StatusEvent, word: str | None = None) -> StatusEvent:
-    """The event, marked with what it says of an end: `word`, else what its status usually says, if anything."""
+    """The event, marked with how the session ended: `word`, else what its status usually means; none if no end."""
     word = word or USUAL_ENDINGS.get(normal(event.own.status))
     if word is None:
         return event
@@ -59,7 +59,7 @@ def ending(event: StatusEvent, word: str | None = None) -> StatusEvent:
 
 
 def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]:
-    """Believes each time up to a minute ahead of receipt, counts ties in the order sent, keeps the newest points."""
+    """Points with the times to use: as sent up to a minute ahead of receipt, else of receipt; the newest are kept."""
     latest = received_at + MAX_AHEAD_MS
     points: list[Point] = []
     times: dict[int, int] = {}
@@ -79,7 +79,7 @@ def newest(points: list[Point]) -> list[Point]:
 
 
 def name_of(value: object, field: str, hint: str = "") -> str:
-    """A usable name: a non-empty string of at most 256 bytes of UTF-8; `hint` says what helps where it is missing."""
+    """A name: a non-empty string of at most 256 bytes of UTF-8. Raises InvalidEvent; `hint` helps if it is missing."""
     if not isinstance(value, str) or not value:
         raise InvalidEvent(f"{field}: missing, empty or not a string, expected a name{hint}")
     try:
@@ -94,7 +94,7 @@ def name_of(value: object, field: str, hint: str = "") -> str:
 
 
 def usable(value: object) -> str | None:
-    """A text worth keeping, or None: what only accompanies an event must not cost the event."""
+    """A text that can be kept, or None: an event is not refused for what is not needed."""
     try:
         return name_of(value, "")
     except InvalidEvent:
@@ -102,7 +102,7 @@ def usable(value: object) -> str | None:
 
 
 def instant(value: object, unit: int = 1) -> int:
-    """A gateway's number × `unit` → Unix ms; 0 (as gateways send for "none") for anything unusable."""
+    """A gateway's number × `unit` → Unix ms; 0 (which gateways send for "none") for anything else."""
     if type(value) is not int and type(value) is not float:  # a bool is neither
         return 0
     if not 0 < value * unit <= MAX_INSTANT_MS:

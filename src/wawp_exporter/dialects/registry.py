@@ -1,4 +1,4 @@
-"""Which gateway's words a source speaks: the one place that names the adapters."""
+"""The dialects by name: the one place that lists the adapters."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from wawp_exporter.model.event import OtherEvent, StatusEvent
 
 
 class Parse(Protocol):
-    """Bytes of a webhook → what it says. `named` is the session's name from the URL, "" where it has none."""
+    """Bytes of a webhook → an event. `named` is the session's name from the URL, "" where it has none."""
 
     def __call__(
         self, source: str, body: bytes, received_at: int, request_id: str | None = None, named: str = ""

@@ -34,7 +34,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_BYTES // 4)
 Instant = Annotated[int, msgspec.Meta(gt=0, le=MAX_INSTANT_MS)]
 
 
-class Told(msgspec.Struct, gc=False):
+class Entry(msgspec.Struct, gc=False):
     """A point of `payload.statuses`."""
 
     status: Name
@@ -45,12 +45,12 @@ class Payload(msgspec.Struct, gc=False):
     """The payload of an `Envelope`: without restrictions."""
 
     status: Name
-    statuses: list[Told] = []
+    statuses: list[Entry] = []
     data: None = None
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """A `session.status` as nearly all are: with everything that today's gateways put into it, and nothing odd."""
+    """A `session.status` as nearly all are: with everything that today's gateways put into it, and nothing unusual."""
 
     event: Literal["session.status"]
     session: Name
@@ -90,9 +90,9 @@ def parse(
 
 
 def usual(body: bytes) -> Envelope | None:
-    """The body if it is an `Envelope`: read by its type it takes half the time. Any other is read field by field.
+    """The body if it is an `Envelope`: to decode it by its type takes half the time. Others are read field by field.
 
-    With an escaped character a name could have a NUL; and msgspec does not look whether what it skips is UTF-8.
+    An escaped character could be a NUL in a name. The body is checked to be UTF-8, since msgspec skips parts unchecked.
     """
     try:
         return decode_envelope(body) if "\\u" not in body.decode() else None
@@ -103,8 +103,8 @@ def usual(body: bytes) -> Envelope | None:
 def usual_event(source: str, envelope: Envelope, received_at: int) -> StatusEvent:
     """What an `Envelope` says, as `status_event` reads it."""
     payload = envelope.payload
-    told = [(point.status, point.timestamp) for point in payload.statuses]
-    points = believed(sent_points(told, payload.status, envelope.timestamp), received_at)
+    sent = [(point.status, point.timestamp) for point in payload.statuses]
+    points = believed(sent_points(sent, payload.status, envelope.timestamp), received_at)
     return StatusEvent(source, envelope.session, points, received_at, envelope.id, envelope.engine)
 
 

@@ -3,7 +3,7 @@
 from wawp_exporter.dialects.reading import build, decode, ending, name_of
 from wawp_exporter.model.event import OtherEvent, Status, StatusEvent
 
-IN_URL = "; where it leaves it out, the URL of its webhook may name it: /webhook/{source}?session=NAME"
+IN_URL = "; if the gateway leaves it out, put it into the webhook's URL: /webhook/{source}?session=NAME"
 STATUSES = {
     "isLogged": Status.WORKING,
     "inChat": Status.WORKING,
@@ -29,19 +29,19 @@ EVENTS = {
 def parse(
     source: str, body: bytes, received_at: int, request_id: str | None = None, named: str = ""
 ) -> StatusEvent | OtherEvent:
-    """As `waha.parse`. It sends no time and never tries again: what comes is dated when it comes.
+    """As `waha.parse`. It sends no time and never tries again: the time of receipt is the event's time.
 
     `named` is the session of an event without one: `status-find` may leave it out.
     """
-    told = decode(body)
-    kind = name_of(told.get("event"), "event")
+    data = decode(body)
+    kind = name_of(data.get("event"), "event")
     if kind != "status-find" and kind not in EVENTS:
-        name = told.get("session", named or None)
+        name = data.get("session", named or None)
         return OtherEvent(name if isinstance(name, str) else None)
-    session = name_of(told.get("session") or named, "session", IN_URL)
-    status = EVENTS.get(kind) or status_of(told.get("status"))
-    # The key that tells a retry is made of the body, which is the same for two sessions if their name is in the URL.
-    whole = body if told.get("session") else body + b"\0" + named.encode()
+    session = name_of(data.get("session") or named, "session", IN_URL)
+    status = EVENTS.get(kind) or status_of(data.get("status"))
+    # A retry is recognized by the body, which is the same for two sessions if their names are in the URL only.
+    whole = body if data.get("session") else body + b"\0" + named.encode()
     return ending(build(source, session, status, [], received_at, whole, request_id))
 
 

@@ -71,6 +71,7 @@ class Cleaning:
                     return
                 await asyncio.sleep(PURGE_PAUSE_S)
         except LogError as error:
-            logger.error("months not prepared", error=describe(error))
+            logger.error("could not prepare partitions for the coming months", error=describe(error))
         else:
-            logger.warning("months not prepared", error="the log is being read all the time, expected a moment between")
+            reason = "the log is being read all the time"
+            logger.warning("could not prepare partitions for the coming months, trying again later", error=reason)

@@ -1,4 +1,4 @@
-"""Folds sessions anew from the log when a point came late: one reading at a time a session, however many came."""
+"""Folds a session again from the log when a point came late; one reading at a time per session, however many come."""
 
 import asyncio
 import time
@@ -25,11 +25,12 @@ logger = structlog.get_logger()
 
 @dataclass(slots=True)
 class Correction:
-    """What is known of one session that must be folded anew.
+    """One session that must be folded again.
 
-    `since` is the place in the log before the first point that is not folded, `around` (Unix ms) the oldest point that
-    the next reading is about, `points` what the live state took while the log was read. `done` are called when the
-    reading that covers them ends. `whole`: not the state alone is to be read, since a row was told more.
+    `since`: the place in the log before the first point that is not folded. `around`: the oldest point (Unix ms) that
+    the next reading must cover. `points`: those that the live state took while the log was read. `done`: called when
+    the reading that covers them has ended. `whole`: engine and restrictions are read too, since an event has changed
+    a row of the log.
     """
 
     since: Mark
@@ -60,11 +61,11 @@ class Corrections:
         self._closing = False
 
     def covered(self) -> Mark:
-        """Up to where the fold holds all that the log says."""
+        """The place in the log up to which the fold holds everything."""
         return min([self._place(), *(each.since for each in self.pending.values())])
 
     def note(self, event: StatusEvent, rows: Sequence[int]) -> None:
-        """An event was folded: a reading of its session that is under way does not have it."""
+        """Notes that an event was folded: a reading of its session that is under way may not include it."""
         each = self.pending.get((event.source, event.session))
         if each:
             each.points += [point for point, seq in zip(event.points, rows, strict=True) if seq > 0]
@@ -86,13 +87,13 @@ class Corrections:
             each.done.append(done)
 
     async def close(self) -> None:
-        """Returns when no reading is under way; what could not be read is not covered, and the next start does it."""
+        """Returns when no reading is under way. What could not be read is not `covered`: the next start reads it."""
         self._closing = True
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _run(self, key: Key, each: Correction) -> None:
-        """Reads until there is nothing new; while the log cannot be read, again and again."""
+        """Reads until nothing new has come; tries again every RETRY_S while the log cannot be read."""
         while each.around < NEVER:
             around, each.around = each.around, NEVER
             done, each.done, each.points = each.done, [], []
@@ -123,9 +124,9 @@ class Corrections:
         done.clear()
 
     async def _settle(self, key: Key, each: Correction, around: int | None) -> bool:
-        """Whether the session is as the log tells it, or gone; False when the log must be read again.
+        """Whether the session is now as in the log, or gone; False when the log must be read again.
 
-        Without `around` all of it is read.
+        `around` None: engine and restrictions are read too.
         """
         grave, end = self._fleet.grave(key), self._place()
         if around is None:
@@ -147,7 +148,7 @@ class Corrections:
         return state is None or await self._put(key, state, end)
 
     async def _put(self, key: Key, state: State, end: Mark) -> bool:
-        """Gives a session its state; one that a defect has kept out of the fleet is made."""
+        """Gives a session its state; a session that is missing in the fleet because of a defect is made."""
         now, mono = unix_now(), time.monotonic()
         if key in self._fleet.sessions:
             self._fleet.correct(key, state, now, mono)

@@ -32,10 +32,9 @@ class Folding:
         self.applied = end
 
     def fold(self, event: StatusEvent, rows: Sequence[int], now: int, mono: float) -> tuple[Outcome, bool]:
-        """As `Fleet.apply`; of an event that cannot be folded the session is folded anew from the log.
+        """As `Fleet.apply`; if that fails (a defect), the session is to be folded again from the log.
 
-        It is in the log, and what a sender would send again were a duplicate: it is answered as one that left the live
-        status untouched.
+        The event is in the log, so the sender need not repeat it: it is answered as one that came late.
         """
         try:
             outcome, late = self.fleet.apply(event, rows, now, mono)

@@ -1,6 +1,6 @@
 """Follows a log that replicas share: folds what any of them has appended, in the log's order, each row once.
 
-A notification says that there is something; a look every POLL_S finds what was not announced.
+The database notifies of new rows; a look every POLL_S finds those whose notification got lost.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from wawp_exporter.log.log import Restored
 T = TypeVar("T")
 
 POLL_S = 0.5
-LIMIT = 500  # rows folded before webhooks get their turn
+LIMIT = 500  # rows folded in one go; then webhooks get their turn
 HEAR_S = 5.0
-OVERLAP_MS = 10_000  # signs of life whose transaction was slow are read twice rather than never
+OVERLAP_MS = 10_000  # read twice, so that a last-seen time whose transaction was slow is not missed
 BACKOFF_S = (0.1, 5.0)
-READY_S = 10.0  # a replica that is further behind answers for a fleet of the past
+READY_S = 10.0  # a replica that is further behind is not ready: its statuses are too old
 
 logger = structlog.get_logger()
 
@@ -38,18 +38,18 @@ class Follower:
         self._heard = 0
         self._heard_at = 0.0
         self._caught_up = time.monotonic()
-        self.folding = asyncio.Lock()  # whoever holds it, for a moment nothing is folded
+        self.folding = asyncio.Lock()  # while somebody holds it nothing is folded
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log-follower")
         self._task = asyncio.create_task(self._run())
 
     @property
     def lag(self) -> float:
-        """For how many seconds the fold has not been known to hold all of the log."""
+        """Seconds since the fold was last known to hold all of the log."""
         return time.monotonic() - self._caught_up
 
     @property
     def ready(self) -> bool:
-        """Whether what is told here is true enough."""
+        """Whether it is no more than READY_S behind the log."""
         return self.lag < READY_S
 
     @property
@@ -61,7 +61,7 @@ class Follower:
         """Ends the following."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        # The thread may still wait for a notification, no longer than POLL_S.
+        # The thread may still wait for a notification, but no longer than POLL_S.
         await asyncio.to_thread(self._thread.shutdown)
 
     async def _run(self) -> None:
@@ -72,15 +72,15 @@ class Follower:
                 if not deaf:
                     await self._read(self._log.listen, POLL_S)
                 pause, deaf = BACKOFF_S[0], False
-            except Exception as error:  # noqa: BLE001 - whatever it is, what is told here must not stand still for ever
-                logger.error("log not followed", error=describe(error), lag=round(self.lag, 1))
-                # Looks on, even where nothing can be listened to.
+            except Exception as error:  # noqa: BLE001 - whatever it is, the log must be followed again
+                logger.error("cannot follow the log, trying again", error=describe(error), lag=round(self.lag, 1))
+                # Goes on reading, even if notifications do not work.
                 deaf = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF_S[1])
 
     async def _catch_up(self) -> None:
-        """Folds all there is."""
+        """Folds all rows that are there."""
         done = False
         while not done:
             asked = time.monotonic()
@@ -93,7 +93,7 @@ class Follower:
             await self._hear()
 
     async def _hear(self) -> None:
-        """Learns of the signs of life that other replicas were given."""
+        """Takes over the last-seen times that other replicas have shared."""
         self._heard_at = time.monotonic()
         heard, newest = await self._read(self._log.heard, max(0, self._heard - OVERLAP_MS))
         for number, (key, at) in enumerate(heard):

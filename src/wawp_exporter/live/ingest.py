@@ -30,14 +30,14 @@ from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
 
 MAX_BATCH = 1024
-GATHER_S = 0.01  # nobody minds it in an answer, and 64 busy senders are back within it
-MAX_QUEUE = 20_000  # beyond it senders are refused and send again: memory is not a log
+GATHER_S = 0.01  # too short to be noticed in an answer, long enough for 64 busy senders to send their next event
+MAX_QUEUE = 20_000  # beyond it senders get 503 and send again later, so that memory stays bounded
 
 Waiting = tuple[StatusEvent, Waiter]
 
 
 class Ingest:
-    """Owns the log's writer, and what else writes the log beside the batches of events."""
+    """Batches events, writes and folds each batch, and answers; holds the parts that write the log between batches."""
 
     def __init__(self, fleet: Fleet, log: Log, telemetry: Telemetry) -> None:
         self.fleet = fleet
@@ -54,7 +54,7 @@ class Ingest:
         self._busy = False
         self._expected = 1
         self._gathering: asyncio.TimerHandle | None = None
-        # Ages the keys of events without a time: nobody sets this clock, and it stands still while nobody runs.
+        # Gives the age of keys of events without a time. It is never set, and does not run while the service is down.
         self._clock = (log.clock() or unix_now()) - round(time.monotonic() * 1000)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -86,7 +86,7 @@ class Ingest:
             raise LogUnavailable("too many events are waiting for the log; nothing was applied, try again")
         if event.key_is_body and not self.log.shared:  # a shared log decides by itself
             session = self.fleet.find((event.source, event.session), event.received_at, time.monotonic())
-            # Old gateways send the same bytes each time a status comes back: a retry only while nothing else came.
+            # Old gateways send the same bytes when a status comes back: that is a retry only if nothing came between.
             if session and session.state.status is not normal(event.own.status):
                 event = replace(event, renews=True)
         self._queue.append((event, waiter))
@@ -100,7 +100,7 @@ class Ingest:
     def _gather(self) -> None:
         """Begins the next batch; senders that were just answered have GATHER_S to join it with their next events.
 
-        A commit costs the same for one event as for a hundred. A lone sender is not held up: nobody else is expected.
+        A commit costs the same for one event as for a hundred. A single sender does not wait: no other is expected.
         """
         loop = asyncio.get_running_loop()
         if 0 < len(self._queue) < self._expected:
@@ -163,7 +163,7 @@ class Ingest:
         folding = self.folding
         since, folding.applied = folding.applied, appended.mark
         now, mono = unix_now(), time.monotonic()
-        # In one go: a sender that falls asleep between two answers is woken for each, which costs as much as an answer.
+        # All answers at once: a connection that wakes up for each of them would cost as much as the answers.
         answers: list[tuple[Waiter, Outcome]] = []
         for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             if appended.over and (event.source, event.session) in appended.over:
@@ -179,7 +179,7 @@ class Ingest:
             answer(waiter, outcome, self._defects)
 
     def _answer_ahead(self, batch: list[Waiting], appended: Appended) -> None:
-        """Answers what is about to become of events that every replica, this one too, folds as it follows the log."""
+        """Answers with what will become of the events: each replica, this one too, folds them as it follows the log."""
         newest = dict(appended.before)
         for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             key = (event.source, event.session)
@@ -207,7 +207,7 @@ class Ingest:
         try:
             buried = await self.access.write(self.log.forget, key, tombstone)
         except LogError as error:
-            self.access.failed("session not forgotten", error)
+            self.access.failed("could not delete the session", error)
             raise LogUnavailable() from None
         self.fleet.forget(key, tombstone, time.monotonic(), buried)
         return True

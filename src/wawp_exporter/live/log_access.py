@@ -42,7 +42,7 @@ class LogAccess:
         try:
             return await self.write(self.log.lease, name, seconds)
         except LogError as error:
-            self.failed("lease not taken", error)
+            self.failed("cannot take a lease, the log did not answer", error)
             return None
 
     def close(self) -> None:

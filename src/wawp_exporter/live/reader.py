@@ -1,4 +1,4 @@
-"""Reads of the log that the event loop must not wait for: small ones in a thread, heavy ones in a process."""
+"""Reads of the log outside the event loop: small ones in a thread, heavy ones in a process of their own."""
 
 import asyncio
 import contextlib
@@ -24,8 +24,8 @@ MAX_READS = 64  # reads of one session or page: four run, the others wait
 class Reader:
     """Runs functions that open the log for themselves; their arguments and results must be picklable.
 
-    A thread that folds a month of history would hold the interpreter, and webhooks would wait for it: hence the
-    process, which is started when it is first needed, and anew when it has ended.
+    A thread that folds a month of history would keep the interpreter busy, and webhooks would wait. So heavy reads
+    run in a process, which is started when it is first needed, and again after it has ended.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """The process in which reports are made: takes one function after another from its standard input, and writes results.
 
-A plain program on two pipes: it ends silently with its parent, however that ends and however early.
+A plain program with two pipes: it ends without a message when its parent ends, for whatever reason.
 """
 
 import contextlib

@@ -29,14 +29,14 @@ class Saving:
         """Keeps what the fold knows, slice by slice between batches, so that the next start replays only a tail."""
         async with self._lock:
             if not self._access.healthy:
-                await self.beat()  # nobody need send anything for the log to be found writable again
+                await self.beat()  # finds out whether the log can be written again, also while no events come
             if self._fleet.unsaved or self._saved != self._folding.corrections.covered():
                 await self._save()
 
     async def _save(self) -> None:
         if not await self._access.lease(self._lease, SAVE_LEASE_S):
-            return  # the other replica of the shard does
-        # Nothing is covered that was not written: neither what is still to be corrected, nor sources that are away.
+            return  # another replica of the shard saves
+        # Sessions still to be corrected, and sources that are away, are not covered by the place that is saved.
         applied, end = self._folding.applied, self._folding.corrections.covered()
         sources = [source for source in self._fleet.rules.config.sources if self._fleet.folds(source)]
         unsaved, saved = self._fleet.take_unsaved(), False
@@ -48,9 +48,9 @@ class Saving:
             await self._access.write(partial(save, change=end.change, sources=sources), [], end.seq)
             self._saved, saved = end, True
         except LogError as error:
-            self._access.failed("state not saved", error)
+            self._access.failed("could not save the state; the next start replays more of the log", error)
         finally:
-            if not saved:  # a stop may cut it off
+            if not saved:  # failed, or cut off by a stop
                 self._fleet.unsaved.update(key for key, _ in unsaved)
 
     async def beat(self) -> None:

@@ -28,15 +28,15 @@ from wawp_exporter.model.session import Session
 from wawp_exporter.times import utc
 
 MAX_STREAMS = 100
-MAX_MISSED = 5000  # transitions that are caught up on; who missed more loads everything anew
+MAX_MISSED = 5000  # transitions that are sent again; a reader that missed more is told to load everything anew
 MAX_RESUMING = 4  # readers that catch up at once: what they missed is in memory until they have taken it
 RESUME_S = 30.0  # to take it; then another one has its turn, and this one comes back for the rest
 RING = 8192  # frames kept for the slowest reader: a few batches of the log
 CHUNK = 512  # frames taken off the ring at once
-PIECE_BYTES = 16_384  # written at once; with what a connection holds back this bounds the memory of a stuck reader
+PIECE_BYTES = 16_384  # written at once; bounds the memory of a stuck reader, with what its connection buffers
 HEARTBEAT_S = 15.0
-PATIENCE_S = 30.0  # for a reader that takes too little; the connection itself ends one that takes nothing in 10 s
-GOODBYE_S = 1.0  # at a stop, for a reader to take what is left
+PATIENCE_S = 30.0  # for a reader that is too slow; one that takes nothing is cut off by the connection after 10 s
+GOODBYE_S = 1.0  # how long readers have at a stop to take what is left
 RETRY = b"retry: 2000\n\n"
 RESET = b"event: reset\ndata: {}\n\n"
 HEARTBEAT = b": still here\n\n"
@@ -46,7 +46,7 @@ logger = structlog.get_logger()
 
 
 class Hub:
-    """Fans transitions out. All readers share one ring of frames: publishing costs the same for one and for a hundred.
+    """Sends transitions to readers. They share one ring of frames: publishing costs the same for one and for a hundred.
 
     Belongs to the event loop. A reader that falls behind the ring is cut off, and comes back with its Last-Event-ID.
     """
@@ -54,43 +54,43 @@ class Hub:
     def __init__(self, fleet: Fleet, place: Place, reader: Reader) -> None:
         self.fleet = fleet
         self.place = place
-        self.ready: Callable[[Session], bool] = lambda _: True  # whether nothing speaks against a session's WORKING
+        self.ready: Callable[[Session], bool] = lambda _: True  # whether its WORKING is not in doubt
         self.reader = reader
         self.streams: set[Stream] = set()
         self.count = 0  # frames ever published
-        self.newest = 0  # the row of the last transition that was told
+        self.newest = 0  # the row of the last transition that was published
         self.closed = False
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._changed = asyncio.Event()
         self._resuming = asyncio.Semaphore(MAX_RESUMING)
 
     def transition(self, session: Session, transition: Transition, seq: int) -> None:
-        """Tells all readers of a transition; `seq` is its row in the log."""
+        """Publishes a transition; `seq` is its row in the log."""
         self.newest = max(self.newest, seq)
         if not self.readers:
-            return  # whoever comes later begins with what comes then, or with the log
+            return  # a later reader begins with what comes then, or with the log
         before = transition.before.status if transition.before else None
         after, group = transition.after, session.meta.group
         ready = after.status is Status.WORKING and self.ready(session)
-        told = frame(session.key, before, after.status, after.since, group, session.engine, seq, ready=ready)
-        self._publish(2 * seq or self._behind, told)
+        data = frame(session.key, before, after.status, after.since, group, session.engine, seq, ready=ready)
+        self._publish(2 * seq or self._behind, data)
 
     def deleted(self, key: Key) -> None:
-        """Tells all readers that a session is gone. It has no row in the log, hence no id."""
+        """Publishes that a session was deleted. That has no row in the log, hence no id."""
         self._publish(self._behind, gone(key))
 
     @property
     def _behind(self) -> int:
-        """The place of a frame that is no row of the log: behind the last that is. Rows have even places."""
+        """The place of a frame without a row: after the last that has one. Rows have even places."""
         return 2 * self.newest + 1
 
     @property
     def readers(self) -> int:
-        """How many follow."""
+        """How many readers there are."""
         return len(self.streams)
 
     def close(self) -> None:
-        """Ends all streams, so that a graceful stop need not wait for them; those that are stuck are cut off."""
+        """Ends all streams, so that a stop need not wait for them; stuck ones are cut off after GOODBYE_S."""
         if not self.closed:
             self.closed = True
             self._changed.set()
@@ -110,12 +110,12 @@ class Hub:
         return Stream(self, self.frames(after))
 
     async def frames(self, after: int | None) -> AsyncGenerator[bytes, None]:
-        """What one reader is sent: what it missed since row `after` of the log, then what comes, each once."""
-        place, told = self.count, -1
+        """The frames for one reader: what it missed since row `after` of the log, then what comes, each once."""
+        place, sent = self.count, -1
         yield RETRY
         if after is not None:
             async with self._resuming:
-                # First the place in the ring, then the log: what happens between the two is in both, and told once.
+                # First the place in the ring, then the log: what happens between the two is in both, and is sent once.
                 place = self.count
                 try:
                     missed = await self.reader.light(read_missed, self.place, after)
@@ -125,12 +125,12 @@ class Hub:
                 until = time.monotonic() + RESUME_S
                 if missed is None:
                     yield RESET
-                # Of several shards each tells of its own, live and in retrospect.
-                for piece in pieces(self._retold(item) for item in missed or () if self._mine(item)):
+                # Each shard sends only its own sessions, live ones and missed ones.
+                for piece in pieces(self._missed(item) for item in missed or () if self._mine(item)):
                     yield piece
                     if self.closed or time.monotonic() > until:
                         return
-                told = missed[-1].seq if missed else -1
+                sent = missed[-1].seq if missed else -1
                 del missed
         while not self.closed and self.count - place <= len(self._ring):
             if place == self.count:
@@ -140,11 +140,11 @@ class Hub:
             start = len(self._ring) - (self.count - place)
             new = list(islice(self._ring, start, start + CHUNK))
             place += len(new)
-            for piece in pieces(data for seen, data in new if seen > 2 * told):
+            for piece in pieces(data for seen, data in new if seen > 2 * sent):
                 yield piece
 
     async def _news(self) -> bool:
-        """Waits for the next frame; False when there is none for so long that the reader may wonder."""
+        """Waits for the next frame; False when there is none for HEARTBEAT_S."""
         if self._changed.is_set() and not self.closed:
             self._changed = asyncio.Event()
         try:
@@ -153,16 +153,16 @@ class Hub:
         except TimeoutError:
             return False
 
-    def _mine(self, told: TransitionRow | DeletionRow) -> bool:
-        return self.fleet.rules.holds((told.source, told.session))
+    def _mine(self, row: TransitionRow | DeletionRow) -> bool:
+        return self.fleet.rules.holds((row.source, row.session))
 
-    def _retold(self, told: TransitionRow | DeletionRow) -> bytes:
-        key = (told.source, told.session)
-        if isinstance(told, DeletionRow):
+    def _missed(self, row: TransitionRow | DeletionRow) -> bytes:
+        key = (row.source, row.session)
+        if isinstance(row, DeletionRow):
             return gone(key)
         group = self.fleet.rules.meta(*key).group
-        ready = told.status is Status.WORKING
-        return frame(key, told.before, told.status, told.at, group, told.engine, told.seq, ready=ready)
+        ready = row.status is Status.WORKING
+        return frame(key, row.before, row.status, row.at, group, row.engine, row.seq, ready=ready)
 
     def _publish(self, place: int, data: bytes) -> None:
         self._ring.append((place, data))
@@ -171,7 +171,7 @@ class Hub:
 
 
 class Stream(StreamingResponse):
-    """One reader's answer; its place is free again whatever ends it."""
+    """One reader's answer; its place becomes free whatever ends it."""
 
     def __init__(self, hub: Hub, frames: AsyncGenerator[bytes, None]) -> None:
         super().__init__(frames, media_type="text/event-stream", headers=HEADERS)
@@ -180,7 +180,7 @@ class Stream(StreamingResponse):
         self.abort: Callable[[], object] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends frames until the reader, the hub, or the patience with the reader ends."""
+        """Sends frames until the reader leaves, the hub closes, or the reader is too slow."""
 
         async def patient(message: Message) -> None:
             async with asyncio.timeout(PATIENCE_S):
@@ -192,7 +192,7 @@ class Stream(StreamingResponse):
             with suppress(ClientDisconnect):
                 await super().__call__(scope, receive, patient)
         except TimeoutError:
-            # Not closed: that would wait until the reader has taken what is on its way.
+            # Aborted, since closing would wait until the reader has taken what is on its way.
             self.abort()
             while "abort" in scope and (await receive())["type"] != "http.disconnect":
                 pass
@@ -202,7 +202,7 @@ class Stream(StreamingResponse):
 
 
 class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):
-    """A transition, as readers are told. Times are RFC 3339; `from` is null for a session's first status."""
+    """A transition as readers get it. Times are RFC 3339; `from` is null for a session's first status."""
 
     source: str
     session: str
@@ -232,8 +232,8 @@ def frame(
 ) -> bytes:
     """A transition as an event whose id is its row in the log; one of a correction has none."""
     when = utc(at)
-    told = Happened(*key, before, status, when, when, ready, group or None, engine)
-    return (b"id: %d\n" % seq if seq else b"") + sse("transition", told)
+    event = Happened(*key, before, status, when, when, ready, group or None, engine)
+    return (b"id: %d\n" % seq if seq else b"") + sse("transition", event)
 
 
 def gone(key: Key) -> bytes:
@@ -247,16 +247,16 @@ def sse(event: str, data: object) -> bytes:
 
 
 def last_event_id(request: Request) -> int | None:
-    """Where the reader wants to go on; browsers send the header when they reconnect, by themselves."""
+    """The last row that the reader has got; browsers send the header by themselves when they reconnect."""
     text = request.headers.get("last-event-id") or request.query_params.get("last_event_id") or None
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Refusal("Last-Event-ID: is not a number of this log, expected the id of an event that was sent")
+        raise Refusal("Last-Event-ID: is not a number, expected the id of an event that was sent")
     return int(text)
 
 
 def read_missed(place: Place, after: int) -> list[TransitionRow | DeletionRow] | None:
-    """What happened after row `after`; None when that is too much, or not to be told one by one."""
+    """What happened after row `after`; None when that is too much, or cannot be listed one by one."""
     with History(place) as history:
         return history.resume(after, MAX_MISSED)

@@ -1,4 +1,4 @@
-"""Errors of the exporter itself: counted each time, logged once a kind, so that one event's error stops no other."""
+"""Errors of the exporter itself: counted each time, logged once a kind; one event's error does not stop the others."""
 
 import structlog
 
@@ -20,7 +20,7 @@ class Defects:
         kind = (part, type(error).__name__, place_of(error))
         if kind not in self._known:
             self._known.add(kind)
-            logger.error("defect, please report it", part=part, error=kind[1], place=kind[2])
+            logger.error("defect in the exporter, please report it", part=part, error=kind[1], place=kind[2])
 
 
 def place_of(error: BaseException) -> str:

@@ -1,9 +1,9 @@
 """The fleet as Prometheus text or OpenMetrics: lines kept as bytes from change to change, joined at a scrape.
 
-A session's lines are rendered when it changed and kept. Sessions stand in pages; a page keeps each family compressed
-until one of its sessions changes. What moves with time (the seconds of the current status, the last
-event) is the only thing rendered at each scrape. A scrape works on a snapshot of immutable views, so that it may be
-sent slowly while webhooks go on, and still shows every session whole or not at all.
+A session's lines are rendered when it changed, and kept. Sessions are kept in pages; a page keeps each family
+compressed until one of its sessions changes. Only what moves with time (the seconds of the current status, the last
+event) is rendered at each scrape. A scrape works on a snapshot of immutable views: it may be sent slowly while
+webhooks go on, and still shows every session whole or not at all.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from wawp_exporter.model.fleet import Fleet
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-SLICE = 16  # pages rendered before others on the event loop get their turn
+SLICE = 16  # pages sent in one go; then the event loop does other work
 
 
 class Exposition:
@@ -51,7 +51,7 @@ class Exposition:
         return bool(self.shelf.dirty)
 
     def scrape(self, is_openmetrics: bool, gzip: bool, now: int, mono: float) -> Iterator[bytes]:
-        """The whole exposition, cut where others may have their turn; the snapshot is taken by this call."""
+        """The whole exposition in pieces; other work may go on between them. This call takes the snapshot."""
         self.refresh(now)
         views = [page.view for page in self.shelf.pages]
         slices = [views[start : start + SLICE] for start in range(0, len(views), SLICE)]
@@ -73,7 +73,7 @@ Part = list[Piece] | bytes
 
 
 def session_parts(slices: Sequence[Sequence[View]], is_openmetrics: bool, gzip: bool, mono: float) -> Iterator[Part]:
-    """All that is about sessions: text, or where `gzip` is wanted and the lines rest, the kept pieces."""
+    """All that is about sessions: text, or with `gzip` the kept compressed pieces of lines that have not changed."""
     families = [*(family for family, _ in SESSION_FAMILIES), RESTRICTED_FAMILY]
     for index, family in enumerate(families):
         yield family.header(is_openmetrics)
@@ -111,4 +111,4 @@ def own_metrics(registry: CollectorRegistry, is_openmetrics: bool) -> bytes:
     return text.removesuffix(b"# EOF\n")
 
 
-REFRESH_PAGES = 8  # pages rendered before others get their turn
+REFRESH_PAGES = 8  # pages rendered in one go; then the event loop does other work

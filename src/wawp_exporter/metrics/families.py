@@ -53,7 +53,7 @@ def transition_lines(session: Session, labels: str) -> str:
 
 
 def resting_seconds_lines(session: Session, labels: str) -> str:
-    """The seconds of the statuses it is not in."""
+    """The seconds of the statuses that it is not in now; they do not change with time."""
     now = session.state.status
     statuses = tuple([status for status in session.statuses() if status is not now])
     values = [session.seconds[ORDINAL[status]] for status in statuses]
@@ -61,7 +61,7 @@ def resting_seconds_lines(session: Session, labels: str) -> str:
 
 
 def stay_lines(session: Session, labels: str) -> str:
-    """The lengths of its finished stays; every status or, when switched off, none."""
+    """The lengths of its finished stays in each status."""
     name = "wawp_session_status_duration_seconds"
     return "".join(
         histogram_lines(name, f'{labels},status="{status.value}"', session.stays.get(status, NOTHING_OBSERVED))
@@ -70,7 +70,7 @@ def stay_lines(session: Session, labels: str) -> str:
 
 
 def threshold_lines(session: Session, labels: str) -> str:
-    """Overrides only."""
+    """The limits that the configuration overrides for it."""
     return "".join(
         f'wawp_session_threshold_seconds{{{labels},kind="{kind}"}} {value:.3f}\n'
         for kind, value in session.meta.thresholds
@@ -78,7 +78,7 @@ def threshold_lines(session: Session, labels: str) -> str:
 
 
 def recurring_lines(session: Session, labels: str) -> str:
-    """The hours of the week in which it disconnects again and again; found patterns only."""
+    """The hours of the week in which it disconnects again and again."""
     return "".join(
         f'wawp_session_recurring_disconnects{{{labels},weekday="{WEEKDAYS[weekday]}",hour="{hour:02}"}} {weeks}\n'
         for (weekday, hour), weeks in sorted(session.recurring.items())
@@ -97,7 +97,7 @@ LAST_EVENT_FAMILY = Family(
 RESTRICTED_FAMILY = Family(
     "wawp_session_restricted", "gauge", "Whether WhatsApp limits the account; series exist once seen."
 )
-# What a session shows, in order of output. The functions render what rests between changes.
+# The families of a session, in order of output. The functions render lines that change with an event only.
 SESSION_FAMILIES: tuple[tuple[Family, Callable[[Session, str], str]], ...] = (
     (Family("wawp_session_info", "gauge", "Always 1; engine and configured metadata."), info_lines),
     (

@@ -45,7 +45,7 @@ def by_status(name: str, value: Callable[[Bucket, int], str]) -> Callable[..., I
 
 
 def fleet_transitions(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
-    """Every pair of known statuses is there from the start: `increase` cannot see the first step of a new series."""
+    """Every pair of statuses from the start: PromQL's `increase` does not see the first step of a new series."""
     for bucket in buckets:
         labels = bucket_labels(fleet, bucket)
         statuses = bucket.statuses()
@@ -103,7 +103,7 @@ def group_lines(name: str, index: int) -> Callable[..., Iterator[str]]:
 
 
 def default_thresholds(fleet: Fleet, _buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
-    """The limits that hold where a session has none of its own."""
+    """The limits of sessions without limits of their own."""
     config = fleet.rules.config
     for source in config.sources:
         for kind in KINDS:

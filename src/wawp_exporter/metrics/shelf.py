@@ -21,7 +21,7 @@ TROUBLED_SHARE = 2  # of metrics.max_sessions: so many sessions in trouble may h
 
 
 class Entry:
-    """A session's kept lines, one byte string a family, and what it needs to render its moving lines."""
+    """A session's kept lines, one byte string per family, and what the lines that move with time are made of."""
 
     __slots__ = ("base", "event_line", "labels", "lines", "page", "seconds_line", "session")
 
@@ -51,13 +51,13 @@ class Entry:
         self.seconds_line = self._template(series)
         self.base = session.seconds[ORDINAL[status]] - session.mark
         old = self.lines or (None,) * len(lines)
-        # Equal lines keep their old object, and with it their place in memory.
+        # Equal lines keep their old object, so that `is` tells which families changed.
         self.lines = tuple(a if a is not None and a == b else b for a, b in zip(old, lines, strict=True))
         return {index for index, (a, b) in enumerate(zip(old, self.lines, strict=True)) if a is not b}
 
 
 class View:
-    """A page as it was at one moment; never changes, but for compressed forms that it keeps once they are made."""
+    """A page as it was at one moment; it never changes, but keeps its compressed forms once they are made."""
 
     __slots__ = ("bases", "event_lines", "lines", "pieces", "seconds_lines", "sessions")
 
@@ -110,7 +110,7 @@ class Page:
 
 
 class Shelf:
-    """The pages, and which sessions stand in them: all that are wanted while there is room, the troubled first."""
+    """The pages, and which sessions are in them: all while there is room, else those of the first ranks."""
 
     def __init__(self) -> None:
         self.pages: dict[Page, None] = {}
@@ -127,7 +127,7 @@ class Shelf:
         return sum(len(sessions) for sessions in self._hidden.values())
 
     def place(self, key: Key, session: Session | None, limit: int) -> None:
-        """Puts a session that changed where it belongs now; None takes it away."""
+        """Moves a session that changed to where its rank belongs; None removes it."""
         rank = session.rank if session else Rank.UNWANTED
         entry = self._entries.get(key)
         old = self._ranks.get(key)
@@ -151,9 +151,9 @@ class Shelf:
         self.balance(limit)
 
     def balance(self, limit: int) -> None:
-        """Fills the room there is, best rank first: STOPPED give way, then WORKING; the troubled may take it twice.
+        """Fills `limit` places, first rank first: STOPPED lose theirs, then WORKING; troubled may take twice as many.
 
-        Among equals those that are shown stay, so that a flood of new names does not displace the sessions before it.
+        Of one rank, those that are shown stay, so that a flood of new names does not displace older sessions.
         """
         for rank in (Rank.TROUBLED, Rank.WORKING, Rank.STOPPED):
             hidden = self._hidden[rank]

@@ -96,7 +96,7 @@ class Telemetry:
         )
         self.defects = Counter(
             "wawp_exporter_defects",
-            "Errors of the exporter itself that cost others nothing, by where they were found; each is a bug.",
+            "Errors of the exporter itself that it survived, by the part that found them; each is a bug.",
             ["part"],
             registry=registry,
         )
@@ -110,37 +110,37 @@ class Telemetry:
         )
         self.api_errors = Counter(
             "wawp_exporter_api_errors",
-            "Readings of the gateway's API that failed: no answer, an error, or an answer that is not the API's own.",
+            "Requests to the gateway's API that failed: no answer, an error, or an answer that is not the API's own.",
             ["source"],
             registry=registry,
         )
         self.reconcile_success = Gauge(
             "wawp_exporter_reconcile_last_success_timestamp_seconds",
-            "When the gateway last told the status of all its sessions (Unix seconds).",
+            "When the gateway last reported the status of all its sessions (Unix seconds).",
             ["source"],
             registry=registry,
         )
         self.gateway_start = Gauge(
             "wawp_exporter_gateway_start_timestamp_seconds",
-            "When the gateway was started, as it says itself (Unix seconds).",
+            "When the gateway was started, as its API says (Unix seconds).",
             ["source"],
             registry=registry,
         )
         self.corrections = Counter(
             "wawp_exporter_reconcile_corrections",
-            "Statuses that the gateway's API corrected: a webhook was missed.",
+            "Statuses that the gateway's API corrected, because a webhook was missed.",
             ["source"],
             registry=registry,
         )
         self.restarts = Counter(
             "wawp_exporter_restarts",
-            "Sessions that Alertmanager wanted restarted, by what became of it.",
+            "Restarts that Alertmanager asked for, by result.",
             ["source", "result"],
             registry=registry,
         )
         self.upkeep_failures = Counter(
             "wawp_exporter_upkeep_failures",
-            "Regular jobs of the exporter that ended with an error, by job; each is tried again when it is due.",
+            "Regular jobs of the exporter that ended with an error, by job; each is tried again at its next time.",
             ["job"],
             registry=registry,
         )
@@ -163,7 +163,7 @@ class Telemetry:
         build.labels(__version__, os.environ.get("WAWP_EXPORTER_REVISION", ""), platform.python_version()).set(1)
 
     def _durations(self, name: str, help_text: str, bounds: tuple[float, ...]) -> Histogram:
-        """A histogram of seconds that is told at each scrape."""
+        """A histogram of seconds that is exported at each scrape."""
         histogram = Histogram(bounds)
         self.registry.register(Durations(name, help_text, histogram))
         return histogram
@@ -173,7 +173,7 @@ class Telemetry:
         Gauge(name, help_text, registry=self.registry).set_function(value)
 
     def source(self, name: str) -> "SourceTelemetry":
-        """The children of one source; making them sets every series of it to 0."""
+        """The counters of one source; making them sets every series of it to 0."""
         if name not in self._sources:
             self._sources[name] = SourceTelemetry(self, name)
         return self._sources[name]
@@ -204,7 +204,7 @@ class Telemetry:
 
 
 class Durations(Collector):
-    """The fleet's kind of histogram as a family: each webhook is observed twice, and prometheus-client's locks each."""
+    """The fleet's kind of histogram as a family: prometheus-client's locks at each observation, two a webhook."""
 
     def __init__(self, name: str, help_text: str, histogram: Histogram) -> None:
         self._name = name
@@ -219,7 +219,7 @@ class Durations(Collector):
 
 
 class Webhooks(Collector):
-    """What each source counts of every webhook, as families: plain numbers on the hot path, read at a scrape."""
+    """The counts of webhooks by source, as families: plain numbers on the hot path, read at a scrape."""
 
     def __init__(self, sources: "dict[str, SourceTelemetry]", strays: "Strays") -> None:
         self._sources = sources
@@ -276,7 +276,7 @@ class SourceTelemetry:
 class Strays:
     """Requests under /webhook that belong to no source, with the label `source=""`; the series begin with the first.
 
-    Their reasons are `unknown_source` and `method`: what else a URL says is no label.
+    Their reasons are `unknown_source` and `method`. The URL is no label, as anybody can send any.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -290,7 +290,7 @@ class Strays:
 
 
 class GatewayTelemetry:
-    """What is told of one source's gateway, by the replica that asks it."""
+    """The series of one source's gateway; only the replica that asks the gateway exports them."""
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self._telemetry = telemetry
@@ -316,6 +316,6 @@ class GatewayTelemetry:
         return self._telemetry.gateway_start.labels(self._name)
 
     def clear(self) -> None:
-        """Another replica asks now: what was true here is not told any more."""
+        """Removes the gauges: another replica asks the gateway now, and this one's values grow old."""
         for metric in (self._telemetry.api_up, self._telemetry.reconcile_success, self._telemetry.gateway_start):
             metric.remove_by_labels({"source": self._name})

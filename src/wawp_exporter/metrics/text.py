@@ -34,7 +34,7 @@ def seconds(ms: int) -> str:
 
 @cache
 def template(name: str, label: str, values: Sequence[str], form: str) -> str:
-    """A line for each value of the last label, to be filled with the other labels and a figure in turn."""
+    """A line for each value of the last label, with places for the other labels and the number."""
     return "".join(f'{name}{{%s,{label}="{value}"}} {form}\n' for value in values)
 
 

@@ -78,21 +78,22 @@ class Bucket:
             if count:
                 self.slo[slo] += count * elapsed
 
-    def enter(self, before: Status | None, after: Status) -> None:
-        """Counts a change of status; None: the session's first, which `Buckets.join` has counted as present."""
-        self.transitions[before, after] += 1
-        self.seen.add(after)
-        if before:
-            self.counts[ORDINAL[before]] -= 1
-            self.counts[ORDINAL[after]] += 1
+    def count(self, transition: Transition) -> None:
+        """Counts a change of status and what ended with it: a stay, a start, a login episode, an outage.
 
-    def observe(self, transition: Transition) -> None:
-        """Puts what ended with a transition into the histograms: a stay, a start, a login episode, an outage."""
+        A session's first status ends nothing, and `Buckets.join` has counted it as present.
+        """
         before, after = transition.before, transition.after
+        index = ORDINAL[after.status]
+        self.transitions[before.status if before else None, after.status] += 1
+        self.seen.add(after.status)
         if before is None:
             return
+        left = ORDINAL[before.status]
+        self.counts[left] -= 1
+        self.counts[index] += 1
         stay = transition.stay_ms / 1000
-        self.stays[ORDINAL[before.status]].observe(stay)
+        self.stays[left].observe(stay)
         started = START_OUTCOMES.get(after.status) if before.status is STARTING else None
         if started:
             self.starts[started].observe(stay)
@@ -104,5 +105,5 @@ class Bucket:
             self.recovery.observe(recovery / 1000)
 
     def statuses(self) -> tuple[Status, ...]:
-        """The statuses that have series here: the seven, and the passkey ones once seen."""
+        """The statuses that have series here: the usual seven, and the passkey ones once a session was in them."""
         return ALWAYS + tuple(s for s in PASSKEYS if s in self.seen)

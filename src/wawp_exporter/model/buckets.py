@@ -1,6 +1,6 @@
 """The counts of all sources' engines, and in which of them a session is counted."""
 
-from wawp_exporter.model.bucket import ORDINAL, STATUS_BOUNDS, Bucket, Histogram
+from wawp_exporter.model.bucket import ORDINAL, STATUS_BOUNDS, Bucket, Histogram, Slo
 from wawp_exporter.model.machine import Transition
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
@@ -36,14 +36,12 @@ def leave(session: Session, mono: float) -> None:
     session.bucket.slo_counts[session.slo] -= 1
 
 
-def judge(session: Session, mono: float) -> None:
-    """Counts a session's seconds, from `mono` on, towards the objective as its state says."""
-    slo = session.judge()
-    if slo is not session.slo:
-        session.bucket.accrue(mono)
-        session.bucket.slo_counts[session.slo] -= 1
-        session.bucket.slo_counts[slo] += 1
-        session.slo = slo
+def judge(session: Session, slo: Slo, mono: float) -> None:
+    """Counts a session's seconds from `mono` on towards the objective as `slo`."""
+    session.bucket.accrue(mono)
+    session.bucket.slo_counts[session.slo] -= 1
+    session.bucket.slo_counts[slo] += 1
+    session.slo = slo
 
 
 def move(session: Session, transition: Transition, mono: float, histograms: bool) -> None:
@@ -52,8 +50,7 @@ def move(session: Session, transition: Transition, mono: float, histograms: bool
     session.accrue(mono)
     bucket.accrue(mono)
     session.transitions[ORDINAL[after.status]] += 1
-    bucket.enter(before.status if before else None, after.status)
-    bucket.observe(transition)
+    bucket.count(transition)
     if before and histograms:
         if before.status not in session.stays:
             session.stays[before.status] = Histogram(STATUS_BOUNDS)

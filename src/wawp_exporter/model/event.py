@@ -1,4 +1,4 @@
-"""Bytes of a webhook → what it says: a `StatusEvent` with its back-filled points, or another kind of event."""
+"""What a webhook says: a `StatusEvent` with its back-filled points, or an event of another kind."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ OTHER_ENGINE = "OTHER"
 
 
 class Word(StrEnum):
-    """An enumeration whose members are keys of what is counted: Enum's own hash is written in Python."""
+    """An enumeration whose members are keys on the hot path: it hashes as a string, since Enum's hash is slow."""
 
     __hash__ = str.__hash__
 
@@ -32,7 +32,7 @@ class Status(Word):
     PASSKEY_CONFIRMATION_REQUIRED = "PASSKEY_CONFIRMATION_REQUIRED"
 
 
-# What each event is compared with: to look a member up on its class takes longer than any of the comparisons.
+# Each event is compared with these. Looking a member up on its class would take longer than the comparison.
 STARTING, WORKING, STOPPED, UNKNOWN = Status.STARTING, Status.WORKING, Status.STOPPED, Status.UNKNOWN
 ALWAYS = tuple(Status)[:7]  # the statuses whose series every session has
 PASSKEYS = tuple(Status)[7:]
@@ -40,10 +40,10 @@ LOGIN = frozenset({Status.SCAN_QR_CODE, *PASSKEYS})
 BY_NAME = {status.value: status for status in Status}
 
 
-# What a webhook says of the end of a session, where others may be about the same end, the weakest first: it is closed,
-# for whatever reason; it was lost; somebody stopped it. `machine.end` judges them together: they overtake each other.
+# How a session ended, by a gateway that reports one end with several webhooks, the weakest first: it is closed, for
+# whatever reason; it was lost; somebody stopped it. The webhooks may come in any order; `machine.end` compares them.
 ENDINGS = CLOSED, LOST, DECIDED = "closed", "lost", "decided"
-# What a status says of an end, unless the dialect knows better.
+# How a session ended by its status alone, where the dialect says nothing else.
 USUAL_ENDINGS = {Status.FAILED: LOST, Status.DISCONNECTED: LOST, STOPPED: DECIDED}
 
 
@@ -63,11 +63,11 @@ class Limit(msgspec.Struct, frozen=True, gc=False):
 
 
 class Point(msgspec.Struct, frozen=True, gc=False):
-    """One observed status. `status` is verbatim; times are the gateway's in Unix ms.
+    """One observed status. `status` is as sent; times are Unix ms by the gateway's clock.
 
-    `key_at` is the time as sent and identifies the point in the log; `at` is the time that is believed, and
-    `(at, tie)` orders points of one session. `ending` is one of ENDINGS for a dialect whose gateway reports one end
-    with several webhooks.
+    `key_at` is the time as sent and identifies the point in the log. `at` is the time that is used: the same, or the
+    time of receipt if that was more than a minute ahead. `(at, tie)` orders the points of one session.
+    `ending` is one of ENDINGS if the gateway reports one end with several webhooks.
     """
 
     status: str
@@ -80,9 +80,9 @@ class Point(msgspec.Struct, frozen=True, gc=False):
 class StatusEvent(msgspec.Struct, frozen=True, gc=False):
     """One `session.status` webhook. `points` ends with the event's own point, older ones are back-fill.
 
-    `timeless_key` is set where the gateway gave no time: then the key, not the time, tells a retry. `key_is_body`
-    says that it is made of the body alone; `renews` that the session has been in another status since, so that the
-    same body is news. `origin` names what else than a webhook it is.
+    `timeless_key` is set where the gateway gave no time: then a retry is recognized by this key instead of the time.
+    `key_is_body`: the key is made of the body alone. `renews`: the session has been in another status since, so that
+    the same body is a new event. `origin` is set where the event did not come as a webhook.
     """
 
     source: str
@@ -104,7 +104,7 @@ class StatusEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def skewed(self) -> bool:
-        """Whether its time was too far ahead to be believed."""
+        """Whether its time was so far ahead that the time of receipt was taken instead."""
         return self.own.key_at - self.received_at > MAX_AHEAD_MS
 
 

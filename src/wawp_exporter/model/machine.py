@@ -23,12 +23,12 @@ END_MS = 30_000  # webhooks about one end of a session come within this time, in
 
 
 class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One session as the points up to `(at, tie)` tell it. Times are Unix ms by the gateway's clock; 0 is "none".
+    """One session after the points up to `(at, tie)`. Times are Unix ms by the gateway's clock; 0 is "none".
 
     `since` is the entry into `status`; `auth_since` and `down_since` begin the login and the down episode;
     `held_*` keep both through a STOPPED that may turn out to be a restart, which began at `stopped_at`.
     `left_working` is when it left WORKING, until it is WORKING again or stays STOPPED. `lost_at` and `decided_at` are
-    when the last webhook said so of the end that the session is in (`events.ENDINGS`).
+    the times of the last webhooks that called the present end LOST or DECIDED (`event.ENDINGS`).
     """
 
     status: Status
@@ -51,7 +51,7 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def oldest(self) -> int:
-        """The oldest instant on which anything here rests: what is logged after it must be kept."""
+        """The oldest instant that anything here depends on: retention keeps what was logged after it."""
         times = (
             self.since,
             self.auth_since,
@@ -63,7 +63,7 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return min(time for time in times if time)
 
 
-BLANK = State(UNKNOWN, 0, 0, 0)  # of a session that nothing is known of
+BLANK = State(UNKNOWN, 0, 0, 0)  # of a session that has had no event
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
@@ -109,11 +109,11 @@ def end(state: State | None, point: Point, ending: str) -> tuple[State, Transiti
     """Applies a point about an end of the session that other points may be about too.
 
     Some gateways report one end with several webhooks, within milliseconds and on several connections, so that any may
-    come last. Of those within END_MS the one that says most decides: a decision (`closesession`) before a loss
+    come last. Of those within END_MS the strongest decides: a decision (`closesession`) before a loss
     (`disconnectedMobile`), a loss before a mere closing (`logout.instance`, which follows both). A weaker one that
-    comes after a stronger one repeats it; a stronger one that comes after a weaker one is a transition. A point that is
-    about no end (STARTING, WORKING, a QR code) begins anew. This is part of the fold, not of the intake: a webhook that
-    comes late takes its place by its time, and a replay of the log comes to the same state.
+    comes after a stronger one is a repeat; a stronger one that comes after a weaker one is a transition. Any other
+    point (STARTING, WORKING, a QR code) ends this comparison. It is made here and not at the intake, so that a late
+    webhook is sorted by its time and a replay of the log gives the same state.
     """
     before, status = state or BLANK, normal(point.status)
     stronger = {CLOSED: max(before.lost_at, before.decided_at), LOST: before.decided_at}.get(ending, 0)
@@ -129,7 +129,7 @@ def end(state: State | None, point: Point, ending: str) -> tuple[State, Transiti
 def enter(before: State, status: Status, at: int, tie: int, *, lost: bool = False) -> State:
     """What entering `status` does to the episodes. UNKNOWN opens none and closes none.
 
-    `lost`: it is the loss that a STOPPED before it belongs to.
+    `lost`: the STOPPED before it was part of the same loss, not a decision.
     """
     if status is UNKNOWN:
         return msgspec.structs.replace(before, status=status, since=at, at=at, tie=tie, lost_at=0, decided_at=0)
@@ -142,13 +142,13 @@ def enter(before: State, status: Status, at: int, tie: int, *, lost: bool = Fals
     auth, down = before.auth_since, before.down_since
     if before.stopped_at:
         auth, down, left = resume(before, at) if status is STARTING or lost else (0, 0, 0)
-    # A status that is neither WORKING nor STOPPED is down; one that waits for a human begins a login.
+    # Neither WORKING nor STOPPED: the session is down, and if it waits for a human, a login begins.
     auth = auth or (at if status in LOGIN else 0)
     return State(status, at, at, tie, auth, down or at, left_working=left, worked=before.worked)
 
 
 def resume(before: State, at: int) -> tuple[int, int, int]:
-    """Leaves a STOPPED that was no decision: within 30 s the held episodes go on, later they are forgotten."""
+    """The episodes after a STOPPED: within 30 s it was a restart and they go on, later they are over."""
     if at - before.stopped_at <= RESTART_MS:
         return before.held_auth, before.held_down, before.left_working
     return 0, 0, 0

@@ -43,7 +43,7 @@ class Rules:
         self._default = Meta(silent=config.thresholds.silent)
 
     def holds(self, key: Key) -> bool:
-        """Whether a session is of this replica's shard."""
+        """Whether a session belongs to this replica's shard."""
         return self.shards == 1 or slot_of(key) % self.shards == self.shard
 
     def meta(self, source: str, session: str) -> Meta:

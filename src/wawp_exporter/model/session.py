@@ -31,7 +31,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 
 class Rank(Word):
-    """Who keeps series of its own when there is no room for all: the first ones, whatever happens."""
+    """Which sessions keep series of their own when there is not room for all: the first rank before the second, …"""
 
     TROUBLED = "troubled"
     WORKING = "working"
@@ -52,7 +52,7 @@ class Grave(NamedTuple):
 class Memory(msgspec.Struct, frozen=True, array_like=True):
     """What the state table keeps of a session, so that a start need not replay its history.
 
-    `engine_at` is when the engine was named (Unix ms, by the gateway's clock): the newest word counts.
+    `engine_at` is the time of the newest event that named the engine (Unix ms, by the gateway's clock).
     """
 
     state: State
@@ -63,7 +63,7 @@ class Memory(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def named_at(self) -> int:
-        """`engine_at`, also of a memory that was kept before there was one."""
+        """`engine_at`; of a memory that an older version has written, which has none, the time of its state."""
         return self.engine_at or (0 if self.engine == OTHER_ENGINE else self.state.at)
 
 
@@ -72,15 +72,16 @@ decode_memory = msgspec.json.Decoder(Memory).decode
 
 
 def learn(known: dict[Restriction, tuple[Limit, int]], limits: Iterable[Limit], at: int) -> bool:
-    """Takes into `known` what was stated at `at` (Unix ms), unless a newer word is there; whether any was taken."""
+    """Puts into `known` what an event of `at` (Unix ms) says, unless a newer one has spoken; whether it changed."""
     taken = [limit for limit in limits if known.get(limit.restriction, (limit, at))[1] <= at]
     known.update((limit.restriction, (limit, at)) for limit in taken)
     return bool(taken)
 
 
 def revise(session: "Session", points: Sequence[Point], rows: Sequence[int]) -> None:
-    """Takes the tie of the live status's own row, where it was told more: what was before it in the same millisecond
-    must not be taken for what came after.
+    """Takes over the new tie of the live status's own row, if the event has changed that row.
+
+    Otherwise an earlier point of the same millisecond would be taken for a later one.
     """
     for point, seq in zip(points, rows, strict=True):
         state = session.state
@@ -128,7 +129,7 @@ class Session:
 
     @property
     def memory(self) -> Memory:
-        """What is worth keeping over a restart."""
+        """What the state table keeps of it over a restart."""
         return Memory(self.state, self.engine, self.last_event, tuple(self.limits.values()), self.engine_at)
 
     def statuses(self) -> tuple[Status, ...]:
@@ -150,12 +151,12 @@ class Session:
         return limit.active and (not limit.until or now < limit.until)
 
     def silent(self, now: int) -> bool:
-        """WORKING, and nothing heard for longer than its limit."""
+        """WORKING, and without any event for longer than its limit."""
         limit = self.meta.silent
         return limit > 0 and self.state.status is WORKING and now - self.last_event > limit * 1000
 
     def troubled(self, now: int) -> bool:
-        """Whether somebody may want to look at it."""
+        """Whether it needs attention: not WORKING or STOPPED, in an episode, restricted or silent."""
         state = self.state
         return (
             state.status not in (WORKING, STOPPED)
@@ -181,7 +182,7 @@ class Session:
         return self.state.status is WORKING and not self.maintenance
 
     def judge(self) -> Slo:
-        """How its seconds count now."""
+        """How its seconds count towards the objective now."""
         status = self.state.status
         if self.maintenance or not self.state.worked or status in (STOPPED, UNKNOWN):
             return EXCLUDED

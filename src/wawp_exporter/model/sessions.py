@@ -166,7 +166,9 @@ class Sessions:
     def _refresh(self, session: Session, now: int, mono: float) -> None:
         """Derives what follows from state, metadata and time, and plans when time alone will change it."""
         session.maintenance = session.meta.excuses(now)
-        judge(session, mono)
+        slo = session.judge()
+        if slo is not session.slo:
+            judge(session, slo, mono)
         session.rank = session.rank_at(now, self.rules.troubled_only)
         self.changed.add(session.key)
         self.wakes.plan(session, now)

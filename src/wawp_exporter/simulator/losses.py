@@ -47,13 +47,13 @@ def webjs_crash_loop(role: Role) -> Iterator[Step]:
 
 
 def gows_drop(role: Role) -> Iterator[Step]:
-    """Says STARTING once and nothing until it is back after `duration`."""
+    """Reports STARTING once, and nothing until it is back after `duration`."""
     yield from rising(role)
     yield from outage(role, 30, role.duration)
 
 
 def stuck_start(role: Role) -> Iterator[Step]:
-    """STARTING, and not a word more."""
+    """STARTING, and nothing after it."""
     yield Step(role.rng.uniform(0, 5), STARTING, boot=True)
 
 

@@ -41,7 +41,7 @@ def boot(role: Role, after: float = 0.0) -> Iterator[Step]:
 
 
 def rising(role: Role) -> Iterator[Step]:
-    """Boots within the first seconds; what follows comes by itself."""
+    """Boots within the first seconds of the plan."""
     return boot(role, role.rng.uniform(0, 5))
 
 
@@ -105,7 +105,7 @@ def restarted(role: Role, after: float) -> Iterator[Step]:
 
 
 def outage(role: Role, after: float, lasting: float) -> Iterator[Step]:
-    """No network for `lasting` s, as each engine tells it; somebody restarts a NOWEB that gave up."""
+    """No network for `lasting` s, as each engine reports it; somebody restarts a NOWEB that gave up."""
     if role.engine == "NOWEB":
         count = min(NOWEB_ATTEMPTS, max(1, round(lasting / NOWEB_RETRY)))
         yield from reconnects(after, count)
@@ -122,7 +122,7 @@ def outage(role: Role, after: float, lasting: float) -> Iterator[Step]:
 
 
 def disconnected(role: Role, after: float, lasting: float) -> Iterator[Step]:
-    """Wawp's own word for a lost session, until it starts again."""
+    """DISCONNECTED, which only Wawp sends, until it starts again."""
     yield Step(after, DISCONNECTED)
     yield Step(lasting, STARTING)
     yield Step(role.rng.uniform(*BOOT[role.engine]), WORKING)
@@ -161,7 +161,7 @@ def passkey(role: Role) -> Iterator[Step]:
 
 
 def with_spurious_stops(steps: Iterable[Step]) -> Iterator[Step]:
-    """The same as WAHA up to 2026.1.1 tells it: a new engine object says STOPPED just before it starts."""
+    """The same as WAHA up to 2026.1.1 sends it: a new engine object reports STOPPED just before it starts."""
     for step in steps:
         if step.boot:
             yield replace(step, status=STOPPED)

@@ -180,7 +180,7 @@ def test_mistakes_between_sections_are_printed_together(tmp_path: Path) -> None:
         ("web: {}\nweb: {}\n", "given twice (line 2)"),
         ("\tweb: {}\n", "is not YAML"),
         ("web: !!python/object/apply:os.system [ls]\n", "is not YAML"),
-        ("just words", "is a str, expected a mapping"),
+        ("just words", "is text, expected a mapping"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str, about: str) -> None:

@@ -90,8 +90,8 @@ def test_a_key_may_hold_any_visible_sign() -> None:
         (b"# a comment\n#\n", "holds no secret, expected at least one line"),
         (b"#" + SECRET.encode(), "line 1 begins with #, expected"),
         (b"a\n##\n", "line 2 begins with #, expected"),
-        (SECRET.encode() + b" # the old one", "line 1 holds a blank and #, expected comments on lines of their own"),
-        (SECRET.encode() + b"\t#", "line 1 holds a blank and #, expected comments on lines of their own"),
+        (SECRET.encode() + b" # the old one", "line 1 holds a space and #, expected a comment on a line of its own"),
+        (SECRET.encode() + b"\t#", "line 1 holds a space and #, expected a comment on a line of its own"),
         (SECRET.encode("utf-16-le"), "line 1 holds the invisible character U+0000, expected text in UTF-8"),
         (b"\n" + SECRET.encode("utf-16-be"), "line 2 holds the invisible character U+0000, expected text in UTF-8"),
         (b"a\0", "line 1 holds the invisible character U+0000, expected text in UTF-8"),
@@ -163,7 +163,7 @@ def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, key: str) -> N
     """Else each call of the gateway fails, and the log names an error of a library."""
     (tmp_path / "secret").write_text(key)
 
-    assert "holds what cannot be sent in a header, expected a key" in refusal(tmp_path, "sources.default.api.key_file")
+    assert "cannot be sent in a header, expected ASCII" in refusal(tmp_path, "sources.default.api.key_file")
 
 
 # -- read once

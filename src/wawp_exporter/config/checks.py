@@ -31,7 +31,7 @@ def check_web(config: Config) -> Iterator[str]:
     """Certificate and key belong together, two listeners do not."""
     web = config.web
     if bool(web.tls.cert_file) != bool(web.tls.key_file):
-        yield "web.tls: cert_file or key_file alone, expected both or none"
+        yield "web.tls: has only one of cert_file and key_file, expected both or none"
     if web.ingress_listen == web.listen and split_listen(web.listen)[1].strip("0"):
         yield "web.ingress_listen: is the address of web.listen, expected another one, or null"
 
@@ -42,9 +42,9 @@ def check_shard(config: Config) -> Iterator[str]:
     if shard.index == "auto" and not ORDINAL.search(socket.gethostname()):
         yield f"shard.index: auto, but the host's name {socket.gethostname()} ends in no number, expected an index"
     if shard.ordinal >= shard.total:
-        yield f"shard.index: is {shard.index}, expected it below shard.total ({shard.total})"
+        yield f"shard.index: is {shard.index}, expected a number below shard.total ({shard.total})"
     if shard.total > 1 and config.database.url.startswith("sqlite:"):
-        yield "shard.total: is above 1 with SQLite, which has one replica, expected 1, or database.url: postgresql://…"
+        yield "shard.total: is above 1, but SQLite allows one replica only, expected 1, or database.url: postgresql://…"
 
 
 def check_apis(config: Config) -> Iterator[str]:
@@ -58,7 +58,7 @@ def check_apis(config: Config) -> Iterator[str]:
         if api.kind == "wawp" and api.configured and not api.key_file:
             yield f"sources.{name}.api.key_file: missing, expected the file with the access token of Wawp"
     if config.remedy.alerts and not any(source.api.configured for source in config.sources.values()):
-        yield "remedy.alerts: no source has an api, expected sources.*.api for those that are to be restarted"
+        yield "remedy.alerts: no source has an api through which sessions can be restarted, expected sources.*.api"
 
 
 def check_exposure(config: Config) -> Iterator[str]:
@@ -80,7 +80,7 @@ def check_members(config: Config) -> Iterator[str]:
     seen: dict[str, str] = {}
     for group, members in config.groups.items():
         if not group.isprintable() or not group.strip():
-            yield f"groups: {group!r} is not a name, expected visible signs"
+            yield f"groups: {group!r} is not a name, expected printable characters"
         if not members:
             yield f"groups.{group}: is empty, expected a list of source/session"
         for index, member in enumerate(members):
@@ -89,9 +89,9 @@ def check_members(config: Config) -> Iterator[str]:
             if not source or not session:
                 yield f"{key}: {member!r} is not a member, expected source/session"
             elif source not in config.sources:
-                yield f"{key}: {member} is of no configured source, expected one of {named(config)}"
+                yield f"{key}: {member} belongs to a source that is not configured, expected one of {named(config)}"
             if member in seen:
-                yield f"{key}: {member} is in {seen[member]} too, expected a session in at most one group, once"
+                yield f"{key}: {member} is in {seen[member]} too, expected each session in one group only, once"
             seen[member] = group
 
 

@@ -79,8 +79,8 @@ def secrets_in(content: bytes) -> tuple[bytes, ...]:
 def problem_of(secret: str) -> str:
     """Why a line is not taken as a secret; "" if it is."""
     if secret.startswith("#"):
-        return "begins with #, expected a blank after it if it is a comment, or a secret that begins otherwise"
+        return "begins with #, expected a space after it (a comment), or a secret that begins with another character"
     if re.search(r"\s#", secret):
-        return "holds a blank and #, expected comments on lines of their own"
+        return "holds a space and #, expected a comment on a line of its own"
     odd = next((sign for sign in secret if unicodedata.category(sign) in INVISIBLE), "")
     return f"holds the invisible character U+{ord(odd):04X}, expected text in UTF-8" if odd else ""

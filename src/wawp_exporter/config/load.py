@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from wawp_exporter.config import files
 from wawp_exporter.config.checks import cross_check
-from wawp_exporter.config.mistakes import describe
+from wawp_exporter.config.mistakes import describe, kind_of
 from wawp_exporter.config.schema import Config
 from wawp_exporter.config.settings import Settings, secrets_of
 from wawp_exporter.errors import ConfigError
 
 ENV_PREFIX = "WAWP_EXPORTER_"
-# Read by the command line and the build information, so no keys of the configuration.
+# The command line and the build information read these: they are no keys of the configuration.
 ENV_NOT_KEYS = frozenset({"CONFIG", "REVISION"})
 
 
@@ -59,7 +59,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError([f"{path}: is a {type(data).__name__}, expected a mapping of keys"])
+        raise ConfigError([f"{path}: is {kind_of(data)}, expected a mapping of keys"])
     return data
 
 
@@ -74,10 +74,10 @@ def parse_yaml(text: str, name: str) -> Any:
         raise ConfigError([f"{name}: is not YAML{where}: {problem}"]) from None
     except DuplicateKey as error:
         raise ConfigError([f"{name}: {error}" if name.startswith(ENV_PREFIX) else str(error)]) from None
-    # What PyYAML lets through: dates that do not exist, numbers and nestings beyond all measure.
-    except (ValueError, OverflowError, RecursionError) as error:
-        what = "a value that does not exist" if isinstance(error, ValueError) else "too large or too deep"
-        raise ConfigError([f"{name}: holds {what}, expected a date, a number or a nesting as they are usual"]) from None
+    # What PyYAML does not check: dates that do not exist, numbers that are too long, values nested too deeply.
+    except (ValueError, OverflowError, RecursionError):
+        problem = "has a value that is out of range or nested too deeply, expected an ordinary date, number or list"
+        raise ConfigError([f"{name}: {problem}"]) from None
 
 
 def overlay(data: dict[str, Any], environ: Mapping[str, str]) -> None:

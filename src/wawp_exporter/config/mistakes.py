@@ -1,6 +1,7 @@
 """Errors of pydantic → `key: what is wrong, what was expected`."""
 
 import difflib
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel
@@ -8,24 +9,51 @@ from pydantic import BaseModel
 from wawp_exporter.config.schema import Config
 
 RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+# The kinds of YAML values in words; a bool is an int too, and a datetime a date.
+KINDS = (
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (str, "text"),
+    (list, "a list"),
+    (dict, "a mapping of keys"),
+    (date, "a date"),
+)
+# pydantic's type of error → what was expected.
+EXPECTED = {
+    "bool_type": "true or false",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys",
+    "model_type": "a mapping of keys",
+}
 
 
 def describe(problem: Any) -> str:
     """One pydantic error → `key: what is wrong, what was expected`; values are not shown, they may be secrets."""
     path = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "nullable")))
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key, expected {known_keys(problem['loc'])}"
     message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        return f"{path}: missing, expected a value"
-    if problem["type"] == "invalid_key":
-        return f"{path}: is not a name, expected keys in words"
-    if problem["type"] in RANGES:
-        return f"{path}: is out of range, expected {message.removeprefix('Input should be ')}"
-    if message.startswith("Input should be "):
-        kind = "null" if problem["input"] is None else type(problem["input"]).__name__
-        return f"{path}: is a {kind}, expected {message.removeprefix('Input should be ')}"
-    return f"{path}: {message}"
+    expected = message.removeprefix("Input should be ")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{path}: unknown key, expected {known_keys(problem['loc'])}"
+        case "missing":
+            return f"{path}: missing, expected a value"
+        case "invalid_key":
+            return f"{path}: has a key that is not text, expected the name of a key"
+        case "literal_error":
+            return f"{path}: is not an allowed value, expected {expected}"
+        case kind if kind in RANGES:
+            return f"{path}: is out of range, expected a number {expected}"
+    if expected == message:
+        return f"{path}: {message}"
+    return f"{path}: is {kind_of(problem['input'])}, expected {EXPECTED.get(problem['type'], expected)}"
+
+
+def kind_of(value: object) -> str:
+    """What kind of YAML value this is."""
+    return next((words for kind, words in KINDS if isinstance(value, kind)), "null")
 
 
 def known_keys(loc: tuple[int | str, ...]) -> str:

@@ -165,14 +165,14 @@ def check_header(value: str) -> str:
     if not HEADER_NAME.fullmatch(value):
         raise ValueError("is not the name of a header, expected letters, digits and - such as X-Webhook-Hmac")
     if value.lower() in TAKEN_HEADERS:
-        raise ValueError("is a header with a meaning of its own, expected one such as X-Webhook-Hmac")
+        raise ValueError("is a header that HTTP itself uses, expected one such as X-Webhook-Hmac")
     return value
 
 
 def check_header_value(value: str) -> str:
     """What is sent in a header as it is: visible ASCII signs."""
     if not HEADER_VALUE.fullmatch(value):
-        raise ValueError("cannot be sent in a header, expected letters, digits and signs of ASCII without blanks")
+        raise ValueError("cannot be sent in a header, expected visible ASCII characters without spaces")
     return value
 
 
@@ -214,7 +214,7 @@ def check_key(value: str, info: ValidationInfo) -> str:
     if len(keys) != 1:
         raise ValueError(f"{path} holds {len(keys)} lines, expected one key")
     if not HEADER_VALUE.fullmatch(keys[0].decode()):
-        raise ValueError(f"{path} holds what cannot be sent in a header, expected a key of ASCII signs without blanks")
+        raise ValueError(f"{path} holds a key that cannot be sent in a header, expected ASCII without spaces")
     return path
 
 

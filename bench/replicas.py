@@ -17,7 +17,8 @@ import psycopg
 
 from bench.fleets import status_event
 from tests import parts, storm
-from wawp_exporter.log.log import Followed, Log
+from wawp_exporter.log.feed import Followed
+from wawp_exporter.log.log import Log
 
 BATCH = 64  # what a replica under load finds waiting for its next commit
 SESSIONS = 10_000
@@ -41,7 +42,7 @@ def follow(url: str, until: float) -> list[float]:
     log = Log(url)
     place, lags = log.restore([]).mark, []
     while time.time() < until:
-        rows, place, done = log.follow(place, 500)
+        rows, place, done = log.feed.after(place, 500)
         now = time.time() * 1000
         lags += [
             (now - row.event.received_at) / 1000
@@ -49,7 +50,7 @@ def follow(url: str, until: float) -> list[float]:
             if isinstance(row, Followed) and row.event.source == "lag"
         ]
         if done:
-            log.listen(0.1)
+            log.feed.listen(0.1)
     log.close()
     return lags
 

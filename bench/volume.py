@@ -43,7 +43,7 @@ def fill(server: parts.Postgres, name: str, events: int, now: int) -> tuple[str,
     while len(months) <= MONTHS:
         months.insert(0, partitions.month_of(partitions.unix_ms(months[0]) - DAY))
     for month in months:
-        log.prepare(partitions.unix_ms(month))
+        log.retention.prepare(partitions.unix_ms(month))
     log.close()
     ids = f"generate_series(1, {SESSIONS}) AS i"
     server.sql(f"INSERT INTO session (id, source, name, slot) SELECT i, 'default', 's' || i, 0 FROM {ids}", name)
@@ -88,8 +88,8 @@ def appends(url: str, seconds: float) -> list[float]:
 def purge(url: str, before: int, _until: float) -> list[float]:
     """One pass of retention, slice by slice as the service does it, to its end."""
     log, took = Log(url), []
-    assert log.lease(LEASE, LEASE_S)
-    pass_ = log.purging(before)
+    assert log.leases.take(LEASE, LEASE_S)
+    pass_ = log.retention.purging(before)
     doomed, started = pass_.look(), time.perf_counter()
     while doomed is not None:
         if doomed.numbers:
@@ -99,7 +99,7 @@ def purge(url: str, before: int, _until: float) -> list[float]:
         started = time.perf_counter()
         doomed = pass_.look()
     print(f"retention: {pass_.gone:,} events gone in {len(took):,} slices")
-    log.release()
+    log.leases.release()
     log.close()
     return took
 

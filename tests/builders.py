@@ -9,7 +9,8 @@ from typing import Any
 
 from wawp_exporter.config.load import check
 from wawp_exporter.config.schema import Config
-from wawp_exporter.log.log import Appended, Restored
+from wawp_exporter.log.append import Appended
+from wawp_exporter.log.states import Restored
 from wawp_exporter.model.event import Limit, Point, Restriction, Status, StatusEvent
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import State, Transition, step

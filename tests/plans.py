@@ -21,13 +21,13 @@ STATUS = "CASE e.value % 3 WHEN 0 THEN 'WORKING' WHEN 1 THEN 'FAILED' ELSE 'STAR
 def fill(log: Log, sessions: int, events: int, every: int = 3600) -> None:
     """So many events of each session, `every` seconds apart, the newest at T0; and what the planners want to know."""
     for month in range(2 + events * every // (28 * 86_400)):
-        log.prepare(ms(-month * 28 * 86_400))
+        log.retention.prepare(ms(-month * 28 * 86_400))
     numbers = "generate_series(CAST(0 AS BIGINT), {})" if log.shared else SQLITE
     of = "(value)" if log.shared else ""
     each, many = f"{numbers.format(sessions - 1)} AS s{of}", f"{numbers.format(events - 1)} AS e{of}"
     at = f"{ms(0)} - ({events - 1} - e.value) * {every * 1000} - s.value"
     columns = f"s.value + 1, {STATUS}, {at}, 0, {at}, {at}"
-    with log._writing() as writer:
+    with log.database.writing() as writer:
         for statement in (
             "INSERT INTO session (id, source, name, slot) "
             f"SELECT s.value + 1, 'default', 's' || s.value, 0 FROM {each}",

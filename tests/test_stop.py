@@ -127,7 +127,7 @@ def test_while_it_stops_alertmanager_is_told_to_try_again(tmp_path: Path) -> Non
 def test_what_a_killed_process_left_running_is_interrupted_at_the_next_start(tmp_path: Path) -> None:
     """Nothing is 'running' for ever, in the log and on the session's page."""
     left = Log(tmp_path / "wawp.db")
-    left.claim(("default", "s0"), "restart", "A", parts.now_ms() - 1000, lambda _: "")
+    left.actions.claim(("default", "s0"), "restart", "A", parts.now_ms() - 1000, lambda _: "")
     left.close()
     assert results(tmp_path) == {"running": 1}
 
@@ -142,11 +142,11 @@ def test_of_a_shared_log_only_what_is_old_is_taken_as_cut_off(place: Path | str)
     """With PostgreSQL another replica may be at work on it."""
     log, now = Log(place), parts.now_ms()
     for name, ago in (("old", 3_600_001), ("young", 60_000)):
-        log.claim(("default", name), "restart", "A", now - ago, lambda _: "")
+        log.actions.claim(("default", name), "restart", "A", now - ago, lambda _: "")
 
-    assert log.conclude_cut_off(now - 3_600_000) == 1
-    assert log.conclude_cut_off(now) == 1
-    assert log.conclude_cut_off(now) == 0
+    assert log.actions.conclude_cut_off(now - 3_600_000) == 1
+    assert log.actions.conclude_cut_off(now) == 1
+    assert log.actions.conclude_cut_off(now) == 0
     log.close()
 
 

@@ -178,7 +178,7 @@ def test_without_a_word_from_the_log_statuses_stay_unconfirmed(tmp_path: Path, p
     name = f"unconfirmed_{os.getpid()}"
     url = postgres.create_database(name)
     log = Log(place_of(url))
-    log.beat(1)  # an outage, up to now
+    log.runs.beat(1)  # an outage, up to now
     log.close()
     api = {"url": "http://127.0.0.1:9", "poll_interval": "10ms"}
 

@@ -345,8 +345,8 @@ def test_it_says_what_prometheus_can_have_seen(path: Path) -> None:
     """The time in which the exporter ran; runs that overlap are counted once."""
     log = Log(path)
     log.append([event(W, 0)])
-    log.beat(ms(100))
-    log.beat(ms(600))
+    log.runs.beat(ms(100))
+    log.runs.beat(ms(600))
     log.close()
     later = Log(path)
     later.beat(ms(800))

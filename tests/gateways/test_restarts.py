@@ -16,7 +16,7 @@ from wawp_exporter.config.schema import Remedy
 from wawp_exporter.errors import BadRequest
 from wawp_exporter.gateways.notification import parse, wanted
 from wawp_exporter.gateways.restarts import judge, must_not
-from wawp_exporter.log.log import Action
+from wawp_exporter.log.actions import Action
 from wawp_exporter.model.event import Status
 
 W, F, X, S, Q = "WORKING", "FAILED", "STOPPED", "STARTING", "SCAN_QR_CODE"

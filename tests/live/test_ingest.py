@@ -53,12 +53,15 @@ class Failing(Log):
 class Counting(Log):
     """A log that counts how often a session is folded from it."""
 
-    folds = 0
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self.folds, fold = 0, self.states.fold
 
-    def fold(self, *args: Any) -> State | None:
-        """As it is."""
-        self.folds += 1
-        return super().fold(*args)
+        def counted(*args: Any) -> State | None:
+            self.folds += 1
+            return fold(*args)
+
+        self.states.fold = counted  # type: ignore[method-assign]  # counted
 
 
 def killed(ingest: Ingest, folder: Path) -> None:
@@ -70,16 +73,20 @@ def killed(ingest: Ingest, folder: Path) -> None:
 class Full(Log):
     """A log whose disk may be full: what changes nothing succeeds, as it does on a real one."""
 
-    full = False
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self.full, write = False, self.database.writing
 
-    @contextmanager
-    def _writing(self, *, ordered: bool = False) -> Iterator[sa.Connection]:
-        with super()._writing(ordered=ordered) as writer:
-            raw: Any = writer.connection.driver_connection
-            before = raw.total_changes
-            yield writer
-            if self.full and raw.total_changes != before:
-                raise LogError("the disk is full")
+        @contextmanager
+        def writing(*, ordered: bool = False) -> Iterator[sa.Connection]:
+            with write(ordered=ordered) as writer:
+                raw: Any = writer.connection.driver_connection
+                before = raw.total_changes
+                yield writer
+                if self.full and raw.total_changes != before:
+                    raise LogError("the disk is full")
+
+        self.database.writing = writing  # type: ignore[method-assign]  # the disk may be full
 
 
 async def everybody(ingest: Ingest, status: str, at: float, count: int) -> None:

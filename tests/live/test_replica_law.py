@@ -18,7 +18,7 @@ from tests.log.test_restart import KEYS, Gateway, Told, ordered, told
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import restore
-from wawp_exporter.log.log import Mark
+from wawp_exporter.log.database import Mark
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Point, StatusEvent
 from wawp_exporter.model.rules import Key
@@ -40,7 +40,7 @@ class Replica:
 
     async def follow(self, limit: int) -> bool:
         """Folds so many rows of what is new; whether that was all."""
-        entries, self.end, done = await asyncio.to_thread(self.log.follow, self.end, limit)
+        entries, self.end, done = await asyncio.to_thread(self.log.feed.after, self.end, limit)
         self.ingest.folding.follow(entries, self.end)
         return done
 

@@ -14,9 +14,13 @@ import pytest
 
 from tests import parts, storm
 from tests.builders import KEY, event, fresh_of, memories_of, ms, point
+from tests.event_log import purge_all
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import partitions
-from wawp_exporter.log.log import Action, Followed, Log, Mark
+from wawp_exporter.log.actions import Action
+from wawp_exporter.log.database import Mark
+from wawp_exporter.log.feed import Followed
+from wawp_exporter.log.log import Log
 from wawp_exporter.model.rules import slot_of
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
@@ -102,27 +106,27 @@ def test_rows_become_visible_in_the_order_of_their_numbers(open_log: Callable[..
 
     other = threading.Thread(target=append_fast)
     other.start()
-    with slow._writing() as writer:
-        owner = slow._names.settle(writer, {KEY: ms(10)}, 1).ids[KEY]
-        slow._store(writer, [(owner, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
+    with slow.database.writing() as writer:
+        owner = slow.names.settle(writer, {KEY: ms(10)}, 1).ids[KEY]
+        slow._appender._store(writer, [(owner, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
         begun.set()
         assert not done.wait(0.3)
-        assert reader.follow(Mark(), 10) == ([], Mark(), True)
+        assert reader.feed.after(Mark(), 10) == ([], Mark(), True)
     other.join()
 
-    rows, place, _ = reader.follow(Mark(), 10)
+    rows, place, _ = reader.feed.after(Mark(), 10)
 
     assert [row.event.session for row in followed(rows)] == [KEY[1], "b"]
     assert [row.seq for row in followed(rows)] == sorted(row.seq for row in followed(rows))
-    assert reader.follow(place, 10) == ([], place, True)
+    assert reader.feed.after(place, 10) == ([], place, True)
 
 
 def test_a_replica_that_stands_still_while_it_writes_is_put_aside(open_log: Callable[..., Log]) -> None:
     """The others append after seconds, and the one that stood still is told that its batch is not in the log."""
     slow, fast = open_log(), open_log()
 
-    with pytest.raises(LogError), slow._writing() as writer:  # noqa: PT012 - the transaction is the statement
-        slow._store(writer, [(1, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
+    with pytest.raises(LogError), slow.database.writing() as writer:  # noqa: PT012 - the transaction is the statement
+        slow._appender._store(writer, [(1, S, ms(10), 0, ms(10), ms(10), None, None, None, None)])
         assert fresh_of(fast.append([event(W, 20)])) == [(True,)]
         writer.exec_driver_sql("SELECT 1")
 
@@ -136,14 +140,14 @@ def test_a_point_whose_tie_is_corrected_is_followed_again(open_log: Callable[...
     """
     log, reader = open_log(), open_log()
     (first,) = log.append([event(S, 0)]).rows[0]
-    _, place, _ = reader.follow(Mark(), 10)
+    _, place, _ = reader.feed.after(Mark(), 10)
 
     log.append([event(S, 0, tie=1, before=[point(X, 0)])])
 
-    rows, place, _ = reader.follow(place, 10)
+    rows, place, _ = reader.feed.after(place, 10)
     told = [(row.event.own.status, row.event.own.tie, row.seq == -first) for row in followed(rows)]
     assert told == [(S, 1, True), (X, 0, False)]
-    assert reader.follow(place, 10) == ([], place, True)
+    assert reader.feed.after(place, 10) == ([], place, True)
 
 
 def test_rows_and_deletions_are_followed_in_the_order_in_which_they_came(open_log: Callable[..., Log]) -> None:
@@ -157,7 +161,7 @@ def test_rows_and_deletions_are_followed_in_the_order_in_which_they_came(open_lo
     for limit in range(1, 5):
         kinds, place, done = "", Mark(), False
         while not done:
-            rows, place, done = reader.follow(place, limit)
+            rows, place, done = reader.feed.after(place, limit)
             kinds += "".join(type(row).__name__[0] for row in rows)
 
         assert kinds == "FDFD"
@@ -170,7 +174,7 @@ def test_following_in_any_slices_gives_every_row_once(open_log: Callable[..., Lo
 
     seen, place, done = [], Mark(), False
     while not done:
-        rows, place, done = reader.follow(place, 7)
+        rows, place, done = reader.feed.after(place, 7)
         seen += [row.event.own.at for row in followed(rows)]
 
     assert seen == [ms(at) for at in range(100)]
@@ -180,10 +184,10 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_ends(open_log: Callable[.
     """Or given back."""
     first, second = open_log(), open_log()
 
-    assert [first.lease("a", 60), second.lease("a", 60), second.lease("b", 60)] == [True, False, True]
-    first.release()
-    assert second.lease("a", 0.001)
-    parts.wait_until(lambda: first.lease("a", 60), 5)
+    assert [first.leases.take("a", 60), second.leases.take("a", 60), second.leases.take("b", 60)] == [True, False, True]
+    first.leases.release()
+    assert second.leases.take("a", 0.001)
+    parts.wait_until(lambda: first.leases.take("a", 60), 5)
 
 
 def test_claims_of_one_session_see_each_other(open_log: Callable[..., Log]) -> None:
@@ -196,7 +200,7 @@ def test_claims_of_one_session_see_each_other(open_log: Callable[..., Log]) -> N
 
     found: list[Action] = []
     threads = [
-        threading.Thread(target=lambda log=log: found.append(log.claim(KEY, "restart", "A", ms(1), once)))
+        threading.Thread(target=lambda log=log: found.append(log.actions.claim(KEY, "restart", "A", ms(1), once)))
         for log in logs
     ]
     for thread in threads:
@@ -222,7 +226,7 @@ def test_events_lie_in_the_partition_of_their_month(open_log: Callable[..., Log]
     """A month that is made later takes what waited for it in the default partition."""
     log = open_log()
     log.append([event(W, 0)])
-    log.prepare(ms(0))
+    log.retention.prepare(ms(0))
     log.append([event(F, 1), event(W, 90 * 86_400)])
 
     query = "SELECT tableoid::regclass, count(*) FROM event GROUP BY 1 ORDER BY 1"
@@ -232,16 +236,16 @@ def test_events_lie_in_the_partition_of_their_month(open_log: Callable[..., Log]
 def test_a_month_is_dropped_when_all_of_it_is_old(open_log: Callable[..., Log], postgres: Any, database: str) -> None:
     """What was received later, and what a live state rests on, stays."""
     log = open_log()
-    log.prepare(ms(0))
+    log.retention.prepare(ms(0))
     log.append([event(S, 0), event(W, 10), event(F, 20, key=("default", "late"), received=40 * 86_400)])
     log.save(list(memories_of(log.restore(["default"])).items()), 3)
     log.append([event(X, 5, key=("default", "gone"))])
     log.forget(("default", "gone"), ms(60))
     next_month = partitions.unix_ms(partitions.after(partitions.month_of(ms(0))))
 
-    assert log.purge(next_month - 1) == 0
-    assert log.purge(next_month) == 1
-    assert log.purge(next_month) == 0
+    assert purge_all(log, next_month - 1) == 0
+    assert purge_all(log, next_month) == 1
+    assert purge_all(log, next_month) == 0
 
     assert "event_2026_11" not in postgres.sql("SELECT relname FROM pg_class WHERE relname LIKE 'event_2%'", database)
     assert set(memories_of(log.restore(["default"]))) == {KEY, ("default", "late")}

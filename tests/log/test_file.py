@@ -10,6 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from tests.builders import KEY, event, fresh_of, ms, told
+from tests.event_log import purge_all
 from tests.log.test_log import S, W, story, timeless
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import place
@@ -32,15 +33,15 @@ def log(path: Path) -> Iterator[Log]:
 
 def test_each_commit_is_flushed(log: Log) -> None:
     """200 means durable: WAL with synchronous FULL."""
-    with log._engine.connect() as connection:
+    with log.database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
 def test_a_refused_batch_leaves_no_key(log: Log, path: Path) -> None:
     """Else the retry of an event that was never stored would pass for a duplicate."""
-    log._writer.exec_driver_sql("PRAGMA busy_timeout = 10")
-    log._writer.rollback()
+    log.database.writer.exec_driver_sql("PRAGMA busy_timeout = 10")
+    log.database.writer.rollback()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LogError):
@@ -154,15 +155,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def test_a_locked_database_refuses_and_recovers(log: Log, path: Path) -> None:
     """Nothing of the batch is in it, and the next attempt succeeds."""
-    log._writer.exec_driver_sql("PRAGMA busy_timeout = 10")
-    log._writer.rollback()
+    log.database.writer.exec_driver_sql("PRAGMA busy_timeout = 10")
+    log.database.writer.rollback()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for write in (
             lambda: log.append([event(W, 0)]),
             lambda: log.save([], 1),
             lambda: log.forget(KEY, ms(0)),
-            lambda: log.purge(ms(0)),
+            lambda: purge_all(log, ms(0)),
         ):
             with pytest.raises(LogError, match=r"cannot write the event log .*wawp\.db: database is locked"):
                 write()
@@ -176,15 +177,15 @@ def test_readers_do_not_wait_for_the_writer(log: Log, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
 
-        assert log.fold(KEY, ms(10)) == told((S, 0), (W, 10))
+        assert log.states.fold(KEY, ms(10)) == told((S, 0), (W, 10))
 
 
 def test_sizes_are_those_of_the_files(log: Log, path: Path) -> None:
     """What waits in the write-ahead log counts too."""
     log.append([event(W, at) for at in range(100)])
 
-    assert log.size_bytes() == path.stat().st_size + path.with_name("wawp.db-wal").stat().st_size
-    assert 0 < log.free_bytes() <= log.disk_bytes()
+    assert log.sizes.log_bytes() == path.stat().st_size + path.with_name("wawp.db-wal").stat().st_size
+    assert 0 < log.sizes.free_bytes() <= log.sizes.disk_bytes()
 
 
 def test_the_newest_schema_is_that_of_the_last_migration() -> None:

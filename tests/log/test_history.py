@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from tests import plans
 from tests.builders import DAY, HOUR, KEY, event, ms, point
+from tests.event_log import transitions_of
 from wawp_exporter.errors import BadRequest, LogError
+from wawp_exporter.log.database import Mark
+from wawp_exporter.log.feed import Followed
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.transitions import TransitionRow
-from wawp_exporter.log.log import Followed, Log, Mark
+from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import Point, Status, StatusEvent, normal
 from wawp_exporter.model.machine import fold
@@ -112,7 +115,7 @@ def test_pages_are_disjoint_and_complete(
         assert none is None
         assert pages(history, limit) == everything
         assert everything == sorted(everything, key=lambda each: (each.at, each.tie, each.seq), reverse=True)
-        assert len(everything) == sum(len(log.transitions("default", name)) for name in "abc")
+        assert len(everything) == sum(len(transitions_of(log, "default", name)) for name in "abc")
     log.close()
 
 
@@ -279,7 +282,7 @@ def test_reading_by_index_gives_what_reading_everything_gives(log: Log, history:
     draw = Random(seed)
     for now in range(200):
         log.append([wild(draw, now * 3)])
-    rows = [each.event for each in log.follow(Mark(), 1000)[0] if isinstance(each, Followed) and each.seq > 0]
+    rows = [each.event for each in log.feed.after(Mark(), 1000)[0] if isinstance(each, Followed) and each.seq > 0]
     start, end = ms(300), ms(500)
     lines = {line.session: line.points for line in history.timelines(start, end)}
     pasts = {past.session: past.points for past in history.pasts(start, end)}
@@ -333,8 +336,8 @@ def test_a_log_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 )
 def test_a_log_of_another_version_is_refused(log: Log, change: str, said: str) -> None:
     """With what to do."""
-    log._writer.exec_driver_sql(change)
-    log._writer.commit()
+    log.database.writer.exec_driver_sql(change)
+    log.database.writer.commit()
 
     with pytest.raises(LogError, match=f"its schema is {said}, expected .* .start the service once"):
         History(log.place)

@@ -23,6 +23,7 @@ from tests.builders import (
     timelock,
     told,
 )
+from tests.event_log import purge_all, transitions_of
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place, make_engine
 from wawp_exporter.log.statements import AT_ONCE
@@ -50,7 +51,7 @@ def story(*steps: tuple[str, float], key: Key = KEY) -> list[StatusEvent]:
 
 def tale(log: Log, key: Key = KEY) -> list[tuple[str | None, str, float]]:
     """The transitions view of a session: (from, to, seconds after T0)."""
-    return [(row.from_status, row.status, (row.at - ms(0)) / 1000) for row in log.transitions(*key)]
+    return [(row.from_status, row.status, (row.at - ms(0)) / 1000) for row in transitions_of(log, *key)]
 
 
 def sql(place: Place, statement: str) -> list[tuple[object, ...]]:
@@ -169,7 +170,7 @@ def test_names_are_kept_as_they_are(log: Log) -> None:
 def test_statuses_that_look_like_numbers_stay_text(log: Log) -> None:
     """A gateway may say anything; `1` and `01` and `1.0` are three."""
     assert fresh_of(log.append([event(status, 0) for status in ("1", "01", "1.0", "true", "null")])) == [(True,)] * 5
-    assert [row.status for row in log.transitions(*KEY)] == ["UNKNOWN"]
+    assert [row.status for row in transitions_of(log, *KEY)] == ["UNKNOWN"]
 
 
 # -- events without a time
@@ -327,15 +328,15 @@ def test_a_fold_equals_that_of_all_points(log: Log) -> None:
     steps = [(S, 0), (Q, 5), (W, 10), (F, 50), (S, 52), (Q, 60), (W, 70), (W, 80), (X, 90), (S, 95), (Q, 100)]
     log.append(story(*steps))
 
-    assert {log.fold(KEY, ms(around)) for around in range(-1, 110)} == {told(*steps)}
+    assert {log.states.fold(KEY, ms(around)) for around in range(-1, 110)} == {told(*steps)}
 
 
 def test_a_fold_begins_after_the_tombstone(log: Log) -> None:
     """A former life does not count."""
     log.append(story((S, 0), (W, 10), (X, 60), (S, 70)))
 
-    assert log.fold(KEY, ms(70), ms(60)) == told((S, 70))
-    assert log.fold(KEY, ms(70), ms(70)) is None
+    assert log.states.fold(KEY, ms(70), ms(60)) == told((S, 70))
+    assert log.states.fold(KEY, ms(70), ms(70)) is None
 
 
 # -- forget
@@ -379,16 +380,16 @@ def test_purge_deletes_what_was_received_before(log: Log) -> None:
     log.append(story((S, 0), (W, 10), (F, 20), (W, 30)))
     log.save([(KEY, memory(told((W, 30))))], 4)
 
-    assert sum(log.purge(ms(DAY), limit=1) for _ in range(3)) == 2
-    assert log.purge(ms(DAY)) == 0
-    assert log.oldest_event() == ms(20)
+    assert sum(purge_all(log, ms(DAY), limit=1) for _ in range(3)) == 2
+    assert purge_all(log, ms(DAY)) == 0
+    assert log.retention.oldest_event() == ms(20)
 
 
 def test_purge_keeps_what_is_younger(log: Log) -> None:
     """Received at that very instant is young."""
     log.append(story((S, 0), (F, 10), (S, 20)))
 
-    assert log.purge(ms(10)) == 1
+    assert purge_all(log, ms(10)) == 1
 
 
 def test_purge_keeps_what_a_live_state_rests_on(log: Log) -> None:
@@ -397,9 +398,9 @@ def test_purge_keeps_what_a_live_state_rests_on(log: Log) -> None:
     now = told((W, 0), (S, 10), (Q, 20), (F, 30), (Q, 40))
     log.save([(KEY, memory(now))], 5)
 
-    log.purge(ms(DAY))
+    purge_all(log, ms(DAY))
 
-    folded = log.fold(KEY, ms(40))
+    folded = log.states.fold(KEY, ms(40))
     assert folded
     assert (folded.since, folded.auth_since, folded.down_since) == (now.since, now.auth_since, now.down_since)
 
@@ -409,7 +410,7 @@ def test_a_fold_after_a_purge_is_what_it_was(log: Log) -> None:
     log.append(story((W, 0), (F, 10)))
     log.save([(KEY, memory(told((W, 0), (F, 10))))], 2)
 
-    log.purge(ms(DAY))
+    purge_all(log, ms(DAY))
     log.append([event(S, DAY)])
 
     assert restored(log)[KEY].state == told((W, 0), (F, 10), (S, DAY))
@@ -421,14 +422,14 @@ def test_purge_deletes_all_of_a_forgotten_session(log: Log) -> None:
     log.save([(KEY, memory(told((S, 0), (W, 10))))], 2)
     log.forget(KEY, ms(20))
 
-    assert log.purge(ms(DAY)) == 2
-    assert log.oldest_event() == 0
+    assert purge_all(log, ms(DAY)) == 2
+    assert log.retention.oldest_event() == 0
 
 
 def test_a_purged_event_that_is_sent_again_is_news(log: Log) -> None:
     """The log no longer knows it."""
     log.append(story((S, 0), (F, 10)))
-    log.purge(ms(DAY))
+    purge_all(log, ms(DAY))
 
     assert fresh_of(log.append([event(S, 0)])) == [(True,)]
 
@@ -438,7 +439,7 @@ def test_numbers_of_purged_events_are_not_given_again(log: Log) -> None:
     seq = log.append(story((S, 0), (W, 10))).seq
     log.forget(KEY, ms(20))
     log.save([], seq)
-    log.purge(ms(DAY))
+    purge_all(log, ms(DAY))
 
     log.append([event(W, DAY, key=("default", "b"))])
 
@@ -467,11 +468,11 @@ def test_a_log_is_as_it_was_when_it_is_opened_again(place: Place) -> None:
 
 def test_the_oldest_event_is_the_first_received(log: Log) -> None:
     """0 for an empty log."""
-    assert log.oldest_event() == 0
+    assert log.retention.oldest_event() == 0
 
     log.append([event(W, 10, received=50), event(F, 5, received=60)])
 
-    assert log.oldest_event() == ms(50)
+    assert log.retention.oldest_event() == ms(50)
 
 
 def test_the_live_fleet_and_a_restored_one_agree(log: Log) -> None:
@@ -500,7 +501,7 @@ def test_a_batch_of_any_size_is_stored_in_its_order(log: Log) -> None:
 
     assert numbers == sorted(set(numbers))
     assert min(numbers) > 0
-    assert [row.status for row in log.transitions(*KEY)] == statuses
+    assert [row.status for row in transitions_of(log, *KEY)] == statuses
     assert log.append(events).rows == [(0,)] * len(events)
 
 
@@ -514,5 +515,5 @@ def test_a_point_is_new_once_whichever_statement_of_a_batch_has_it(log: Log) -> 
 
     assert [row > 0 for row in rows] == [False, *[True] * AT_ONCE, *[False] * (AT_ONCE + 1), True, True]
     assert sorted({row for row in rows if row > 0}) == [row for row in rows if row > 0]
-    assert len(log.transitions(*KEY)) == AT_ONCE + 3
+    assert len(transitions_of(log, *KEY)) == AT_ONCE + 3
     assert restored(log)[KEY].limits == ((capping(), ms(1)),)

@@ -11,6 +11,7 @@ import pytest
 
 from tests import parts
 from tests.builders import DAY, event, fresh_of, make_fleet, memories_of, ms, timelock
+from tests.event_log import purge_all
 from tests.live.test_replicas import Replicas, database, post, replicas, status_of, url  # noqa: F401 - fixtures
 from wawp_exporter.live import last_seen
 from wawp_exporter.live.ingest import Ingest
@@ -98,14 +99,14 @@ def test_a_deletion_makes_room_for_the_name_that_came_first(log: Log) -> None:
     log.save([], log.append([], max_names=1).seq)
     log.forget(("default", "a"), ms(5))
 
-    joined = log.admit("default", 1)
+    joined = log.admission.admit("default", 1)
 
     (state,) = (memory.state for memory in joined.values())
     assert list(joined) == [("default", "b")]
     assert (state.status, state.since) == (W, ms(30))
     assert memories_of(log.restore(["default"])) == joined
-    assert log.admit("default", 1) == {}
-    assert log.over_limit() == {"default": 1}
+    assert log.admission.admit("default", 1) == {}
+    assert log.admission.over_limit() == {"default": 1}
 
 
 def test_a_name_that_was_deleted_needs_room_to_come_back(log: Log) -> None:
@@ -126,9 +127,9 @@ def test_what_was_over_the_limit_and_purged_takes_no_room_from_others(log: Log) 
     """Its events are gone, so there is nothing to fold."""
     log.append([*of("ab", at=0), *of("c", at=50 * DAY)], max_names=1)
     log.forget(("default", "a"), ms(1))
-    log.purge(ms(10))
+    purge_all(log, ms(10))
 
-    assert over(frozenset(log.admit("default", 1) or log.admit("default", 1))) == "c"
+    assert over(frozenset(log.admission.admit("default", 1) or log.admission.admit("default", 1))) == "c"
 
 
 # -- what nothing is left of goes
@@ -141,18 +142,18 @@ def test_names_of_which_nothing_is_left_are_purged(log: Log) -> None:
     log.save([(key, memory) for key, memory in memories_of(log.restore(["default"])).items()], log.append([]).seq)
     log.forget(("default", "a"), ms(5))
     log.forget(("default", "b"), ms(30 * DAY))
-    while log.purge(ms(10 * DAY)):
+    while purge_all(log, ms(10 * DAY)):
         pass
 
     gone, place, total = 1, 0, 0
     while gone or place:
-        gone, place = log.purge_names(ms(10 * DAY), place, limit=2)
+        gone, place = log.retention.purge_names(ms(10 * DAY), place, limit=2)
         total += gone
 
     assert total == 2  # a, long deleted, and d, over the limit
-    assert log.tombstones() == {("default", "b")}
+    assert log.deletions.names() == {("default", "b")}
     assert folded(log) == "c"
-    assert log.over_limit() == {"default": 1}  # e, which has an event still
+    assert log.admission.over_limit() == {"default": 1}  # e, which has an event still
 
 
 def test_an_event_of_a_former_life_that_is_dated_after_the_deletion_brings_nothing_back(log: Log) -> None:
@@ -160,25 +161,25 @@ def test_an_event_of_a_former_life_that_is_dated_after_the_deletion_brings_nothi
     log.append(of("a", at=20))
     log.forget(("default", "a"), ms(5))
 
-    assert log.purge_names(ms(10))[0] == 0
+    assert log.retention.purge_names(ms(10))[0] == 0
 
     assert not log.append(of("b"), max_names=1).over
-    while log.purge(ms(30)):
+    while purge_all(log, ms(30)):
         pass
-    assert log.purge_names(ms(30))[0] == 1
+    assert log.retention.purge_names(ms(30))[0] == 1
 
 
 def test_a_name_that_was_purged_comes_back_as_a_new_one(log: Log) -> None:
     """With a row of its own again."""
     log.append(of("a"))
     log.forget(("default", "a"), ms(5))
-    log.purge(ms(10))
-    assert log.purge_names(ms(10)) == (1, 1)
+    purge_all(log, ms(10))
+    assert log.retention.purge_names(ms(10)) == (1, 1)
 
     log.append(of("a", F, 20))
 
     assert folded(log) == "a"
-    assert log.tombstones() == set()
+    assert log.deletions.names() == set()
 
 
 # -- the live fleet agrees

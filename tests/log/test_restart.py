@@ -177,7 +177,7 @@ class World:
             key: found for key, found in rows.items() if key[0] in self.sources
         }
         tombstones = {key: grave.at for key, grave in self.ingest.fleet.graves.items()}
-        with log._writing() as writer:
+        with log.database.writing() as writer:
             writer.execute(sa.delete(state))
             writer.execute(sa.delete(watermark))
         anew = log.restore(self.sources)
@@ -198,7 +198,7 @@ def ordered(log: Log) -> dict[Key, State]:
         event, session, event.c.session_id == session.c.id
     )
     found: dict[Key, list[Any]] = {}
-    with log._reading() as reader:
+    with log.database.reading() as reader:
         for row in reader.execute(rows.where(life).order_by(event.c.at, event.c.tie, event.c.seq)):
             found.setdefault((row.source, row.name), []).append(point_of(row))
     return {key: folded for key, points in found.items() if (folded := fold(points))}

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tests import parts, plans
 from tests.builders import DAY, HOUR, KEY, event, ms, point, state
+from tests.event_log import purge_all
 from wawp_exporter.log import partitions
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place, make_engine
@@ -27,7 +28,7 @@ OLD = partitions.unix_ms(partitions.after(partitions.month_of(ms(0))))  # all of
 def log(place: Place) -> Iterator[Log]:
     """An open log, in either database."""
     log = Log(place)
-    log.prepare(ms(0))
+    log.retention.prepare(ms(0))
     yield log
     log.close()
 
@@ -37,14 +38,14 @@ def month(postgres: parts.Postgres) -> Iterator[Log]:
     """A log in PostgreSQL whose first month is over: a thousand events of ten sessions, and what they rest on."""
     log = Log(postgres.create_database(f"retention_{next(NUMBERS)}"))
     plans.fill(log, sessions=10, events=100, every=HOUR)
-    assert log.lease(LEASE, LEASE_S)
+    assert log.leases.take(LEASE, LEASE_S)
     yield log
     log.close()
 
 
 def numbers_of(log: Log) -> set[int]:
     """The rows that the log has."""
-    with log._engine.connect() as reader:
+    with log.database.engine.connect() as reader:
         return set(reader.scalars(sa.select(events.c.seq)))
 
 
@@ -59,7 +60,7 @@ def tables(log: Log) -> list[str]:
     """The months and what is kept of them, whether they are part of the log or not."""
     if not log.shared:
         return []
-    with log._engine.connect() as reader:
+    with log.database.engine.connect() as reader:
         months, kept = partitions.attached(reader)
         return [*months, *kept, *partitions.detached(reader)]
 
@@ -87,7 +88,7 @@ def test_what_goes_is_what_nothing_rests_on(log: Log, limit: int) -> None:
     for name in "abc":
         since = draw.randrange(DAY)
         log.save([(("default", name), Memory(state(F, since), "GOWS", 0))], 0)
-    with log._engine.connect() as reader:
+    with log.database.engine.connect() as reader:
         rows = reader.execute(sa.select(events)).all()
         owners = dict(reader.execute(sa.text("SELECT session_id, oldest FROM state")).all())  # type: ignore[arg-type]
     stays = set()
@@ -97,23 +98,23 @@ def test_what_goes_is_what_nothing_rests_on(log: Log, limit: int) -> None:
         if row.received_at >= OLD or (oldest is not None and row.key_at >= max(older, default=0)):
             stays.add(row.seq)
 
-    gone = log.purge(OLD, limit)
+    gone = purge_all(log, OLD, limit)
 
     assert numbers_of(log) == stays
     assert gone == len(rows) - len(stays)
-    assert log.purge(OLD, limit) == 0
+    assert purge_all(log, OLD, limit) == 0
 
 
 def test_a_slice_looks_at_so_many_rows_though_all_must_be_kept(log: Log) -> None:
     """A session that has been WORKING for a year with a heartbeat an hour rests on all of them."""
     plans.fill(log, sessions=10, events=600)
-    with log._writing() as writer:
+    with log.database.writing() as writer:
         writer.execute(sa.text("UPDATE state SET oldest = 1"))
-    log.lease(LEASE, LEASE_S)
-    purge = log.purging(ms(2 * 365 * DAY), limit=100)
+    log.leases.take(LEASE, LEASE_S)
+    purge = log.retention.purging(ms(2 * 365 * DAY), limit=100)
     work = 40_000 if isinstance(log.place, Path) else 2000  # steps of SQLite's machine, or rows
 
-    with plans.visits(log._engine) as seen:
+    with plans.visits(log.database.engine) as seen:
         before, most = 0, 0
         while (doomed := purge.look()) is not None:
             assert len(doomed.numbers) == 0
@@ -128,14 +129,14 @@ def test_a_purge_that_is_cut_off_is_done_by_the_next_one(log: Log) -> None:
     log.append([event((S, W, F)[at % 3], at) for at in range(100)])
     log.save([(KEY, Memory(state(F, 98), "GOWS", 0))], 100)
     for slices in range(8):
-        log.lease(LEASE, LEASE_S)
-        purge = log.purging(OLD, limit=30)
+        log.leases.take(LEASE, LEASE_S)
+        purge = log.retention.purging(OLD, limit=30)
         for _ in range(slices):
             purge.look()
         if slices == 6:
             assert len(numbers_of(log)) >= 3
 
-    log.purge(OLD)
+    purge_all(log, OLD)
 
     assert numbers_of(log) == {98, 99, 100}
     assert [name for name in tables(log) if "2026_11" in name] == (["event_kept_2026_11"] if log.shared else [])
@@ -143,15 +144,15 @@ def test_a_purge_that_is_cut_off_is_done_by_the_next_one(log: Log) -> None:
 
 def test_actions_runs_and_signs_of_life_go_with_the_events(log: Log) -> None:
     """They would grow for ever."""
-    log.beat(ms(0))
-    log.claim(KEY, "restart", "A", ms(0), lambda _: "")
-    log.claim(KEY, "restart", "A", OLD, lambda _: "")
-    with log._writing() as writer:
+    log.runs.beat(ms(0))
+    log.actions.claim(KEY, "restart", "A", ms(0), lambda _: "")
+    log.actions.claim(KEY, "restart", "A", OLD, lambda _: "")
+    with log.database.writing() as writer:
         writer.execute(sa.text("INSERT INTO heard (session_id, at, stored_at) VALUES (1, 1, 1)"))
 
-    log.purge(OLD)
+    purge_all(log, OLD)
 
-    with log._engine.connect() as reader:
+    with log.database.engine.connect() as reader:
         counts = [reader.scalar(sa.text(f"SELECT count(*) FROM {table}")) for table in ("action", "run", "heard")]
     assert counts == [1, 0, 0]
 
@@ -161,7 +162,7 @@ def test_actions_runs_and_signs_of_life_go_with_the_events(log: Log) -> None:
 
 def test_what_comes_to_a_month_while_it_is_gone_through_is_kept(month: Log) -> None:
     """Before and after its row was looked at, also when it is about an event that was copied already."""
-    purge = month.purging(OLD, limit=50)
+    purge = month.retention.purging(OLD, limit=50)
     late = (OLD - ms(0)) / 1000
     for number in range(20):
         purge.look()
@@ -169,7 +170,7 @@ def test_what_comes_to_a_month_while_it_is_gone_through_is_kept(month: Log) -> N
 
     finish(purge)
 
-    with month._engine.connect() as reader:
+    with month.database.engine.connect() as reader:
         kept = reader.scalar(sa.text(f"SELECT count(*) FROM event WHERE received_at = {OLD}"))
     assert kept == 20
 
@@ -178,12 +179,12 @@ def test_what_is_told_more_of_a_row_that_was_copied_already_is_kept(month: Log) 
     """A longer history counts more ties; it may come at any moment."""
 
     def kept(where: str) -> list[int]:
-        with month._engine.connect() as reader:
+        with month.database.engine.connect() as reader:
             return list(reader.scalars(sa.text(f"SELECT tie FROM event_kept_2026_11 WHERE {where}")))
 
     late, key = (OLD - ms(0)) / 1000, ("default", "late")
     month.append([event(F, -HOUR, key=key, received=late)])
-    purge = month.purging(OLD)
+    purge = month.retention.purging(OLD)
     while "event_kept_2026_11" not in tables(month) or not kept("received_at >= " + str(OLD)):
         purge.look()
     assert "event_2026_11" in tables(month)
@@ -197,7 +198,7 @@ def test_what_is_told_more_of_a_row_that_was_copied_already_is_kept(month: Log) 
 def test_a_reader_who_takes_long_delays_the_purge_and_nobody_else(month: Log) -> None:
     """Whoever waits for the lock that excludes everybody makes all others wait: it is asked for an instant only."""
     other = Log(month.place)
-    purge = month.purging(OLD)
+    purge = month.retention.purging(OLD)
     with reading(month.place):
         for _ in range(60):
             purge.look()
@@ -212,29 +213,29 @@ def test_a_reader_who_takes_long_delays_the_purge_and_nobody_else(month: Log) ->
 
 def test_a_purge_ends_when_another_replica_has_its_lease(month: Log) -> None:
     """One that was frozen must not go on beside the other."""
-    purge = month.purging(OLD, limit=50)
+    purge = month.retention.purging(OLD, limit=50)
     purge.look()
     before = numbers_of(month)
     other = Log(month.place)
-    assert other.purge(OLD) == 0
-    with month._writing() as writer:
+    assert purge_all(other, OLD) == 0
+    with month.database.writing() as writer:
         writer.execute(sa.text("UPDATE lease SET until = 0"))
-    assert other.lease(LEASE, LEASE_S)
+    assert other.leases.take(LEASE, LEASE_S)
 
     assert finish(purge) == 0
     assert numbers_of(month) == before
-    assert other.purge(OLD) > 0
+    assert purge_all(other, OLD) > 0
     other.close()
 
 
 def test_what_was_kept_of_a_month_goes_when_nothing_rests_on_it_any_more(month: Log) -> None:
     """And the table with the last row."""
-    month.purge(OLD)
+    purge_all(month, OLD)
     assert "event_kept_2026_11" in tables(month)
-    with month._writing() as writer:
+    with month.database.writing() as writer:
         writer.execute(sa.text("DELETE FROM state"))
 
-    assert month.purge(OLD) > 0
+    assert purge_all(month, OLD) > 0
 
     assert not [name for name in tables(month) if "2026_11" in name]
     assert numbers_of(month) == set()
@@ -243,9 +244,9 @@ def test_what_was_kept_of_a_month_goes_when_nothing_rests_on_it_any_more(month: 
 def test_a_month_is_not_made_while_somebody_reads_for_long(month: Log) -> None:
     """It is asked for again; meanwhile its events go to the default partition."""
     with reading(month.place):
-        assert not month.prepare(ms(400 * DAY))
+        assert not month.retention.prepare(ms(400 * DAY))
 
-    assert month.prepare(ms(400 * DAY))
+    assert month.retention.prepare(ms(400 * DAY))
 
 
 def test_a_month_whose_events_are_many_already_stays_in_the_default_partition(
@@ -255,7 +256,7 @@ def test_a_month_whose_events_are_many_already_stays_in_the_default_partition(
     month.append([event(W, 400 * DAY + at, received=0) for at in range(5)])
     monkeypatch.setattr(partitions, "MOVED", 3)
 
-    month.prepare(ms(400 * DAY))
+    month.retention.prepare(ms(400 * DAY))
 
     assert "event_2027_12" not in tables(month)
     assert len(numbers_of(month)) == 1005

@@ -14,6 +14,7 @@ import pytest
 
 from tests import parts, storm
 from tests.builders import DAY, KEY, capping, event, memories_of, ms, state
+from tests.event_log import transitions_of
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import transfer as module
 from wawp_exporter.log.log import Log
@@ -37,8 +38,8 @@ def source(tmp_path: Path) -> Path:
     log.append([event(W, 91 * DAY, timeless_key="body:1")])
     log.save([(KEY, Memory(state(W, 90 * DAY), "GOWS", ms(90 * DAY)))], 100)
     log.forget(keys[1], ms(95 * DAY))
-    log.beat(ms(0))
-    log.conclude(log.claim(KEY, "restart", "WawpSessionFailed", ms(1), lambda _: "").id, "restarted")
+    log.runs.beat(ms(0))
+    log.actions.conclude(log.actions.claim(KEY, "restart", "WawpSessionFailed", ms(1), lambda _: "").id, "restarted")
     log.close()
     return path
 
@@ -65,7 +66,7 @@ def test_a_log_is_the_same_in_its_new_place(source: Path, target: str) -> None:
     old, new = (log.restore(["default"]) for log in logs)
     assert (memories_of(new), new.tombstones, new.seq) == (memories_of(old), old.tombstones, old.seq)
     for key in memories_of(old):
-        assert logs[0].transitions(*key) == logs[1].transitions(*key)
+        assert transitions_of(logs[0], *key) == transitions_of(logs[1], *key)
     assert logs[1].append([event(W, 90 * DAY), event(F, 99 * DAY)]).seq > old.seq
     for log in logs:
         log.close()
@@ -116,8 +117,8 @@ def test_a_copy_that_differs_is_told(source: Path, target: str) -> None:
     """By the table."""
     transfer(source, target)
     log = Log(target)
-    log._writer.exec_driver_sql("UPDATE event SET engine = 'WPP' WHERE seq = 5")
-    log._writer.commit()
+    log.database.writer.exec_driver_sql("UPDATE event SET engine = 'WPP' WHERE seq = 5")
+    log.database.writer.commit()
     log.close()
 
     with pytest.raises(LogError, match="differs from the log in event"):

@@ -48,7 +48,7 @@ def fill_repeats(log: Log, sessions: int, events: int) -> None:
     """One FAILED of each session, and WORKING so many times after it, a second apart, the newest at T0."""
     plans.fill(log, sessions, events, every=1)
     first = ms(0) - (events - 1) * 1000
-    with log._writing() as writer:
+    with log.database.writing() as writer:
         writer.execute(sa.text(f"UPDATE event SET status = 'WORKING' WHERE at > {first}"))
         writer.execute(sa.text(f"UPDATE event SET status = 'FAILED' WHERE at <= {first}"))
 

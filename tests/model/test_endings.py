@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.builders import clock, make_fleet, memories_of, ms
+from tests.event_log import transitions_of
 from tests.parts import encode
 from wawp_exporter.dialects.registry import DIALECTS
 from wawp_exporter.log.history.history import History
@@ -131,7 +132,7 @@ class Watched:
         rows = self.log.append([event]).rows[0]
         outcome, late = self.fleet.apply(event, rows, now, mono)
         if late:
-            state = self.log.fold(key, event.own.at)
+            state = self.log.states.fold(key, event.own.at)
             assert state
             assert self.fleet.correct(key, state, now, mono)
         return outcome
@@ -189,7 +190,7 @@ def test_an_end_is_the_same_in_any_order(watched: Watched) -> None:
             assert state.status in (story.status or (F, D)), session
             assert bool(state.auth_since) is story.login, session
             assert bool(state.down_since) is (state.status is not Status.STOPPED), session
-            assert watched.log.fold((story.dialect, session), ms(0)) == state, session
+            assert watched.log.states.fold((story.dialect, session), ms(0)) == state, session
 
     restored = watched.log.restore(["evolution", "wppconnect"])
     assert {key: memory.state for key, memory in memories_of(restored).items()} == {
@@ -207,7 +208,7 @@ def test_the_log_tells_of_an_end_what_the_fold_makes_of_it(watched: Watched) -> 
     with History(watched.log.place) as history:
         for (dialect, session), each in watched.fleet.sessions.items():
             told, _ = history.transitions(source=dialect, session=session)
-            view = watched.log.transitions(dialect, session)
+            view = transitions_of(watched.log, dialect, session)
             assert [(row.from_status, row.status, row.at) for row in view] == [
                 (item.before, item.status, item.at) for item in reversed(told)
             ]

@@ -11,6 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import T0, apply, body, clock, fresh_of, make_fleet, memories_of, ms
+from tests.event_log import transitions_of
 from wawp_exporter.dialects.waha import parse
 from wawp_exporter.log.log import Log
 from wawp_exporter.model.event import Status, StatusEvent
@@ -101,7 +102,7 @@ class Service:
 
     def correct(self, key: Key, around: int) -> None:
         """Folds a session anew from the log."""
-        state = self.log.fold(key, around, self.fleet.grave(key).at)
+        state = self.log.states.fold(key, around, self.fleet.grave(key).at)
         assert state is None or self.fleet.correct(key, state, ms(self.seconds), clock(self.seconds))
 
     def delete(self, key: Key) -> None:
@@ -122,7 +123,9 @@ class Service:
 
     def views(self) -> dict[str, list[tuple[object, ...]]]:
         """The transitions view of each session."""
-        return {name: [(r.from_status, r.status, r.at) for r in self.log.transitions(SOURCE, name)] for name in "ab"}
+        return {
+            name: [(r.from_status, r.status, r.at) for r in transitions_of(self.log, SOURCE, name)] for name in "ab"
+        }
 
     def counts(self) -> dict[Key, list[int]]:
         """Each session's entries to each status."""
@@ -231,7 +234,7 @@ def test_replay_equals_live(steps: list[Step], data: st.DataObject, size: int, s
         assert {key: memory.state for key, memory in memories_of(restored).items()} == service.states()
         assert restored.tombstones == {key: grave.at for key, grave in service.fleet.graves.items()}
         for key, state in service.states().items():
-            assert service.log.fold(key, state.at, restored.tombstones.get(key, 0)) == state
+            assert service.log.states.fold(key, state.at, restored.tombstones.get(key, 0)) == state
 
 
 @settings(LAW, max_examples=40)

@@ -65,7 +65,7 @@ class Reconciler:
         self._over: set[str] = set()  # names over metrics.max_names_per_source
         self._absent: set[str] = set()
         self._started_at: int | None = None
-        self._lease = f"gateway {source} {ingest.log.total}/{ingest.log.index}"
+        self._lease = f"gateway {source} {ingest.log.shard.total}/{ingest.log.shard.index}"
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -136,7 +136,7 @@ class Reconciler:
         await self._notice_restart()
         named = {self._name(reading): reading for reading in readings}
         for number, (name, reading) in enumerate(named.items()):
-            if reading.status and self._ingest.log.holds((self.source, name)):
+            if reading.status and self._ingest.log.shard.holds((self.source, name)):
                 await self._compare(name, reading, asked, mono)
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)  # webhooks get their turn

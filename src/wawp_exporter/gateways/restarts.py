@@ -13,7 +13,7 @@ from wawp_exporter.gateways.notification import Notification, Taken, wanted
 from wawp_exporter.gateways.room import Closed, Room
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
-from wawp_exporter.log.log import Action
+from wawp_exporter.log.actions import Action
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import LOGIN, Status, normal
 from wawp_exporter.model.rules import Key

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.log_access import LogAccess
-from wawp_exporter.log.log import Action
+from wawp_exporter.log.actions import Action
 from wawp_exporter.model.rules import Key
 
 
@@ -18,13 +18,13 @@ class Actions:
     async def claim(
         self, key: Key, alert: str, judge: Callable[[Sequence[Action]], str], kind: str = "restart"
     ) -> Action:
-        """Notes what is about to be done about a session, or why not (`Log.claim`)."""
-        return await self._access.write(self._log.claim, key, kind, alert, unix_now(), judge)
+        """Notes what is about to be done about a session, or why not (`ActionTable.claim`)."""
+        return await self._access.write(self._log.actions.claim, key, kind, alert, unix_now(), judge)
 
     async def conclude(self, number: int, result: str) -> None:
         """Notes what came of it."""
-        await self._access.write(self._log.conclude, number, result)
+        await self._access.write(self._log.actions.conclude, number, result)
 
     async def conclude_cut_off(self, before: int) -> int:
         """Notes that actions begun before `before` (Unix ms) which still run were interrupted; how many."""
-        return await self._access.write(self._log.conclude_cut_off, before)
+        return await self._access.write(self._log.actions.conclude_cut_off, before)

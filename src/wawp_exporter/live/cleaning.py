@@ -26,7 +26,7 @@ class Cleaning:
 
     async def purge(self, before: int) -> int:
         """Deletes events received before `before` (Unix ms); how many. Raises LogError."""
-        purge = self._log.purging(before)
+        purge = self._log.retention.purging(before)
         while (doomed := await asyncio.to_thread(purge.look)) is not None:
             if doomed.numbers:
                 await self._access.write(purge.take, doomed)
@@ -37,7 +37,7 @@ class Cleaning:
         """Deletes names of which nothing is left in the log; how many. Raises LogError."""
         total, place = 0, 0
         while True:
-            count, place = await self._access.write(self._log.purge_names, before, place)
+            count, place = await self._access.write(self._log.retention.purge_names, before, place)
             total += count
             if not place:
                 return total
@@ -45,21 +45,21 @@ class Cleaning:
 
     async def forget_tombstones(self, before: int) -> None:
         """Forgets deletions before `before` (Unix ms) whose names retention has taken from the log. Raises LogError."""
-        kept = await self._access.read(self._log.tombstones)
+        kept = await self._access.read(self._log.deletions.names)
         for key, grave in list(self._fleet.graves.items()):
             if grave.at < before and key not in kept:
                 del self._fleet.graves[key]
 
     async def admit(self) -> None:
         """Folds names over the limit while there is room, and counts those that still are. Raises LogError."""
-        over = await self._access.read(self._log.over_limit)
+        over = await self._access.read(self._log.admission.over_limit)
         limit = self._fleet.rules.config.metrics.max_names_per_source
         for source in over:
-            while joined := await self._access.write(self._log.admit, source, limit):
+            while joined := await self._access.write(self._log.admission.admit, source, limit):
                 for key, memory in joined.items():
                     if not self._log.shared:  # there each replica learns of it as it follows the log
                         self._folding.adopt(key, memory)
-        over = await self._access.read(self._log.over_limit) if over else over
+        over = await self._access.read(self._log.admission.over_limit) if over else over
         for source in self._fleet.rules.config.sources:
             self._folding.telemetry.source(source).names_over = over.get(source, 0)
 
@@ -67,7 +67,7 @@ class Cleaning:
         """Makes room in the log for the months to come."""
         try:
             for _ in range(PREPARE_TIMES):
-                if await self._access.write(self._log.prepare, unix_now()):
+                if await self._access.write(self._log.retention.prepare, unix_now()):
                     return
                 await asyncio.sleep(PURGE_PAUSE_S)
         except LogError as error:

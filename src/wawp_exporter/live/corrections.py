@@ -10,7 +10,8 @@ import structlog
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.live.clock import unix_now
-from wawp_exporter.log.log import Log, Mark
+from wawp_exporter.log.database import Mark
+from wawp_exporter.log.log import Log
 from wawp_exporter.metrics.defects import Defects
 from wawp_exporter.model.event import Point, StatusEvent
 from wawp_exporter.model.fleet import Fleet
@@ -130,13 +131,13 @@ class Corrections:
         """
         grave, end = self._fleet.grave(key), self._place()
         if around is None:
-            memory = await self._read(self._log.look, key, end.seq)
+            memory = await self._read(self._log.states.look, key, end.seq)
             if self._fleet.grave(key) != grave or each.points:
                 return False
             if memory:
                 self._fleet.replace(key, memory, unix_now(), time.monotonic())
             return True
-        state = await self._read(self._log.fold, key, around, grave.at, end.seq, grave.seq)
+        state = await self._read(self._log.states.fold, key, around, grave.at, end.seq, grave.seq)
         if self._fleet.grave(key) != grave:
             return False
         for point in each.points if state else ():
@@ -153,7 +154,7 @@ class Corrections:
         if key in self._fleet.sessions:
             self._fleet.correct(key, state, now, mono)
         elif self._fleet.folds(key[0]):
-            memory = await self._read(self._log.look, key, end.seq)
+            memory = await self._read(self._log.states.look, key, end.seq)
             if memory and key not in self._fleet.sessions and self._fleet.folds(key[0]):
                 self._fleet.restore(key, memory, now, mono)
                 self._fleet.unsaved.add(key)

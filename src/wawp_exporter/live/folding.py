@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.corrections import Corrections
 from wawp_exporter.live.log_access import LogAccess
-from wawp_exporter.log.log import Deleted, Followed, Joined, Mark
+from wawp_exporter.log.database import Mark
+from wawp_exporter.log.feed import Deleted, Followed, Joined
 from wawp_exporter.metrics.defects import Defects
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import BY_NAME, StatusEvent
@@ -65,7 +66,7 @@ class Folding:
             if isinstance(entry, Deleted):
                 self.drop(entry)
             elif isinstance(entry, Joined):
-                self._log.unlearn(entry.key)
+                self._log.names.unlearn(entry.key)
                 self.adopt(entry.key, entry.memory)
             elif self.fleet.folds(entry.event.source):
                 rows = (entry.seq,)
@@ -75,7 +76,7 @@ class Folding:
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""
-        self._log.unlearn(deleted.key)
+        self._log.names.unlearn(deleted.key)
         if self.fleet.grave(deleted.key).seq >= deleted.buried > 0:
             return
         now, mono = unix_now(), time.monotonic()

@@ -14,7 +14,7 @@ import structlog
 from wawp_exporter.errors import describe
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
-from wawp_exporter.log.log import Restored
+from wawp_exporter.log.states import Restored
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Follower:
             try:
                 await self._catch_up()
                 if not deaf:
-                    await self._read(self._log.listen, POLL_S)
+                    await self._read(self._log.feed.listen, POLL_S)
                 pause, deaf = BACKOFF_S[0], False
             except Exception as error:  # noqa: BLE001 - whatever it is, the log must be followed again
                 logger.error("cannot follow the log, trying again", error=describe(error), lag=round(self.lag, 1))
@@ -85,7 +85,7 @@ class Follower:
         while not done:
             asked = time.monotonic()
             async with self.folding:
-                rows, self._end, done = await self._read(self._log.follow, self._end, LIMIT)
+                rows, self._end, done = await self._read(self._log.feed.after, self._end, LIMIT)
                 self.ingest.folding.follow(rows, self._end)
             await asyncio.sleep(0)
         self._caught_up = asked
@@ -95,7 +95,7 @@ class Follower:
     async def _hear(self) -> None:
         """Takes over the last-seen times that other replicas have shared."""
         self._heard_at = time.monotonic()
-        heard, newest = await self._read(self._log.heard, max(0, self._heard - OVERLAP_MS))
+        heard, newest = await self._read(self._log.last_seen.since, max(0, self._heard - OVERLAP_MS))
         for number, (key, at) in enumerate(heard):
             self.ingest.fleet.touch(key, min(at, unix_now()), time.monotonic())
             if number % LIMIT == LIMIT - 1:

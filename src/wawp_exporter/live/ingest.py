@@ -21,7 +21,8 @@ from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.last_seen import LastSeen
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.live.saving import Saving
-from wawp_exporter.log.log import Appended, Log
+from wawp_exporter.log.append import Appended
+from wawp_exporter.log.log import Log
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import StatusEvent, normal
 from wawp_exporter.model.fleet import Fleet
@@ -55,7 +56,7 @@ class Ingest:
         self._expected = 1
         self._gathering: asyncio.TimerHandle | None = None
         # Gives the age of keys of events without a time. It is never set, and does not run while the service is down.
-        self._clock = (log.clock() or unix_now()) - round(time.monotonic() * 1000)
+        self._clock = (log.timeless.clock() or unix_now()) - round(time.monotonic() * 1000)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -194,9 +195,9 @@ class Ingest:
     async def find(self, key: Key) -> Session | None:
         """A session of this shard by its live state, of another one as the log has it. Raises LogError."""
         session = self.fleet.find(key, unix_now(), time.monotonic())
-        if session or self.log.holds(key) or key[0] not in self.fleet.rules.config.sources:
+        if session or self.log.shard.holds(key) or key[0] not in self.fleet.rules.config.sources:
             return session
-        memory = await self.access.read(self.log.look, key)
+        memory = await self.access.read(self.log.states.look, key)
         return self.fleet.guest(key, memory, unix_now(), time.monotonic()) if memory else None
 
     async def forget(self, key: Key) -> bool:
@@ -222,5 +223,5 @@ class Ingest:
         await self.last_seen.share()
         await self.saving.beat()
         with suppress(LogError):
-            await self.access.write(self.log.release)
+            await self.access.write(self.log.leases.release)
         self.access.close()

@@ -36,7 +36,7 @@ class LastSeen:
         try:
             listed = list(times.items())
             for start in range(0, len(listed), SLICE):
-                await self._access.write(self._log.hear, listed[start : start + SLICE])
+                await self._access.write(self._log.last_seen.share, listed[start : start + SLICE])
             shared = True
         except LogError as error:
             self._access.failed("could not share last-seen times with the other replicas", error)

@@ -40,7 +40,7 @@ class LogAccess:
     async def lease(self, name: str, seconds: float) -> bool | None:
         """Whether this replica holds the named lease, for so long; None when the log could not be asked."""
         try:
-            return await self.write(self.log.lease, name, seconds)
+            return await self.write(self.log.leases.take, name, seconds)
         except LogError as error:
             self.failed("cannot take a lease, the log did not answer", error)
             return None

@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 
 from wawp_exporter.live.clock import unix_now
-from wawp_exporter.log.log import Log, Restored
+from wawp_exporter.log.log import Log
+from wawp_exporter.log.states import Restored
 from wawp_exporter.model.fleet import Fleet
 
 

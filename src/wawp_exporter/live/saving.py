@@ -7,7 +7,7 @@ from wawp_exporter.errors import LogError
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.log_access import LogAccess
-from wawp_exporter.log.log import Mark
+from wawp_exporter.log.database import Mark
 
 SAVE_SLICE = 1000  # states written between two batches
 SAVE_LEASE_S = 15.0
@@ -21,7 +21,7 @@ class Saving:
         self._fleet = folding.fleet
         self._access = access
         self._log = access.log
-        self._lease = f"save {self._log.total}/{self._log.index}"
+        self._lease = f"save {self._log.shard.total}/{self._log.shard.index}"
         self._saved = Mark()
         self._lock = asyncio.Lock()
 
@@ -56,7 +56,7 @@ class Saving:
     async def beat(self) -> None:
         """Records that the service runs, so that an audit can tell what Prometheus can have seen."""
         try:
-            await self._access.write(self._log.beat, unix_now())
+            await self._access.write(self._log.runs.beat, unix_now())
         except LogError as error:
             self._access.failed("could not record that the exporter is running; audits will show a gap", error)
         else:

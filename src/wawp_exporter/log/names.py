@@ -113,6 +113,10 @@ class Names:
         missing = set(keys).difference(found)
         return found | {key: row.id for key, row in self._stored(writer, missing).items()} if missing else found
 
+    def unlearn(self, key: Key) -> None:
+        """Forgets the row id of a name that was deleted: the log is asked about it when it comes next."""
+        self.ids.pop(key, None)
+
     def remember(self, settled: Settled) -> None:
         """Of a million sessions of other shards only the ids of late are kept."""
         if len(self.ids) > MAX_IDS and self._total > 1:

@@ -1,25 +1,28 @@
-"""Retention: one pass over a log, in slices of some milliseconds, that deletes what is older than it is to be kept.
+"""Retention: deletes what is older than it is to be kept, in slices of some milliseconds, between other writes.
 
-From SQLite rows are deleted, from PostgreSQL whole months; what a live state rests on stays. A pass goes through the
-rows in the order of their numbers and looks at each once. One that is cut off does no harm: the next begins anew.
+In SQLite it deletes rows, in PostgreSQL it replaces whole months; rows that a live state rests on stay. A pass goes
+through the rows in the order of their numbers and looks at each once. An interrupted pass does no harm: the next one
+begins anew.
 """
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
 
-from wawp_exporter.log import partitions
-from wawp_exporter.log.place import DATABASE_NOW, Place, naming_errors
+from wawp_exporter.log import names, partitions
+from wawp_exporter.log.database import Database
+from wawp_exporter.log.place import DATABASE_NOW, naming_errors
 from wawp_exporter.log.tables import action, change, event, heard, lease, run, state, twin
 
 LEASE, LEASE_S = "purge", 3600
-ROWS, MOST, LEAST = 500, 2000, 250  # rows of a slice: at first, and within which bounds
+ROWS, MOST, LEAST = 500, 2000, 250  # rows of a slice: at first, at most, at least
+NAMES = 2000  # names of a slice
 SLICE_S = 0.02  # what a slice should take; on a busy machine it may take longer, or a pass would never end
-ATTEMPTS = 30  # to get the lock that excludes everybody, over some minutes: between two of them there is ever more time
+ATTEMPTS = 30  # to get the lock that excludes everybody, over some minutes: the pauses between them grow
 # Tables that grow with time, each with its key and the time that makes a row old.
 OTHERS: tuple[tuple[sa.Table, sa.Column[int], sa.Column[int]], ...] = (
     (action, action.c.id, action.c.at),
@@ -31,11 +34,14 @@ OTHERS: tuple[tuple[sa.Table, sa.Column[int], sa.Column[int]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """Rows of one table that may go, by their key; none where a slice has found nothing."""
+    """Rows of one table to be deleted, by their key; no numbers where a slice has found nothing."""
 
     table: sa.TableClause
     key: sa.ColumnElement[int]
     numbers: Sequence[int] = ()
+
+
+NOTHING = Doomed(event, event.c.seq)
 
 
 class LeaseLost(Exception):
@@ -43,7 +49,7 @@ class LeaseLost(Exception):
 
 
 class Pace:
-    """How many rows a slice has: so many that it takes SLICE_S."""
+    """How many rows the next slice has: as many as take about SLICE_S."""
 
     def __init__(self, rows: int) -> None:
         self.rows, self.most = min(rows, ROWS), rows
@@ -60,31 +66,63 @@ class Pace:
             self.rows = min(self.most, self.rows + self.rows // 2 + 1)
 
 
+class Retention:
+    """What keeps a log from growing for ever, and makes room for what is to come. Every method may raise LogError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def prepare(self, now: int) -> bool:
+        """Makes the tables of the months after `now` (Unix ms), which PostgreSQL needs; to be called now and then.
+
+        False: somebody was reading the log, try again.
+        """
+        if not self._database.shared:
+            return True
+        with naming_errors("write", self._database.place):
+            return partitions.patiently(self._database.writer, lambda writer: partitions.prepare(writer, now))
+
+    def purging(self, before: int, limit: int = MOST) -> "Purge":
+        """A pass that deletes events received before `before` (Unix ms), in slices of up to `limit` rows.
+
+        It keeps the events that a live state rests on: the entry into its status, the start of an episode. With a
+        shared log the caller has taken LEASE before.
+        """
+        return Purge(self._database, before, limit)
+
+    def purge_names(self, before: int, after: int = 0, limit: int = NAMES) -> tuple[int, int]:
+        """Deletes names without events whose deletion is older than `before` (Unix ms), a slice at a time.
+
+        `after` is the last row id of the slice before, 0 for the first slice. Returns how many names were deleted, and
+        the last row id that was looked at, 0 at the end.
+        """
+        with self._database.writing(ordered=True) as writer:
+            if not after:
+                self._database.names.ids.clear()  # another replica may have deleted some of these names
+            return names.purge(writer, before, after, limit)
+
+    def oldest_event(self) -> int:
+        """When the oldest event in the log was received (Unix ms); 0 for an empty log."""
+        with self._database.reading() as reader:
+            first = sa.select(event.c.received_at).order_by(event.c.seq).limit(1)
+            return reader.scalar(first) or 0
+
+
 class Purge:
     """One pass. `look` may be called from any thread, `take` from the one that writes; one call at a time.
 
-    `before` is in Unix ms, `writing` opens a transaction of the log's writer, `holder` is the replica that has the
-    lease, None with SQLite, which has one process.
+    With PostgreSQL the replica must hold LEASE (each slice extends it), and the pass ends when it does not.
     """
 
-    def __init__(
-        self,
-        engine: sa.Engine,
-        place: Place,
-        writing: Callable[[], AbstractContextManager[sa.Connection]],
-        before: int,
-        holder: str | None,
-        limit: int = MOST,
-    ) -> None:
-        self.gone = 0  # events
-        self._engine, self._place, self._writing = engine, place, writing
+    def __init__(self, database: Database, before: int, limit: int = MOST) -> None:
+        self.gone = 0  # events deleted so far
+        self._database = database
         self._before = before
-        self._holder = holder
         self._pace = Pace(limit)
-        self._slices = self._pass() if holder is None else self._months()
+        self._slices = self._months() if database.shared else self._pass()
 
     def look(self) -> Doomed | None:
-        """What the next slice finds to delete (with PostgreSQL it may have done much already); None at the end.
+        """What the next slice has found to delete; None at the end. With PostgreSQL a slice may have deleted already.
 
         Raises LogError.
         """
@@ -94,11 +132,11 @@ class Purge:
             return None
 
     def take(self, doomed: Doomed) -> None:
-        """Deletes it, but for what a live state has come to rest on meanwhile. Raises LogError."""
+        """Deletes these rows, except those that a live state has come to rest on since `look`. Raises LogError."""
         events = "received_at" in doomed.table.c
         spared = sa.not_(self._stays(doomed.table)) if events else sa.true()
         try:
-            with self._pace.measured(), self._writing() as writer:
+            with self._pace.measured(), self._database.writing() as writer:
                 self._hold(writer)
                 gone = writer.execute(sa.delete(doomed.table).where(doomed.key.in_(doomed.numbers), spared)).rowcount
         except LeaseLost:
@@ -110,17 +148,21 @@ class Purge:
 
     @contextmanager
     def _slice(self) -> Iterator[sa.Connection]:
-        """A transaction of a slice."""
-        with naming_errors("purge", self._place), self._engine.connect() as connection, connection.begin():
+        """A transaction of a slice, on a connection of its own."""
+        with (
+            naming_errors("purge", self._database.place),
+            self._database.engine.connect() as connection,
+            connection.begin(),
+        ):
             self._hold(connection)
             with self._pace.measured():
                 yield connection
 
     def _hold(self, connection: sa.Connection) -> None:
-        """Keeps the lease; what another replica has taken over is not done here, not even by one that was frozen."""
-        if self._holder is None:
+        """Extends the lease. Raises LeaseLost when another replica has it, which happens to one that was frozen."""
+        if not self._database.shared:
             return
-        mine = sa.and_(lease.c.name == LEASE, lease.c.holder == self._holder, lease.c.until > DATABASE_NOW)
+        mine = sa.and_(lease.c.name == LEASE, lease.c.holder == self._database.holder, lease.c.until > DATABASE_NOW)
         if not connection.execute(sa.update(lease).where(mine).values(until=DATABASE_NOW + LEASE_S * 1000)).rowcount:
             raise LeaseLost
 
@@ -135,7 +177,7 @@ class Purge:
         yield from self._others()
 
     def _sweep(self, table: sa.TableClause) -> Iterator[Doomed]:
-        """Row by row, until a whole slice is young: rows are numbered as they are received."""
+        """Row by row, until all rows of a slice are young: rows are numbered as they are received."""
         last, old = 0, True
         columns = sa.select(table.c.seq, table.c.received_at, self._stays(table).label("stays"))
         while old:
@@ -147,7 +189,7 @@ class Purge:
             old = len(rows) == asked and any(row.received_at < self._before for row in rows)
 
     def _others(self) -> Iterator[Doomed]:
-        """What else is older."""
+        """Old rows of the other tables."""
         for table, key, at in OTHERS:
             found: Sequence[int] = range(1)
             while found:
@@ -159,7 +201,7 @@ class Purge:
     # -- PostgreSQL ---------------------------------------------------------------------------------------------
 
     def _months(self) -> Generator[Doomed, None, None]:
-        """Months that are over are replaced; what was kept of earlier ones, and the default partition, is swept."""
+        """Replaces the months that are over; sweeps what was kept of earlier ones, and the default partition."""
         yield from self._clear()
         with self._slice() as reader:
             months, kept = partitions.attached(reader)
@@ -173,14 +215,14 @@ class Purge:
         yield from self._others()
 
     def _clear(self) -> Iterator[Doomed]:
-        """Drops what lies beside the log: a month that was replaced, or what a purge that was cut off has copied."""
+        """Drops tables that are no longer part of the log: replaced months, and copies of an interrupted purge."""
         with self._slice() as writer:
             for name in partitions.detached(writer):
                 partitions.drop(writer, name)
         yield NOTHING
 
     def _shrink(self, name: str) -> Iterator[Doomed]:
-        """Puts what is kept of a month in its place."""
+        """Replaces a month by what is kept of it."""
         with self._slice() as writer:
             partitions.gather(writer, name)
             changed = partitions.newest_change(writer)
@@ -201,21 +243,21 @@ class Purge:
         return partitions.keep(writer, name, last, limit, partial(self._stays, month=name))
 
     def _rest(self, writer: sa.Connection, name: str, last: int, changed: int) -> None:
-        """Copies what has come to a month, or has changed, since it was gone through."""
+        """Copies rows that were added to a month, or revised, since its slices were copied."""
         seen = MOST
         while seen == MOST:
             seen, last, _ = self._keep(writer, name, last, MOST)
         partitions.keep_changed(writer, name, changed, partial(self._stays, month=name))
 
     def _patiently(self, work: Callable[[sa.Connection], object]) -> Generator[Doomed, None, bool]:
-        """Does what needs the lock that excludes everybody, as soon as it is free; whether it was."""
+        """Does work that needs the lock that excludes everybody, as soon as it is free; returns whether it was."""
 
         def held(writer: sa.Connection) -> None:
             self._hold(writer)
             work(writer)
 
         for attempt in range(1, ATTEMPTS):
-            with naming_errors("purge", self._place), self._engine.connect() as writer:
+            with naming_errors("purge", self._database.place), self._database.engine.connect() as writer:
                 if partitions.patiently(writer, held):
                     return True
             for _ in range(10 * attempt):
@@ -223,14 +265,12 @@ class Purge:
         return False
 
 
-NOTHING = Doomed(event, event.c.seq)
-
-
 def rested_on(rows: sa.FromClause, *logs: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Whether a live state rests on a row: it is not older than `oldest`, or the last one before that.
+    """Whether a live state rests on a row: it is not older than `oldest` of the state, or it is the last row before.
 
-    What it came from decides what it is. By the time as sent, which is the one that is indexed: it is never before
-    `at`, so nothing too much is let go. A later row is looked for in each of `logs` in turn, the last of which has all.
+    That last row is kept because a status also depends on the status before it. Rows are compared by their time as
+    sent, which is indexed; it is never before `at`, so no row is deleted too early. A later row is looked for in each
+    of `logs` in turn; the last of them must hold all rows.
     """
     later = [
         sa.select(log.c.key_at)
@@ -241,6 +281,6 @@ def rested_on(rows: sa.FromClause, *logs: sa.FromClause) -> sa.ColumnElement[boo
         for log in logs
     ]
     rests = sa.or_(rows.c.key_at >= state.c.oldest, sa.and_(*(each.is_(None) for each in later)))
-    # A value, not EXISTS: PostgreSQL would be free to read all of the states for a slice.
+    # A value, not EXISTS: else PostgreSQL may read all of the states for a slice.
     mine = sa.select(rests).where(state.c.session_id == rows.c.session_id).correlate(rows).scalar_subquery()
     return sa.func.coalesce(mine, sa.false())

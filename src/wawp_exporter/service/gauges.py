@@ -13,7 +13,7 @@ def register(parts: Parts, jobs: Jobs) -> None:
     read(
         "wawp_exporter_log_size_bytes",
         "Bytes that the log takes on disk.",
-        lambda: jobs.log_bytes if log.shared else log.size_bytes(),
+        lambda: jobs.log_bytes if log.shared else log.sizes.log_bytes(),
     )
     if log.shared:
         read(
@@ -22,8 +22,8 @@ def register(parts: Parts, jobs: Jobs) -> None:
             lambda: parts.follower.lag if parts.follower else 0,
         )
     else:
-        read("wawp_exporter_log_free_bytes", "Bytes that are left for the log.", lambda: log.free_bytes() or 0)
-        read("wawp_exporter_log_disk_bytes", "Bytes of the disk under the log.", lambda: log.disk_bytes() or 0)
+        read("wawp_exporter_log_free_bytes", "Bytes that are left for the log.", lambda: log.sizes.free_bytes() or 0)
+        read("wawp_exporter_log_disk_bytes", "Bytes of the disk under the log.", lambda: log.sizes.disk_bytes() or 0)
     read(
         "wawp_exporter_log_oldest_event_timestamp_seconds",
         "When the oldest logged event was received (Unix seconds), 0 for an empty log.",

@@ -72,10 +72,10 @@ class Jobs:
         """Looks up what a scrape must not wait for."""
         log = self._parts.log
         try:
-            self.oldest_event = await asyncio.to_thread(log.oldest_event)
+            self.oldest_event = await asyncio.to_thread(log.retention.oldest_event)
             await self._parts.ingest.cleaning.admit()
             if log.shared:
-                self.log_bytes = await asyncio.to_thread(log.size_bytes)
+                self.log_bytes = await asyncio.to_thread(log.sizes.log_bytes)
         except LogError as error:
             logger.error("log not readable", error=describe(error))
 

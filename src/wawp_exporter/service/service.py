@@ -10,7 +10,7 @@ from wawp_exporter.config.settings import Settings
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.follower import Follower
 from wawp_exporter.live.restoring import restore
-from wawp_exporter.log.log import Restored
+from wawp_exporter.log.states import Restored
 from wawp_exporter.service.gauges import register
 from wawp_exporter.service.health import Health
 from wawp_exporter.service.jobs import Jobs
@@ -41,7 +41,7 @@ class Service(Parts):
         if self.log.shared:
             self.follower = Follower(self.ingest, restored)
         await self.remedies.conclude_cut_off(starting=True)
-        last_seen = await asyncio.to_thread(self.log.last_seen)
+        last_seen = await asyncio.to_thread(self.log.runs.last_seen)
         # After a longer pause senders have given up, and what they sent meanwhile is lost.
         confirmed = not last_seen or unix_now() - last_seen < OUTAGE_MS
         await self.watch.configure(self.settings, confirmed=confirmed)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from wawp_exporter.cursors import from_cursor, to_cursor
 from wawp_exporter.errors import LogError
+from wawp_exporter.log.actions import Action, actions_of
 from wawp_exporter.log.history.missed import DeletionRow, missed
 from wawp_exporter.log.history.timelines import (
     Past,
@@ -20,7 +21,6 @@ from wawp_exporter.log.history.timelines import (
     timeline_of,
 )
 from wawp_exporter.log.history.transitions import Filter, Position, TransitionRow, page
-from wawp_exporter.log.log import Action, actions_of
 from wawp_exporter.log.place import SCHEMA, Place, make_engine, name_of, naming_errors, version
 from wawp_exporter.log.replay import owner_of
 from wawp_exporter.log.tables import event, run

@@ -17,9 +17,9 @@ from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.reader import Reader
 from wawp_exporter.live.stream import Hub
+from wawp_exporter.log.actions import Action
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.transitions import TransitionRow
-from wawp_exporter.log.log import Action
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.web.pages.heat import heat_of

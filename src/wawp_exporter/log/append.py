@@ -1,0 +1,141 @@
+"""Appending: a batch of events, durable when the call returns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import msgspec
+import sqlalchemy as sa
+
+from wawp_exporter.log.database import Database, Mark
+from wawp_exporter.log.names import UNLIMITED, newest_of
+from wawp_exporter.log.replay import point_of
+from wawp_exporter.log.statements import Row
+from wawp_exporter.log.tables import change, event, session
+from wawp_exporter.log.timeless import TimelessKeys
+from wawp_exporter.model.event import Point, StatusEvent
+from wawp_exporter.model.rules import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What a batch left in the log: for each event the row number of each of its points, and where the log ends now.
+
+    The number is 0 for a point that the log held already; it is negative (of the existing row) if this point revised
+    that row. `before` has the newest point that a shared log held of each session. Events of the sessions in `over`,
+    which are over the limit of names of their source, are logged but not folded.
+    """
+
+    rows: list[tuple[int, ...]]
+    mark: Mark
+    before: dict[Key, Point] = field(default_factory=dict)
+    over: frozenset[Key] = frozenset()
+
+    @property
+    def seq(self) -> int:
+        """The newest row of the log."""
+        return self.mark.seq
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was written to disk: a batch of nothing but retries writes nothing."""
+        return any(any(rows) for rows in self.rows)
+
+
+class Appender:
+    """Writes events. Belongs to the thread that writes the log."""
+
+    def __init__(self, database: Database, timeless: TimelessKeys) -> None:
+        self._database = database
+        self._timeless = timeless
+
+    def append(self, events: Sequence[StatusEvent], max_names: int = UNLIMITED, *, now: int | None = None) -> Appended:
+        """Appends a batch: when this returns, all of it is on disk; when it raises LogError, nothing of it is.
+
+        A point is new unless the log holds one of the same session, time as sent, and status. An event whose timeless
+        key was seen within the hour has no new points. `now` (Unix ms, by a clock that nobody sets) ages those keys;
+        without it the newest receipt does. At most `max_names` names of a source are folded.
+        """
+        database = self._database
+        with database.writing() as writer:
+            settled = database.names.settle(writer, newest_of(events), max_names)
+            known = settled.ids
+            before = self._newest_points(writer, known) if database.shared else {}
+            keyed = [e for e in events if e.timeless_key]
+            repeated = (
+                self._timeless.repeated(writer, keyed, before, now or max(e.received_at for e in keyed))
+                if keyed
+                else set()
+            )
+            fresh = [e for e in events if id(e) not in repeated] if repeated else events
+            numbers, end = self._store(writer, [row for e in fresh for row in rows_for(e, known[e.source, e.session])])
+        database.names.remember(settled)
+        database.end = end
+        left = iter(numbers)
+        rows = [
+            (0,) * len(e.points) if repeated and id(e) in repeated else tuple(islice(left, len(e.points)))
+            for e in events
+        ]
+        return Appended(rows, end, before, settled.over)
+
+    def _store(self, writer: sa.Connection, rows: list[Row]) -> tuple[Sequence[int], Mark]:
+        """Inserts the points that are new, revises rows that know less than a point; returns all their numbers."""
+        database = self._database
+        if not rows:
+            return (), database.end
+        # As late as possible: the other replicas wait until the commit.
+        database.hold_appends(writer)
+        numbers = database.statements.store_events(writer, rows, database.end.seq)
+        newest, lowest = max(numbers), min(numbers)
+        end = database.end._replace(seq=max(database.end.seq, newest))
+        if lowest < 0:
+            end = end._replace(change=self._note_revised(writer, rows, numbers))
+        if newest or lowest:
+            database.announce(writer)
+        return numbers, end
+
+    def _note_revised(self, writer: sa.Connection, rows: Sequence[Row], numbers: Sequence[int]) -> int:
+        """Writes a change for each revised row, whose own number stays the same. Returns the newest change's number.
+
+        The changes come before the new rows of the batch, so that followers fold these onto the revised state.
+        """
+        new = [number for number in numbers if number > 0]
+        seq = min(new) - 1 if new else self._database.newest_mark(writer).seq
+        revised = [
+            {"seq": seq, "at": row[5], "session_id": row[0], "tombstone": 0, "event_seq": -number}
+            for row, number in zip(rows, numbers, strict=True)
+            if number < 0
+        ]
+        return max(writer.execute(sa.insert(change).returning(change.c.id), revised).scalars(), default=0)
+
+    def _newest_points(self, writer: sa.Connection, owners: Mapping[Key, int]) -> dict[Key, Point]:
+        """The newest point of each session (with its row id), since its deletion if it was deleted."""
+        if not owners:
+            return {}
+        each, (owner,) = self._database.statements.rows_of([session.c.id])
+        newest = (
+            sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
+            .where(event.c.session_id == owner, event.c.at > session.c.tombstone, event.c.seq > session.c.buried)
+            .order_by(event.c.key_at.desc())
+            .limit(8)
+            .lateral()
+        )
+        rows = msgspec.json.encode([(owner,) for owner in owners.values()]).decode()
+        known = each.join(session, session.c.id == owner)
+        query = sa.select(owner.label("owner"), newest).select_from(known).join(newest, sa.true())
+        names = {owner: key for key, owner in owners.items()}
+        found: dict[Key, Point] = {}
+        for row in writer.execute(query, {"rows": rows}):
+            key, point = names[row.owner], point_of(row)
+            found[key] = max(found.get(key, point), point, key=lambda p: (p.at, p.tie))
+        return found
+
+
+def rows_for(event: StatusEvent, owner: int) -> list[Row]:
+    """The rows of an event's points; only the row of its own point has its id and its restrictions."""
+    *older, own = event.points
+    limits = msgspec.json.encode(event.limits).decode() if event.limits else None
+    received_at, engine, origin = event.received_at, event.engine, event.origin or own.ending
+    rows: list[Row] = [(owner, p.status, p.at, p.tie, p.key_at, received_at, None, engine, None, origin) for p in older]
+    rows.append((owner, own.status, own.at, own.tie, own.key_at, received_at, event.event_id, engine, limits, origin))
+    return rows

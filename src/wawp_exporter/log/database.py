@@ -1,0 +1,122 @@
+"""The connections and transactions of an open log, and what its parts share: the end of the log, names, statements."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from wawp_exporter.log.names import Names
+from wawp_exporter.log.place import APPENDING, Place, make_engine, migrate, naming_errors, take_lock
+from wawp_exporter.log.statements import Statements
+from wawp_exporter.log.tables import change, event, session
+from wawp_exporter.model.rules import Key, slot_of
+
+CHANNEL = "wawp_log"  # PostgreSQL's notifications that something was appended
+
+
+class Mark(NamedTuple):
+    """A place in the order of the log: the newest row of `event`, and the newest of `change`."""
+
+    seq: int = 0
+    change: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The sessions that a replica restores and follows: those of part `index` (from 0) of `total`."""
+
+    index: int = 0
+    total: int = 1
+
+    def holds(self, key: Key) -> bool:
+        """Whether a session is in this shard."""
+        return self.total == 1 or slot_of(key) % self.total == self.index
+
+    def condition(self) -> list[sa.ColumnElement[bool]]:
+        """The same as conditions on the table `session`."""
+        return [session.c.slot % self.total == self.index] if self.total > 1 else []
+
+
+class Database:
+    """An open database of a log. Raises LogError for any error of the database.
+
+    One connection, `writer`, writes; `writing` is called from one thread at a time. `reading` and `connect` may be
+    called from any thread. `shared` is True for PostgreSQL, where several replicas (each with a `holder` id of its own)
+    write side by side. `end` is where the log ended after this process last wrote to it.
+    """
+
+    def __init__(self, place: Place, shard: Shard) -> None:
+        self.place = place
+        self.shared = isinstance(place, str)
+        self.shard = shard
+        self.holder = uuid4().hex
+        self.end = Mark()
+        self.statements = Statements("postgresql" if self.shared else "sqlite")
+        self.names = Names(self.statements, shard.total)
+        self._lock = take_lock(place) if isinstance(place, Path) else None
+        try:
+            self._open()
+        except BaseException:
+            if self._lock:
+                self._lock.close()
+            raise
+
+    def _open(self) -> None:
+        self.engine = make_engine(self.place)
+        with naming_errors("open", self.place):
+            self.writer = self.engine.connect().execution_options(writes=True)
+            migrate(self.writer, self.place)
+            self.end = self.newest_mark(self.writer)
+            self.writer.rollback()
+
+    @contextmanager
+    def writing(self, *, ordered: bool = False) -> Iterator[sa.Connection]:
+        """A transaction of the writer. With `ordered` the replicas commit one after another, in order of `seq`.
+
+        PostgreSQL gives out row numbers before the commit. Without the lock a row could appear after a follower has
+        read a higher number, and would never be followed.
+        """
+        with naming_errors("write", self.place), self.writer.begin():
+            if ordered:
+                self.hold_appends(self.writer)
+            yield self.writer
+
+    def hold_appends(self, writer: sa.Connection) -> None:
+        """Makes appends of other replicas wait until this transaction ends."""
+        if self.shared:
+            writer.execute(sa.select(sa.func.pg_advisory_xact_lock(APPENDING)))
+
+    def announce(self, writer: sa.Connection) -> None:
+        """Wakes the followers of the log when the transaction commits."""
+        if self.shared:
+            writer.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the log throughout."""
+        with naming_errors("read", self.place), self.engine.connect() as reader:
+            if self.shared:
+                reader = reader.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
+            yield reader
+
+    def newest_mark(self, reader: sa.Connection) -> Mark:
+        """Where the log ends."""
+        seq, number = reader.execute(
+            sa.select(
+                sa.select(sa.func.max(event.c.seq)).scalar_subquery(),
+                sa.select(sa.func.max(change.c.id)).scalar_subquery(),
+            )
+        ).one()
+        # Retention may have deleted the newest row; its number is never given out again.
+        return Mark(max(seq or 0, self.end.seq), max(number or 0, self.end.change))
+
+    def close(self) -> None:
+        """Closes all connections, and lets other processes open the log."""
+        self.writer.close()
+        self.engine.dispose()
+        if self._lock:
+            self._lock.close()

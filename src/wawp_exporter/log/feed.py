@@ -1,0 +1,148 @@
+"""Following a shared log: what replicas have appended after a mark, and a wait for more."""
+
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from wawp_exporter.errors import LogError
+from wawp_exporter.log.database import CHANNEL, Database, Mark
+from wawp_exporter.log.names import OVER
+from wawp_exporter.log.place import name_of, naming_errors
+from wawp_exporter.log.replay import point_of, refold
+from wawp_exporter.log.tables import change, event, session
+from wawp_exporter.model.event import ENDINGS, Limit, StatusEvent
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Grave, Memory
+
+
+class Followed(msgspec.Struct, frozen=True):
+    """One row of the log as an event of one point. `seq` is its number, negative where the row was revised."""
+
+    seq: int
+    event: StatusEvent
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """A deletion: rows up to `buried` and events up to `tombstone` (Unix ms) are of the session's former life."""
+
+    key: Key
+    tombstone: int
+    buried: int
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A name that was over the limit of its source and is folded from now on; `memory` is its state by the log."""
+
+    key: Key
+    memory: Memory
+
+
+Entry = Followed | Deleted | Joined
+
+
+class Feed:
+    """Reads what was appended. `listen` and `close` are called from one thread only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listener: sa.Connection | None = None
+
+    def after(self, mark: Mark, limit: int) -> tuple[list[Entry], Mark, bool]:
+        """The entries of this shard after a mark, in the order of the log, from at most `limit` rows.
+
+        Also returns the mark of the last entry that was read, and whether that was the last in the log.
+        """
+        holds = self._database.shard.holds
+        rows = sa.select(event).where(event.c.seq > mark.seq).order_by(event.c.seq).limit(limit).subquery()
+        query = (
+            sa.select(session.c.source, session.c.name, session.c.standing, rows)
+            .join_from(rows, session, session.c.id == rows.c.session_id)
+            .order_by(rows.c.seq)
+        )
+        with self._database.reading() as reader:
+            found = reader.execute(query).all()
+            done = len(found) < limit
+            mine = [row for row in found if row.standing != OVER and holds((row.source, row.name))]
+            changed = reader.execute(changes_of(mark.change, None if done else found[-1].seq)).all()
+            changes = [(row, change_of(reader, row)) for row in changed if holds((row.source, row.name))]
+        end = Mark(found[-1].seq if found else mark.seq, changed[-1].change if changed else mark.change)
+        positions: list[tuple[int, int, Entry]] = [
+            *((row.seq, 0, Followed(row.seq, event_of(row))) for row in mine),
+            *((row.position, row.change, entry) for row, entry in changes if entry),
+        ]
+        return [entry for *_, entry in sorted(positions, key=itemgetter(0, 1))], end, done
+
+    def listen(self, seconds: float) -> None:
+        """Returns when a replica has appended, or after so many seconds. Raises LogError when the connection ends."""
+        place = self._database.place
+        with naming_errors("follow", place):
+            if self._listener is None:
+                self._listener = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._listener.exec_driver_sql(f"LISTEN {CHANNEL}")
+            raw: Any = self._listener.connection.driver_connection
+            try:
+                for _ in raw.notifies(timeout=seconds, stop_after=1):
+                    return
+            except driver_error() as error:
+                self.close()
+                raise LogError(f"cannot follow the event log {name_of(place)}: the connection is lost") from error
+
+    def close(self) -> None:
+        """Closes the connection that listens; `listen` opens a new one."""
+        if self._listener is not None:
+            self._listener.invalidate()
+            self._listener.close()
+            self._listener = None
+
+
+def event_of(row: sa.Row[Any]) -> StatusEvent:
+    """A row of the log as an event of one point."""
+    limits = msgspec.json.decode(row.limits, type=tuple[Limit, ...]) if row.limits else ()
+    point, is_end = point_of(row), row.origin in ENDINGS
+    origin = None if is_end else row.origin
+    return StatusEvent(row.source, row.name, (point,), row.received_at, row.event_id, row.engine, limits, origin=origin)
+
+
+def changes_of(after: int, end: int | None) -> sa.Select[Any]:
+    """The changes after number `after` (and before row `end`, if given), each with the row that it revised, if any."""
+    query = (
+        sa.select(
+            session.c.source,
+            session.c.name,
+            session.c.standing,
+            session.c.tombstone.label("newest"),
+            session.c.buried,
+            change.c.session_id.label("owner"),
+            change.c.id.label("change"),
+            change.c.seq.label("position"),
+            change.c.tombstone,
+            event,
+        )
+        .join_from(change, session, session.c.id == change.c.session_id)
+        .join(event, event.c.seq == change.c.event_seq, isouter=True)
+        .where(change.c.id > after)
+        .order_by(change.c.id)
+    )
+    return query if end is None else query.where(change.c.seq < end)
+
+
+def change_of(reader: sa.Connection, row: Any) -> Entry | None:
+    """A row of `changes_of` as a follower needs it; None for one of a name that is over the limit."""
+    key = (row.source, row.name)
+    if row.tombstone:
+        return Deleted(key, row.tombstone, row.position)
+    if row.standing == OVER:
+        return None
+    if row.seq is not None:
+        return Followed(-row.seq, event_of(row))
+    memory = refold(reader, row.owner, Grave(row.newest, row.buried), None, 0, row.position)
+    return Joined(key, memory) if memory else None
+
+
+def driver_error() -> type[Exception]:
+    """The base class of what PostgreSQL's driver raises when it is called directly, not through SQLAlchemy."""
+    import psycopg  # noqa: PLC0415 - an extra: SQLite needs none
+
+    return psycopg.Error

@@ -1,0 +1,210 @@
+"""The state of each session: kept from time to time (`save`), and read at a start (`restore`) or when it is needed.
+
+What the state table holds is a copy. The events decide: those that came after the copy are folded onto it.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import sqlalchemy as sa
+
+from wawp_exporter.log.database import Database, Mark
+from wawp_exporter.log.names import FOLDED, OVER
+from wawp_exporter.log.replay import actual, anchor, fold_session, owner_of, refold
+from wawp_exporter.log.tables import change, event, session, state, watermark
+from wawp_exporter.model.machine import State
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Grave, Memory, decode_memory
+
+REMEMBERED = (
+    sa.select(
+        session.c.id,
+        session.c.source,
+        session.c.name,
+        session.c.tombstone,
+        session.c.buried,
+        session.c.standing,
+        state.c.memory,
+        state.c.seq,
+    )
+    .join_from(session, state, session.c.id == state.c.session_id, isouter=True)
+    .where(session.c.standing != int(OVER))
+    .execution_options(yield_per=2000)  # fetching rows one by one takes twice as long
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a start needs: every session's memory, the tombstones, and where the log ended when it was read.
+
+    `saved` are memories as the state table has them, not decoded; `refolded` are those with events after their copy in
+    the table. `tombstones` are in Unix ms; `buried` has the newest row at the deletion of each session that has one.
+    """
+
+    saved: dict[Key, str]
+    refolded: dict[Key, Memory]
+    tombstones: dict[Key, int]
+    mark: Mark
+    buried: dict[Key, int] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+    @property
+    def seq(self) -> int:
+        """The newest row of the log."""
+        return self.mark.seq
+
+
+class States:
+    """Owns the state table and the watermarks, which say up to where the table covers the log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._shard = database.shard
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def save(
+        self,
+        memories: Sequence[tuple[Key, Memory]],
+        seq: int,
+        *,
+        covers: bool = True,
+        change: int | None = None,
+        sources: Collection[str] | None = None,
+    ) -> None:
+        """Saves memories that are the fold of the log up to row `seq`. Raises LogError.
+
+        With `covers` these were the last unsaved ones of `sources` (of all sources without them): a start then folds
+        only what came after row `seq` and change `change`.
+        """
+        with self._database.writing() as writer:
+            self.keep(writer, memories, seq)
+            if covers:
+                self._cover(writer, Mark(seq, self._database.end.change if change is None else change), sources)
+
+    def keep(self, writer: sa.Connection, memories: Sequence[tuple[Key, Memory]], seq: int) -> None:
+        """Writes memories of the log up to row `seq`; those of unknown names are left out."""
+        known = self._database.names.known(writer, [key for key, _ in memories])
+        # All replicas write rows in the same order: else two could wait for each other's rows.
+        rows = sorted(
+            (known[key], memory.state.oldest, msgspec.json.encode(memory).decode(), seq)
+            for key, memory in memories
+            if key in known
+        )
+        if rows:
+            writer.execute(self._database.statements.upsert_state, {"rows": msgspec.json.encode(rows).decode()})
+
+    def _cover(self, writer: sa.Connection, end: Mark, sources: Collection[str] | None) -> None:
+        """Moves the watermark of each source forward."""
+        if sources is None:
+            sources = list(writer.scalars(sa.select(session.c.source).distinct()))
+        marks = [
+            {
+                "total": self._shard.total,
+                "shard": self._shard.index,
+                "source": source,
+                "seq": end.seq,
+                "change": end.change,
+            }
+            for source in sorted(sources)
+        ]
+        if marks:
+            mark = self._database.statements.insert(watermark).values(marks)
+            excluded = mark.excluded
+            writer.execute(
+                mark.on_conflict_do_update(
+                    index_elements=["total", "shard", "source"],
+                    set_={"seq": excluded.seq, "change": excluded.change},
+                    where=sa.or_(watermark.c.seq < excluded.seq, watermark.c.change < excluded.change),
+                )
+            )
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def restore(self, sources: Sequence[str]) -> Restored:
+        """The memories of all sessions of `sources` in this shard; those with events after the watermark are folded
+        from the log. Raises LogError.
+        """
+        database = self._database
+        with database.reading() as reader:
+            mark = database.newest_mark(reader) if database.shared else database.end
+            found = Restored({}, {}, {}, mark, sources=tuple(sources))
+            covered = self._covered(reader, sources)
+            stale = self._stale(reader, covered)
+            for row in reader.execute(REMEMBERED.where(*self._shard.condition())):
+                key = (row.source, row.name)
+                if row.standing == FOLDED:
+                    database.names.ids[key] = row.id
+                if row.tombstone:
+                    found.tombstones[key], found.buried[key] = row.tombstone, row.buried
+                if row.source not in covered:
+                    continue
+                if row.id in stale:
+                    memory = actual(row, decode_memory(row.memory) if row.memory else None)
+                    grave = Grave(row.tombstone, row.buried)
+                    anew = refold(reader, row.id, grave, memory, covered[row.source].seq)
+                    if anew:
+                        found.refolded[key] = anew
+                elif row.memory and (not row.tombstone or actual(row, decode_memory(row.memory))):
+                    found.saved[key] = row.memory
+        return found
+
+    def _covered(self, reader: sa.Connection, sources: Collection[str]) -> dict[str, Mark]:
+        """Up to where the state table covers the log, by source.
+
+        Shards of another count have covered the log too, if all of them have.
+        """
+        marks: dict[str, dict[tuple[int, int], Mark]] = {source: {} for source in sources}
+        for row in reader.execute(sa.select(watermark).where(watermark.c.source.in_(sources))):
+            marks[row.source][row.total, row.shard] = Mark(row.seq, row.change)
+        return {source: self._covered_by(mine) for source, mine in marks.items()}
+
+    def _covered_by(self, marks: dict[tuple[int, int], Mark]) -> Mark:
+        """The furthest that this shard, or all shards of one count, have covered; `marks` are by (total, index)."""
+        totals = {total for total, _ in marks}
+        whole = [min(marks.get((total, index), Mark()) for index in range(total)) for total in totals]
+        return max([marks.get((self._shard.total, self._shard.index), Mark()), *whole])
+
+    def _stale(self, reader: sa.Connection, covered: dict[str, Mark]) -> set[int]:
+        """The row ids of sessions with events or changes that the state table does not cover.
+
+        These are the sessions of the last moments before a crash, and those of a source that was not configured for a
+        while.
+        """
+        stale: set[int] = set()
+        newest = max(covered.values(), default=Mark())
+        for mark in set(covered.values()):
+            of = [source for source, mine in covered.items() if mine == mark]
+            owners = sa.select(session.c.id).where(session.c.source.in_(of))
+            # Not `distinct`: it would make SQLite walk the index of the whole log. For sources that are far behind,
+            # `+ 0` makes the database find rows by session: by number it would read all that other sources have sent.
+            number = event.c.seq if mark == newest else event.c.seq + 0
+            rows = sa.select(event.c.session_id).where(number > mark.seq)
+            changes = sa.select(change.c.session_id).where(change.c.id > mark.change)
+            if len(set(covered.values())) > 1:
+                rows = rows.where(event.c.session_id.in_(owners))
+            stale.update(reader.scalars(rows))
+            stale.update(reader.scalars(changes))
+        return stale
+
+    def fold(self, key: Key, around: int, tombstone: int = 0, seq: int | None = None, buried: int = 0) -> State | None:
+        """One session's state by its events up to row `seq`, in order of (at, tie), then arrival. Raises LogError.
+
+        Only events that can matter for a change at `around` (Unix ms) are read: WORKING ends everything before it.
+        `tombstone` and `buried` are of its deletion, if it was deleted.
+        """
+        grave = Grave(tombstone, buried)
+        with self._database.reading() as reader:
+            owner = self._database.names.ids.get(key) or owner_of(reader, key)
+            return fold_session(reader, owner, grave, since=anchor(reader, owner, around, grave), seq=seq)
+
+    def look(self, key: Key, seq: int | None = None) -> Memory | None:
+        """A session's memory by the log up to row `seq`; None for an unknown or deleted session. Raises LogError."""
+        with self._database.reading() as reader:
+            found = reader.execute(REMEMBERED.where(session.c.source == key[0], session.c.name == key[1])).first()
+            if found is None:
+                return None
+            memory = actual(found, decode_memory(found.memory) if found.memory else None)
+            grave = Grave(found.tombstone, found.buried)
+            return refold(reader, found.id, grave, memory, found.seq or 0, seq)

@@ -18,7 +18,7 @@ from wawp_exporter.errors import BadRequest, ConfigError, WawpExporterError
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.log.place import place_of
 
-WIDE = 160  # columns of a table that nobody looks at on a terminal
+WIDE = 160  # columns of the table where standard output is no terminal
 
 
 @click.command("audit")

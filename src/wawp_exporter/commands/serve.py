@@ -79,7 +79,7 @@ class Attended:
 
 
 def announce(settings: Settings, addresses: list[str]) -> None:
-    """Says where things are, and what is accepted without proof."""
+    """Logs and prints the addresses, and logs which sources accept unsigned webhooks."""
     scheme = "https" if settings.config.web.tls.cert_file else "http"
     page, ingress = f"{scheme}://{addresses[0]}", f"{scheme}://{addresses[-1]}"
     logger.info("listening", page=page, webhook=f"{ingress}/webhook", version=__version__)
@@ -87,12 +87,12 @@ def announce(settings: Settings, addresses: list[str]) -> None:
         if not source.authenticated:
             whence = "anywhere" if source.allow_unsigned else "this machine only"
             logger.warning("unsigned webhooks are accepted", source=name, **{"from": whence})
-    with contextlib.suppress(OSError):  # whoever reads standard output may have gone
+    with contextlib.suppress(OSError):  # standard output may be closed
         show_addresses(settings, page, ingress)
 
 
 def show_addresses(settings: Settings, page: str, ingress: str) -> None:
-    """For people, on standard output."""
+    """Prints the addresses and an example on standard output."""
     click.echo(f"Fleet page       {settings.config.web.external_url or page}/")
     click.echo(f"Metrics          {page}/metrics")
     first = next(iter(settings.config.sources.items()))

@@ -1,4 +1,4 @@
-"""Answers of a gateway's API, read within limits: whatever they are compressed with, encoded in, or made of."""
+"""Answers of a gateway's API, decompressed and decoded within limits."""
 
 import json
 import zlib
@@ -15,7 +15,7 @@ MAX_ENCODINGS = 3  # one on another
 MAX_MEMBERS = 64  # that gzip has joined
 GZIP, ZLIB, RAW = 31, 15, -15  # as zlib names the formats
 GZIP_MAGIC = b"\x1f\x8b"
-# Charsets that cannot be told by the bytes themselves.
+# Charsets that cannot be detected from the bytes.
 CHARSETS = frozenset({"iso-8859-1", "latin1", "windows-1252"})
 NO_JSON = "its answer is not JSON"
 

@@ -1,4 +1,4 @@
-"""What the APIs of WAHA and Wawp say in the bodies of their answers: sessions, refusals, QR codes."""
+"""The bodies of answers of WAHA and Wawp: sessions, refusals, QR codes."""
 
 import base64
 import binascii
@@ -14,11 +14,11 @@ from wawp_exporter.model.event import ENGINES
 
 MAX_QR_BYTES = 1 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
-FOREIGN = "it answered 404 in the words of something else: is the address right, and the gateway behind its proxy?"
+FOREIGN = "it answered 404, but not in the gateway's form: is the address right, and can the proxy reach the gateway?"
 
 
 def reading_of(item: object) -> Reading | None:
-    """A session as the API tells it; None for what has no usable name."""
+    """A session of a list; None if it has no usable name."""
     if not isinstance(item, dict):
         return None
     name, status = usable(item.get("name")), usable(item.get("status")) or ""

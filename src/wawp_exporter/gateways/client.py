@@ -57,7 +57,7 @@ class Client:
     ) -> httpx.Response:
         """The whole answer, if its status is among `accepted`. Raises GatewayError, whatever goes wrong."""
         if self._client.is_closed:
-            raise GatewayError("it is not asked any more: the exporter is stopping, or its configuration has changed")
+            raise GatewayError("it was not asked: the exporter is stopping, or the gateway's configuration has changed")
         try:
             limits = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT_S)
             # The whole of it: httpx starts anew with each piece that drips in.

@@ -7,7 +7,7 @@ import msgspec
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A session as its gateway tells it: the status verbatim, "" if unusable; `names` are those of its webhooks."""
+    """A session as its gateway lists it: the status verbatim, "" if unusable; webhooks use one of `names`."""
 
     names: tuple[str, ...]
     status: str
@@ -23,7 +23,7 @@ class Gateway(Protocol):
         """Ends its connections."""
 
     async def sessions(self) -> list[Reading]:
-        """All sessions, stopped ones too; one that is not there is not known to the gateway. Raises GatewayError."""
+        """All sessions that the gateway knows, stopped ones too. Raises GatewayError."""
 
     async def status(self, session: str) -> str | None:
         """One session's status, None if the gateway does not know it. Raises GatewayError."""

@@ -1,7 +1,7 @@
-"""Asks a gateway what is true, and appends what its webhooks did not tell.
+"""Asks a gateway for its sessions, and appends the statuses that no webhook reported.
 
-A reading bears the time at which it was asked for, and counts for nothing if an event came since. What differs is
-looked at twice before it is believed: gateways show a healthy session as STARTING or STOPPED for moments.
+A reading has the time at which it was asked for, and is ignored if an event came since. A difference must be read
+twice before it is believed: gateways show a healthy session as STARTING or STOPPED for moments.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Suspect:
 
 
 class Reconciler:
-    """Of one source. `confirmed` is False from a start after an outage until the first look that went well.
+    """Reconciles one source. `confirmed` is False from a start after an outage until the first look that went well.
 
     `unreachable`: nobody answered when the gateway was last asked.
     """
@@ -90,7 +90,7 @@ class Reconciler:
                 pause = min(pause, RETRY_S) if self.unreachable else pause
             elif held is False:
                 self._telemetry.clear()
-                self.confirmed = True  # whoever asks tells all by the log
+                self.confirmed = True  # the replica that asks shares its readings by the log
                 self.unreachable = False
                 self._suspects.clear()
             await asyncio.sleep(pause)
@@ -105,16 +105,15 @@ class Reconciler:
             await self.look(unix_now(), time.monotonic())
         except GatewayError as error:
             self._failed(unreachable=error.unreachable)
-            # Absent in two looks one after another: a call that failed says nothing.
             logger.warning("gateway not reached", source=self.source, error=str(error))
         except (LogError, LogUnavailable) as error:
-            logger.error("reading not logged", source=self.source, error=describe(error))
+            logger.error("gateway status not logged", source=self.source, error=describe(error))
         except Exception as error:  # noqa: BLE001 - a defect must not end the looking for ever
             self._failed(unreachable=False)
             logger.error("reconcile failed", source=self.source, error=type(error).__name__)
 
     def _failed(self, *, unreachable: bool) -> None:
-        """Notes a look that told nothing, whatever the reason."""
+        """Shows that a look failed, whatever the reason."""
         self.unreachable = unreachable
         self._telemetry.up.set(0)
         self._telemetry.errors.inc()
@@ -148,7 +147,7 @@ class Reconciler:
         self.confirmed, self.unreachable = True, False
 
     def _name(self, reading: Reading) -> str:
-        """By which of its names webhooks have called it; the last one where none came yet."""
+        """The one of its names that webhooks use; the last one if no webhook came yet."""
         now, mono = unix_now(), time.monotonic()
         known = (name for name in reading.names if self._ingest.fleet.find((self.source, name), now, mono))
         return next(known, reading.names[-1])
@@ -174,7 +173,7 @@ class Reconciler:
         self._suspects.pop(name, None)  # not before: until it is corrected, it is in doubt
 
     async def _first(self, key: Key, reading: Reading, asked: int) -> None:
-        """A session that no webhook told of is no correction. A stopped one that was forgotten stays so."""
+        """Appends a session that no webhook reported, no correction. A stopped one that was forgotten stays so."""
         forgotten = self._ingest.fleet.grave(key).at
         if asked <= forgotten or (forgotten and normal(reading.status) is Status.STOPPED):
             return
@@ -228,7 +227,7 @@ class Reconciler:
         try:
             started_at = await self.gateway.started_at()
         except GatewayError:
-            return  # it has told its sessions: that is what counts
+            return  # its sessions were read, which is what matters
         if started_at is None:
             return
         if self._started_at is None or abs(started_at - self._started_at) > RESTARTED_MS:

@@ -1,4 +1,4 @@
-"""Restarts sessions on Alertmanager's word, for the alerts that the configuration names: a few times, then no more."""
+"""Restarts sessions when Alertmanager asks for it, for the alerts in `remedy.alerts`, and only a few times an hour."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ def judge(remedy: Remedy, now: int) -> Callable[[Sequence[Action]], str]:
         tried = [action for action in recent if action.result in TRIED and now - action.at < HOUR_MS]
         if tried and tried[0].result == "running" and now - tried[0].at < STALE_MS:
             return "under_way"
-        # Before the pause: who waits for it would be told late that nobody will help.
+        # Before the pause, so that an operator is told at once that there will be no further restart.
         if len(tried) >= remedy.max_per_hour:
             return "given_up"
         if tried and now - tried[0].at < remedy.backoff * 1000 * 2 ** (len(tried) - 1):
@@ -100,12 +100,12 @@ class Remedies:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Begins no more restarts, waits CLOSE_S for those that are under way, and notes what was cut off."""
+        """Begins no more restarts, waits CLOSE_S for those that are under way, and records what was cut off."""
         self._closing = True
         self._room.close()
         if self._begun:
             await asyncio.wait(self._begun, timeout=CLOSE_S)
-        # Those that have begun only: the others are being noted.
+        # Only those whose gateway is being asked: the others end by themselves when `_room` closes.
         for task in self._begun:
             task.cancel()
         if self._tasks:
@@ -113,14 +113,14 @@ class Remedies:
         await self.settle()
 
     async def settle(self) -> None:
-        """Notes what came of restarts while the log could not be written."""
+        """Records the results of restarts that ended while the log could not be written."""
         while self._results:
             number, result = self._results.popitem()
             if not await self._conclude(number, result):
                 return
 
     async def conclude_cut_off(self, *, starting: bool = False) -> None:
-        """Notes of actions that a process has left "running" that they were interrupted.
+        """Records as interrupted the actions that an ended process has left "running".
 
         `starting`: this process has begun none yet. A log of its own had one process before; of a shared log only
         what is too old to be under way anywhere is certainly cut off.
@@ -130,13 +130,13 @@ class Remedies:
         try:
             count = await self._ingest.actions.conclude_cut_off(before)
         except LogError as error:
-            logger.error("interrupted restarts not noted", error=describe(error))
+            logger.error("interrupted restarts not recorded", error=describe(error))
             return
         if count:
-            logger.warning("restarts were interrupted when the exporter ended", restarts=count)
+            logger.warning("restarts interrupted by the end of the exporter", restarts=count)
 
     async def _refusal(self, key: Key, alert: str) -> str:
-        """Why a session is left alone, by what is known here."""
+        """Why a session must not be restarted, by what the exporter knows; "" if it may."""
         session = await self._ingest.find(key)
         if session is None:
             return "unknown"
@@ -152,7 +152,7 @@ class Remedies:
         try:
             return await self._ingest.actions.claim(key, alert, judge(self.remedy, unix_now()))
         except LogError as error:
-            logger.error("restart not noted, so not done", source=key[0], error=describe(error))
+            logger.error("restart not recorded, so not done", source=key[0], error=describe(error))
             raise LogUnavailable from None
 
     async def _restart(self, key: Key, alert: str, action: Action) -> None:
@@ -163,11 +163,11 @@ class Remedies:
             async with self._room:
                 self._begun.add(task)
                 result = "interrupted"
-                # It may have waited for its turn: what was true then need not be now.
+                # It may have waited for its turn, so the session can have another status by now.
                 result = await self._refusal(key, alert) or await self._try(key, alert)
         except (asyncio.CancelledError, Closed):
-            pass  # by `close`: what is left to do is to note it
-        except Exception as error:  # noqa: BLE001 - whatever ends it, it is counted and noted
+            pass  # by `close`: the result is recorded below
+        except Exception as error:  # noqa: BLE001 - whatever ends it, it is counted and recorded
             logger.error("restart failed", source=key[0], session=key[1], error=describe(error))
             result = "failed"
         finally:
@@ -177,17 +177,17 @@ class Remedies:
         await self._conclude(action.id, result)
 
     async def _conclude(self, number: int, result: str) -> bool:
-        """Notes what came of an action; what the log does not take now is kept for `settle`."""
+        """Records the result of an action; if the log cannot be written, the result is kept for `settle`."""
         try:
             await self._ingest.actions.conclude(number, result)
         except LogError as error:
-            logger.error("restart not noted", error=describe(error))
+            logger.error("restart result not recorded", error=describe(error))
             self._results[number] = result
             return False
         return True
 
     async def _try(self, key: Key, alert: str) -> str:
-        """Asks the gateway what is true now, then restarts; the result."""
+        """Asks the gateway for the current status, then restarts; returns the result."""
         gateway = self._gateways().get(key[0])
         if gateway is None:
             return "no_api"

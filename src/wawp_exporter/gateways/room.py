@@ -4,7 +4,7 @@ import asyncio
 
 
 class Closed(Exception):
-    """Nobody is let in any more."""
+    """The room is closed."""
 
 
 class Room:
@@ -22,7 +22,7 @@ class Room:
         self._changed.set()
 
     def close(self) -> None:
-        """Turns away whoever waits or comes later."""
+        """Raises Closed for those that wait or come later."""
         self._closed = True
         self._changed.set()
 

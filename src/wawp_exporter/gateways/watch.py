@@ -30,7 +30,7 @@ class Watch:
         self._made: dict[str, tuple[object, Reconciler]] = {}
 
     async def configure(self, settings: Settings, *, confirmed: bool = True) -> None:
-        """Begins, ends or renews the looking where an API or its key is another one now.
+        """Starts, ends or replaces the reconcilers of sources whose API or key has changed.
 
         Raises ConfigError before anything is changed.
         """
@@ -40,7 +40,7 @@ class Watch:
             if source.api.configured
         }
         changed = [name for name, (given, _) in self._made.items() if wanted.get(name) != given]
-        # First, because a client may refuse what it is given.
+        # First, because a client can refuse its address or key, and then nothing may have changed.
         fresh = {
             name: client_of(name, *given) for name, given in wanted.items() if name in changed or name not in self._made
         }
@@ -66,7 +66,10 @@ class Watch:
         return self._made[session.source][1].doubt(session) if session.source in self._made else ""
 
     def ready(self, session: Session) -> bool:
-        """Whether a session can send now: it is WORKING, and nothing speaks against it. All that says so asks here."""
+        """Whether a session can send now: it is WORKING, and the gateway does not contradict it.
+
+        The API, the pages and the event streams all use this one rule.
+        """
         return session.state.status is Status.WORKING and not self.doubt(session)
 
     def serves(self, session: Session) -> bool:
@@ -75,10 +78,10 @@ class Watch:
 
     @property
     def ended(self) -> list[str]:
-        """The sources whose looking has ended by itself, which it never should."""
+        """The sources whose reconciler has ended by a defect."""
         return [name for name, (_, reconciler) in self._made.items() if reconciler.ended]
 
     async def close(self) -> None:
-        """Ends all of it."""
+        """Ends all reconcilers."""
         for _, reconciler in self._made.values():
             await reconciler.close()

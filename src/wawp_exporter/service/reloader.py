@@ -54,7 +54,7 @@ class Reloader:
         logger.info("configuration loaded")
 
     def _refused(self, error: Exception) -> WawpExporterError:
-        """Counts and logs a refused configuration. Of an unexpected error only the type is told."""
+        """Counts and logs a refused configuration. Of an unexpected error only the type is shown."""
         self._parts.telemetry.reload_ok.set(0)
         if not isinstance(error, WawpExporterError):
             error = ConfigError([f"the configuration cannot be read: {type(error).__name__}, expected readable files"])

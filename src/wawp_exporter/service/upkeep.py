@@ -87,7 +87,7 @@ class Upkeep:
         if last is None or last.done():
             self._running[job.name] = (self._second, asyncio.create_task(self._guarded(job.name, job.run)))
         elif SLOW_S <= self._second - began < SLOW_S + job.every:
-            logger.warning("upkeep is slow", job=job.name, seconds=self._second - began)
+            logger.warning("upkeep delayed", job=job.name, seconds=self._second - began)
 
     async def _guarded(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -119,7 +119,7 @@ class Access:
             raise Unauthenticated("a token is required: Authorization: Bearer … or Basic", "bad_token", CHALLENGE)
 
     def check_nothing(self, caller: Caller) -> None:
-        """What a probe asks."""
+        """Anybody may call it: probes have no token."""
 
     def check_metrics(self, caller: Caller) -> None:
         """Reading `/metrics`."""

@@ -28,7 +28,7 @@ class Assets:
         self._by_name = {path.name: read(path) for path in FOLDER.iterdir() if path.is_file()}
 
     async def get(self, request: Request) -> Response:
-        """A file, or 304 to who has it."""
+        """A file, or 304 if the browser has it already."""
         asset = self._by_name.get(request.path_params["name"])
         if asset is None:
             raise NotFound("not found")

@@ -51,7 +51,7 @@ class Channel(asyncio.Protocol):
         self.crowd.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there any more."""
+        """The connection is closed, by whichever side."""
         del exc
         self.lost = True
         self.state.connections.discard(self)
@@ -62,7 +62,7 @@ class Channel(asyncio.Protocol):
         self.resume_writing()
 
     def advance(self) -> None:
-        """Reads on, if there is anybody to read for."""
+        """Reads the next request, unless the connection ends or has to wait."""
         raise NotImplementedError
 
     def end_slow(self) -> None:
@@ -77,7 +77,7 @@ class Channel(asyncio.Protocol):
         self.writable = asyncio.Event()
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The peer takes its answers again."""
         self.write_paused = False
         if self.writable:
             self.writable.set()
@@ -85,7 +85,7 @@ class Channel(asyncio.Protocol):
             self.loop.call_soon(self.advance)
 
     def write(self, data: bytes) -> None:
-        """Sends bytes, as long as anybody is there."""
+        """Sends bytes, unless the connection is closed."""
         if not self.lost and not self.transport.is_closing():
             self.written += len(data)
             self.transport.write(data)
@@ -120,7 +120,7 @@ class Channel(asyncio.Protocol):
     # -- reading --------------------------------------------------------------------------------------------------
 
     def pause_reading(self) -> None:
-        """Reads no more."""
+        """Stops reading from the socket."""
         if self.reading and not self.lost:
             self.reading = False
             self.transport.pause_reading()
@@ -156,7 +156,7 @@ class Channel(asyncio.Protocol):
             self.end_slow()
 
     def evict(self) -> None:
-        """Another connection needs the place."""
+        """Closes the connection, because another one needs its place."""
         self.closing = self.loop.time()
         if self.began or self.tls:
             self.transport.abort()

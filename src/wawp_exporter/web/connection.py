@@ -59,7 +59,7 @@ class Connection(Channel):
         return self.write_paused or (self.request is not None and self.reader.whole)
 
     def advance(self) -> None:
-        """Reads on, if there is anybody to read for."""
+        """Reads the next request, unless the connection ends or has to wait."""
         if not (self.closing or self.lost or self.blocked):
             self._read()
 

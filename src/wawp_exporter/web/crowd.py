@@ -1,4 +1,4 @@
-"""The connections of one listener: how many there may be, and which has to go when there are too many."""
+"""The connections of one listener: how many there may be, and which one is closed when there are too many."""
 
 import resource
 from typing import Protocol
@@ -15,7 +15,7 @@ class Member(Protocol):
 
 
 class Crowd:
-    """Knows which connections can go: those that wait for nothing, and those whose request is not whole yet.
+    """Knows which connections can be closed: the idle ones, and those whose request is not whole yet.
 
     Both are in the order in which that began. A connection in neither has a request in progress and is never closed.
     """
@@ -41,7 +41,7 @@ class Crowd:
         self._coming[member] = None
 
     def busy(self, member: Member) -> None:
-        """A request is whole, and has to be answered."""
+        """A request is whole and has to be answered."""
         self._idle.pop(member, None)
         self._coming.pop(member, None)
 
@@ -50,7 +50,7 @@ class Crowd:
         self._idle[member] = None
 
     def leave(self, member: Member) -> None:
-        """It is gone, or about to be."""
+        """The connection is closed, or about to be."""
         self.busy(member)
         self._all.discard(member)
 

@@ -48,7 +48,7 @@ class Exchange(RequestResponseCycle):
         self.message_event.set()
 
     def give_up(self) -> None:
-        """Nobody hears the answer: the application sees that its caller went away."""
+        """Tells the application that its caller has disconnected."""
         self.disconnected = True
         self.message_event.set()
 

@@ -1,4 +1,4 @@
-"""The listeners of a service: what answers on each, started, renewed and stopped together."""
+"""The listeners of a service, which are started, reloaded and stopped together."""
 
 import asyncio
 import socket

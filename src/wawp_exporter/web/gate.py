@@ -1,4 +1,4 @@
-"""What one source asks of its webhooks, and what their URL says beside its name: a token, a session."""
+"""How the webhooks of one source are authenticated, and what their URL can contain: a token, a session."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -17,7 +17,7 @@ SUFFIX = re.compile(rb"/(?:[a-z]+(?:-[a-z]+)+|call)\Z")
 
 
 class Gate:
-    """What one source asks of its webhooks."""
+    """The rules for the webhooks of one source."""
 
     def __init__(self, name: str, source: Source, secrets: Secrets, telemetry: SourceTelemetry) -> None:
         self.name = name

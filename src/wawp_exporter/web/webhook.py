@@ -182,7 +182,7 @@ class Webhook:
 
 
 class Delivery:
-    """One webhook from its head to its answer, which `write` gets once. In a batch it is the Waiter of its event."""
+    """One webhook from its head to its answer, which `write` gets once. Implements the Waiter protocol."""
 
     __slots__ = (
         "_body",

@@ -62,7 +62,7 @@ class PreflightEndpoint:
             return JSON(Ready(True, *session.key, state.status, since, restrictions(session, now)))
         doubt = self._watch.doubt(session)
         if doubt and (state.status is Status.WORKING or not self._watch.confirmed(session.source)):
-            basis = "unknown: the gateway has to bear out the status first"
+            basis = "unknown: the gateway has to confirm the status first"
             return not_ready(NotReady(doubt, False, *session.key, state.status, since, None, basis))
         expected, basis = self._expect(session, now)
         error = f"the session is {state.status}, expected WORKING"
@@ -83,9 +83,9 @@ class PreflightEndpoint:
         return round(seconds, 3), f"the median of {count} {kind} in 30 days that took longer than it has been down"
 
 
-def not_ready(told: NotReady) -> Response:
+def not_ready(answer: NotReady) -> Response:
     """The answer of a pre-flight check that says no."""
-    return JSON(told, 503, headers={"Retry-After": str(retry_after(told.expected_seconds))})
+    return JSON(answer, 503, headers={"Retry-After": str(retry_after(answer.expected_seconds))})
 
 
 def retry_after(expected: float | None) -> int:

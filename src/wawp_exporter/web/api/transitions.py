@@ -45,7 +45,7 @@ class TransitionView(msgspec.Struct, frozen=True, rename={"before": "from"}):
     received_at: datetime
     engine: str
     origin: Annotated[
-        str, Meta(description="`webhook`, or `reconcile`: the gateway's API told what a webhook did not.")
+        str, Meta(description="`webhook`, or `reconcile`: the gateway's API reported what no webhook did.")
     ]
 
 
@@ -84,17 +84,17 @@ def read_transitions(
         return history.transitions(source=source, session=session, start=start, end=end, limit=limit, cursor=cursor)
 
 
-def transition_view(told: TransitionRow) -> TransitionView:
+def transition_view(row: TransitionRow) -> TransitionView:
     """A transition as the API shows it."""
-    at, received = utc(told.at), utc(told.received_at)
+    at, received = utc(row.at), utc(row.received_at)
     return TransitionView(
-        told.source,
-        told.session,
-        told.before,
-        told.status,
-        told.observed,
+        row.source,
+        row.session,
+        row.before,
+        row.status,
+        row.observed,
         at,
         received,
-        told.engine,
-        told.origin or "webhook",
+        row.engine,
+        row.origin or "webhook",
     )

@@ -107,9 +107,9 @@ class FleetPage:
 
 
 class FleetView:
-    """What the fleet page tells of the sessions that match its query, at `now` (Unix ms).
+    """What the fleet page shows of the sessions that match its query, at `now` (Unix ms).
 
-    `serving` has the session of each group that can take its place, as the API tells it.
+    `serving` has the session of each group that can take its place, as in the API.
     """
 
     def __init__(

@@ -48,10 +48,10 @@ class SessionPage:
         self._place = ingest.log.place
 
     async def get(self, request: Request) -> Response:
-        """One session; one that is not known (any more) is a 404 with what the log still tells of it."""
+        """One session; for one that is not known (any more) a 404 with what the log still has of it."""
         now, query = unix_now(), given_in(request, SessionQuery)
         key = (request.path_params["source"], request.path_params.get("session", query.session))
-        # Before the rest: what happens while that is read is told by the stream, which goes on from here.
+        # Before the reads: the page's event stream continues from here, so that no transition is missed meanwhile.
         seq = self._hub.newest
         session = await self._ingest.find(key)
         told, older = await self._reader.light(read_told, self._place, key, query.cursor)

@@ -24,7 +24,7 @@ from wawp_exporter.audit.instants import instant, period
 from wawp_exporter.audit.rows import Row, row
 from wawp_exporter.audit.spreadsheet import cell, rows_of, to_csv
 from wawp_exporter.audit.weekly import hour_of_week, patterns, recurring
-from wawp_exporter.audit.words import lasting, percent
+from wawp_exporter.audit.words import duration, percent
 from wawp_exporter.config.load import check
 from wawp_exporter.errors import BadRequest
 from wawp_exporter.log.history.timelines import Past
@@ -443,7 +443,7 @@ def test_a_time_ends_at_the_present() -> None:
 def test_only_what_is_perfect_says_so() -> None:
     """A ratio is rounded down."""
     assert [percent(ratio) for ratio in (1.0, 0.9999999, 0.5, None)] == ["100.000 %", "99.999 %", "50.000 %", "–"]
-    assert [lasting(seconds) for seconds in (0, 59.6, 3700, 90_000, None)] == ["0s", "1m", "1h 1m", "1d 1h", "–"]
+    assert [duration(seconds) for seconds in (0, 59.6, 3700, 90_000, None)] == ["0s", "1m", "1h 1m", "1d 1h", "–"]
 
 
 # -- the command

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from wawp_exporter.audit.audit import Audit
 from wawp_exporter.audit.rows import Row
-from wawp_exporter.audit.words import lasting, percent
+from wawp_exporter.audit.words import duration, percent
 from wawp_exporter.model.session import WEEKDAYS
 
 
@@ -42,12 +42,12 @@ def figures(title: str, rows: list[Row]) -> Table:
             printable(row.source or ""),
             percent(row.uptime_ratio),
             percent(row.coverage_ratio),
-            lasting(row.downtime_seconds),
+            duration(row.downtime_seconds),
             str(row.disconnects),
-            lasting(row.mttr_seconds),
-            lasting(row.mtbf_seconds),
-            lasting(row.longest_outage_seconds) + ongoing,
-            lasting(row.start_p90_seconds),
+            duration(row.mttr_seconds),
+            duration(row.mtbf_seconds),
+            duration(row.longest_outage_seconds) + ongoing,
+            duration(row.start_p90_seconds),
             str(sum(row.qr_waits.values())),
         )
     return table

@@ -6,7 +6,7 @@ def percent(ratio: float | None) -> str:
     return "–" if ratio is None else f"{int(ratio * 100_000 + 1e-6) / 1000:.3f} %"
 
 
-def lasting(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """A duration in its two largest units, such as `2d 3h`; – for none."""
     if seconds is None:
         return "–"

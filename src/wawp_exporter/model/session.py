@@ -177,7 +177,7 @@ class Session:
         return AT_REST if self.state.status is STOPPED else AT_WORK
 
     @property
-    def serving(self) -> bool:
+    def available(self) -> bool:
         """Whether it is WORKING, and not in maintenance."""
         return self.state.status is WORKING and not self.maintenance
 

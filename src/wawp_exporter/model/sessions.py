@@ -124,7 +124,7 @@ class Sessions:
             mine = [key for key in members if self.rules.holds(key)]
             known = [self.sessions[key] for key in mine if key in self.sessions]
             eligible = sum(each.state.status is not STOPPED and not each.maintenance for each in known)
-            yield name, len(mine), eligible, sum(each.serving for each in known)
+            yield name, len(mine), eligible, sum(each.available for each in known)
 
     def all_buckets(self, mono: float) -> list[Bucket]:
         """The counts of each source's engine, seconds brought up to `mono`."""

@@ -91,7 +91,7 @@ class GroupEndpoints:
     async def _doubts(self, members: Iterable[Key]) -> str:
         """What speaks against the members that are WORKING all the same."""
         found = [session for key in members if (session := await self._ingest.find(key))]
-        working = [each for each in found if each.state.status is Status.WORKING and not each.maintenance]
+        working = [each for each in found if each.available]
         return "".join(f"; {'/'.join(each.key)}: {doubt}" for each in working if (doubt := self._watch.doubt(each)))
 
     async def _name_of_serving(self, members: Iterable[Key]) -> str | None:

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from wawp_exporter import __version__, times
 from wawp_exporter.audit.heatmap import RANGES
-from wawp_exporter.audit.words import lasting, percent
+from wawp_exporter.audit.words import duration, percent
 from wawp_exporter.model.bucket import STATUSES
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import WEEKDAYS
@@ -54,14 +54,8 @@ def day(moment: datetime, zone: str) -> str:
 
 
 def age(ms: int) -> str:
-    """A duration as people say it: the two largest units."""
-    left = max(0, ms) // 1000
-    parts: list[str] = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2])
+    """Milliseconds as a duration in whole seconds, rounded down; 0 if the clocks disagree."""
+    return duration(max(0, ms) // 1000)
 
 
 def utc(ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
@@ -96,7 +90,14 @@ templates = jinja2.Environment(
     auto_reload=False,
 )
 templates.filters.update(
-    age=age, utc=utc, day=day, shade=shade, session_link=session_link, qr_link=qr_link, percent=percent, lasting=lasting
+    age=age,
+    utc=utc,
+    day=day,
+    shade=shade,
+    session_link=session_link,
+    qr_link=qr_link,
+    percent=percent,
+    duration=duration,
 )
 templates.globals.update(
     statuses=STATUSES,

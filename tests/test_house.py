@@ -99,6 +99,21 @@ def test_the_root_has_few_files() -> None:
     assert len([path for path in SOURCES if path.parent == SRC]) <= 12
 
 
+def test_files_and_classes_are_small() -> None:
+    """Long ones are hard to read, and hold more than one noun: 400 lines a file, 200 a class."""
+    trees = {path: ast.parse(path.read_text()) for path in SOURCES}
+    files = {str(path.relative_to(SRC)): len(path.read_text().splitlines()) for path in SOURCES}
+    classes = {
+        f"{path.relative_to(SRC)} {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+
+    assert {name: lines for name, lines in files.items() if lines > 400} == {}
+    assert {name: lines for name, lines in classes.items() if lines > 200} == {}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SRC)))
 def test_everything_public_has_a_docstring(path: Path) -> None:
     """Modules, classes, functions and methods."""

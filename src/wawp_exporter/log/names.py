@@ -1,7 +1,7 @@
 """Which names of a source are folded: the first that came, up to a limit. The log keeps the decision with the name.
 
-So a restart, another replica and a reload with another limit tell the same: nothing is decided twice. What is over the
-limit is logged, and folded once there is room, the oldest name first.
+So nothing is decided twice, and a restart, another replica, and a reload with another limit agree. Events of names over
+the limit are logged only; when there is room again, the oldest of these names are folded first.
 """
 
 import time
@@ -18,25 +18,25 @@ from wawp_exporter.log.tables import action, change, event, heard, session, stat
 from wawp_exporter.model.event import StatusEvent
 from wawp_exporter.model.rules import Key, slot_of
 
-NAMING = APPENDING + 1  # the advisory lock of those who decide: two at once would both take the last room
+NAMING = APPENDING + 1  # the advisory lock for decisions: two replicas at once would both take the last room
 UNLIMITED = 1 << 40
-FULL_S = 1.0  # for so long a source without room is not counted again: a flood of names must not hold up the others
-MAX_IDS = 200_000  # sessions whose row ids are remembered, of a log that has several shards
+FULL_S = 1.0  # how long a full source is not counted again, so that a flood of names does not delay other events
+MAX_IDS = 200_000  # row ids that are remembered when the log has several shards
 
 
 class Standing(IntEnum):
-    """What becomes of a name's events."""
+    """What happens to a name's events."""
 
     FOLDED = 0
     OVER = 1  # logged only
-    FORGOTTEN = 2  # deleted, and not heard of since: it takes no room
+    FORGOTTEN = 2  # deleted, and no event since: it takes no room
 
 
 FOLDED, OVER, FORGOTTEN = Standing
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The row ids of a batch's names, which of them are over the limit, and all that are not folded."""
+    """The row ids of a batch's names; which of them are over the limit, and which are not folded for any reason."""
 
     ids: dict[Key, int]
     over: frozenset[Key] = frozenset()
@@ -44,7 +44,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class Names:
-    """Owns the table of names. Belongs to the log's writer; what is remembered here are names that are folded."""
+    """Owns the table of names, and remembers the row ids of folded names. Belongs to the thread that writes the log."""
 
     def __init__(self, statements: Statements, total: int) -> None:
         self.ids: dict[Key, int] = {}
@@ -53,9 +53,10 @@ class Names:
         self._full: dict[str, float] = {}  # source → until when it counts as full, on the monotonic clock
 
     def settle(self, writer: sa.Connection, newest: Mapping[Key, int], limit: int) -> Settled:
-        """The ids of names with the time of their newest event; new ones are over `limit` where there is no room.
+        """The row ids of names, given with the time of their newest event (Unix ms); new names are stored.
 
-        To be remembered (`remember`) once the transaction holds.
+        A new name is over the limit if `limit` names of its source are folded already. The caller passes the result to
+        `remember` after the commit.
         """
         found = {key: self.ids[key] for key in newest if key in self.ids}
         if len(found) == len(newest):
@@ -63,7 +64,7 @@ class Names:
         return self._look(writer, found, {key: at for key, at in newest.items() if key not in found}, limit)
 
     def _look(self, writer: sa.Connection, found: dict[Key, int], newest: Mapping[Key, int], limit: int) -> Settled:
-        """Asks the log about names that are not remembered, and decides about those that it has no decision on."""
+        """Looks up names that are not remembered, and decides about those without a decision in the log."""
         stored = self._stored(writer, newest)
         undecided = [key for key, at in newest.items() if is_undecided(stored.get(key), at)]
         if undecided:
@@ -76,12 +77,12 @@ class Names:
         return Settled(ids, frozenset(key for key in unfolded if stored[key].standing == OVER), unfolded)
 
     def _stored(self, writer: sa.Connection, keys: Iterable[Key]) -> dict[Key, Any]:
-        """The rows of those names that the log knows."""
+        """The rows of the names that the log knows."""
         rows = {"rows": msgspec.json.encode(list(keys)).decode()}
         return {(row.source, row.name): row for row in writer.execute(self._statements.known_sessions, rows)}
 
     def _decide(self, writer: sa.Connection, keys: Sequence[Key], stored: Mapping[Key, Any], limit: int) -> None:
-        """In the order of the batch, which is the log's."""
+        """Decides about names in the order of the batch, which is the order of the log."""
         free = {source: self._room(writer, source, limit) for source in {source for source, _ in keys}}
         standings: dict[Key, Standing] = {}
         for key in keys:
@@ -108,7 +109,7 @@ class Names:
         return room
 
     def known(self, writer: sa.Connection, keys: Sequence[Key]) -> dict[Key, int]:
-        """The row ids of those names that the log knows."""
+        """The row ids of the names that the log knows."""
         found = {key: self.ids[key] for key in keys if key in self.ids}
         missing = set(keys).difference(found)
         return found | {key: row.id for key, row in self._stored(writer, missing).items()} if missing else found
@@ -118,7 +119,7 @@ class Names:
         self.ids.pop(key, None)
 
     def remember(self, settled: Settled) -> None:
-        """Of a million sessions of other shards only the ids of late are kept."""
+        """Remembers row ids. With several shards there may be a million names: the older ids are dropped then."""
         if len(self.ids) > MAX_IDS and self._total > 1:
             self.ids.clear()
         self.ids.update(settled.ids)
@@ -127,7 +128,7 @@ class Names:
 
 
 def newest_of(events: Iterable[StatusEvent]) -> dict[Key, int]:
-    """The names of a batch in the order in which they come, each with the time of its newest event."""
+    """The names of a batch in order of appearance, each with the time of its newest event (Unix ms)."""
     newest: dict[Key, int] = {}
     for item in events:
         key = (item.source, item.session)
@@ -136,28 +137,28 @@ def newest_of(events: Iterable[StatusEvent]) -> dict[Key, int]:
 
 
 def is_undecided(row: Any | None, newest: int) -> bool:
-    """Whether a name is new, or deleted and back with an event that came after."""
+    """Whether a name is new, or was deleted and has an event after its deletion (`newest`, Unix ms)."""
     return row is None or (row.standing == FORGOTTEN and newest > row.tombstone)
 
 
 def room_of(reader: sa.Connection, source: str, limit: int) -> int:
-    """How many more names of a source are folded, by the log."""
+    """How many more names of a source can be folded, by the log."""
     taken = sa.select(sa.func.count()).select_from(session)
     return limit - (reader.scalar(taken.where(session.c.source == source, folded())) or 0)
 
 
 def folded() -> sa.ColumnElement[bool]:
-    """The condition of a name that is folded, written so that the partial index is used."""
+    """The condition that a name is folded, written so that the database uses the partial index."""
     return session.c.standing == sa.literal_column(str(int(FOLDED)))
 
 
 def is_over() -> sa.ColumnElement[bool]:
-    """The condition of a name over the limit, written so that the partial index is used."""
+    """The condition that a name is over the limit, written so that the database uses the partial index."""
     return session.c.standing == sa.literal_column(str(int(OVER)))
 
 
 def set_standing(writer: sa.Connection, ids: Sequence[int], standing: Standing) -> None:
-    """Keeps a decision."""
+    """Writes a decision."""
     writer.execute(sa.update(session).where(session.c.id.in_(ids)).values(standing=int(standing)))
 
 
@@ -168,7 +169,7 @@ def over_limit(reader: sa.Connection) -> dict[str, int]:
 
 
 def waiting(reader: sa.Connection, source: str, limit: int) -> Sequence[Any]:
-    """The names over the limit that came first: id, name, tombstone, buried."""
+    """The oldest names over the limit: rows of id, name, tombstone, buried."""
     query = sa.select(session.c.id, session.c.name, session.c.tombstone, session.c.buried).where(
         session.c.source == source, is_over()
     )
@@ -176,10 +177,10 @@ def waiting(reader: sa.Connection, source: str, limit: int) -> Sequence[Any]:
 
 
 def purge(writer: sa.Connection, before: int, after: int, limit: int) -> tuple[int, int]:
-    """Deletes names of which nothing is left, among the next `limit` behind row id `after` that are not folded.
+    """Deletes names without events, among the next `limit` names after row id `after` that are not folded.
 
-    Nothing is left where retention has taken the events, and the deletion, if it was deleted, is older than `before`
-    (Unix ms) too. Returns how many went and the last id that was looked at, 0 at the end.
+    A deleted name goes only when its deletion is older than `before` (Unix ms). Returns how many names were deleted and
+    the last row id that was looked at, 0 at the end.
     """
     query = sa.select(session.c.id).where(session.c.id > after, session.c.standing != int(FOLDED))
     ids = writer.scalars(query.order_by(session.c.id).limit(limit)).all()
@@ -189,9 +190,9 @@ def purge(writer: sa.Connection, before: int, after: int, limit: int) -> tuple[i
         event.c.session_id == session.c.id, event.c.key_at > session.c.tombstone, event.c.seq > session.c.buried
     )
     seen = sa.and_(session.c.id.in_(ids), session.c.standing == int(FORGOTTEN))
-    # It came back by a replica that had not heard of the deletion.
+    # A replica that did not know of the deletion yet has logged newer events.
     writer.execute(sa.update(session).where(seen, newer).values(standing=int(FOLDED)))
-    # What was saved while it was being deleted; it would keep its events for ever.
+    # A state that was saved during the deletion: retention would keep its events for ever.
     writer.execute(sa.delete(state).where(state.c.session_id.in_(sa.select(session.c.id).where(seen, ~newer))))
     empty = sa.select(session.c.id).where(
         session.c.id.in_(ids),

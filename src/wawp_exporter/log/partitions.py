@@ -1,7 +1,7 @@
-"""The months of a log in PostgreSQL: made ahead; when all of a month is old, what is kept of it takes its place.
+"""The months of a log in PostgreSQL: made ahead; when all of a month is old, what is kept of it replaces it.
 
-A month is a partition `event_2026_11`. What must be kept of it is copied to `event_kept_2026_11`, a table beside the
-log, which then becomes the partition instead. Only that change needs the lock that holds up everybody, for an instant.
+A month is a partition `event_2026_11`. What must be kept of it is copied to `event_kept_2026_11`, a table of its own,
+which then becomes the partition. Only that replacement needs the lock that excludes everybody, for an instant.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from wawp_exporter.log.tables import change, twin
 from wawp_exporter.times import utc
 
 AHEAD = 2  # months
-FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2099; what lies beyond is a wrong clock
-MOVED = 20_000  # rows that may move out of the default partition while everybody waits
+FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2099; other times are those of a wrong clock
+MOVED = 20_000  # most rows that are moved out of the default partition while everybody waits
 DEFAULT = "event_default"
 KEY = ("session_id", "key_at", "status")
-# Whoever wants a lock that excludes everybody holds up all who come after: so not for long, and again later.
+# While one waits for a lock that excludes everybody, all others wait too: so it waits briefly, and tries again later.
 PATIENCE = "SET LOCAL lock_timeout = '50ms'"
 LOCK = "LOCK TABLE ONLY event IN ACCESS EXCLUSIVE MODE"
 BUSY = "55P03"  # lock_not_available
@@ -56,24 +56,24 @@ def unix_ms(month: datetime) -> int:
 
 
 def bounds(name: str) -> tuple[int, int]:
-    """From and until when (Unix ms) the events of a partition were sent."""
+    """From when until when (Unix ms) the events of a partition were sent."""
     month = datetime.strptime(name.replace("kept_", ""), "event_%Y_%m").replace(tzinfo=UTC)
     return unix_ms(month), unix_ms(after(month))
 
 
 def attached(reader: sa.Connection) -> tuple[list[str], list[str]]:
-    """The partitions but for the default one, oldest first: the months, and what is kept of older ones."""
+    """The partitions without the default one, oldest first: the months, and what is kept of older months."""
     names = [name for name, is_partition in reader.execute(TABLES) if is_partition]
     return [name for name in names if name != kept_of(name)], [name for name in names if name == kept_of(name)]
 
 
 def detached(reader: sa.Connection) -> list[str]:
-    """What a purge that was cut off has left beside the log: it is of no use any more."""
+    """The tables that an interrupted purge has left, which are no longer part of the log."""
     return [name for name, is_partition in reader.execute(TABLES) if not is_partition]
 
 
 def patiently(writer: sa.Connection, work: Callable[[sa.Connection], object]) -> bool:
-    """Does something in a transaction, unless a lock that it needs is not free at once; whether it did."""
+    """Does `work` in a transaction; returns False, with nothing done, when a lock that it needs is not free."""
     try:
         with writer.begin():
             writer.exec_driver_sql(PATIENCE)
@@ -99,16 +99,16 @@ def prepare(writer: sa.Connection, now: int, months: int = AHEAD) -> None:
 
 
 def make(writer: sa.Connection, name: str) -> None:
-    """Makes a month's partition; what the default one holds of the month moves there.
+    """Makes a month's partition, and moves the month's rows there from the default partition.
 
-    Where that is much (a clock that was a year ahead for days), the month stays in the default one.
+    If there are too many (a clock was a year ahead for days), the month stays in the default partition.
     """
     start, end = bounds(name)
     waiting = f"FROM {DEFAULT} WHERE key_at >= {start} AND key_at < {end}"
     many = f"SELECT count(*) FROM (SELECT 1 {waiting} LIMIT {MOVED + 1}) AS found"  # noqa: S608 - names and numbers of ours
     if (writer.exec_driver_sql(many).scalar() or 0) > MOVED:
         return
-    # Neither two replicas at once, nor while one of them appends: attaching waits for the lock of the table.
+    # Not while another replica does the same, or appends: attaching needs the lock of the table.
     writer.exec_driver_sql(LOCK)
     if name in attached(writer)[0]:
         return
@@ -131,14 +131,17 @@ def attach(table: str, month: str) -> str:
 
 
 def gather(writer: sa.Connection, name: str) -> None:
-    """An empty table for what is kept of a month. Its constraint saves a look at each row when it is attached."""
+    """Makes an empty table for what is kept of a month. With its constraint PostgreSQL attaches it without a scan."""
     start, end = bounds(name)
     check = f"CHECK (key_at >= {start} AND key_at < {end})"
     writer.exec_driver_sql(f"CREATE TABLE {kept_of(name)} (LIKE event INCLUDING DEFAULTS INCLUDING INDEXES, {check})")
 
 
 def keep(writer: sa.Connection, name: str, last: int, limit: int, stays: Stays) -> tuple[int, int, int]:
-    """Copies what `stays` of the next rows of a month after number `last`: (how many there were, the last, copied)."""
+    """Copies those of the next `limit` rows of a month after number `last` that stay.
+
+    Returns how many rows there were, the number of the last one, and how many were copied.
+    """
     month = twin(name)
     part = sa.select(month.c.seq).where(month.c.seq > last).order_by(month.c.seq).limit(limit).subquery()
     seen, end = writer.execute(sa.select(sa.func.count(), sa.func.max(part.c.seq))).one()
@@ -153,9 +156,9 @@ def newest_change(reader: sa.Connection) -> int:
 
 
 def keep_changed(writer: sa.Connection, name: str, after: int, stays: Stays) -> None:
-    """Copies once more what has changed since."""
+    """Copies again the rows that were revised by changes after number `after`."""
     month = twin(name)
-    # Asked for by number: of a join the database might read all of the month, while everybody waits.
+    # Found by number: for a join PostgreSQL might read all of the month, while everybody waits.
     changed = sa.select(change.c.event_seq).where(change.c.id > after, change.c.event_seq.is_not(None))
     numbers = writer.scalars(changed).all()
     if numbers:
@@ -163,7 +166,7 @@ def keep_changed(writer: sa.Connection, name: str, after: int, stays: Stays) -> 
 
 
 def copy(writer: sa.Connection, month: sa.TableClause, stays: Stays, *where: sa.ColumnElement[bool]) -> int:
-    """Copies rows of a month, those that `stays` says; how many."""
+    """Copies those rows of a month that match and stay; returns how many."""
     insert = postgresql.insert(twin(kept_of(month.name))).from_select(
         list(month.c.keys()), sa.select(month).where(*where, stays(month))
     )
@@ -173,7 +176,7 @@ def copy(writer: sa.Connection, month: sa.TableClause, stays: Stays, *where: sa.
 
 
 def replace(writer: sa.Connection, name: str, catch_up: Callable[[sa.Connection], object]) -> None:
-    """Puts what is kept of a month in its place, the newest rows included."""
+    """Replaces a month by what is kept of it; `catch_up` copies the newest rows first."""
     writer.exec_driver_sql(LOCK)
     catch_up(writer)
     writer.exec_driver_sql(f"ALTER TABLE event DETACH PARTITION {name}")
@@ -182,7 +185,7 @@ def replace(writer: sa.Connection, name: str, catch_up: Callable[[sa.Connection]
 
 
 def remove(writer: sa.Connection, name: str) -> None:
-    """Takes an empty partition out of the log, and drops it."""
+    """Removes a partition from the log and drops it, if it is empty."""
     writer.exec_driver_sql(LOCK)
     if empty(writer, name):
         writer.exec_driver_sql(f"ALTER TABLE event DETACH PARTITION {name}")
@@ -195,5 +198,5 @@ def empty(reader: sa.Connection, name: str) -> bool:
 
 
 def drop(writer: sa.Connection, name: str) -> None:
-    """Deletes a table that is no partition."""
+    """Drops a table that is not a partition."""
     writer.exec_driver_sql(f"DROP TABLE {name}")

@@ -22,14 +22,14 @@ SCHEMA = "0007"  # the newest of `migrations/versions`
 BUSY_S = 5.0
 PRIVATE = 0o600  # the modes of files and folders that are made here
 PRIVATE_FOLDER = 0o700
-CACHED = 512  # statements kept ready: each size of a batch is one of its own
+CACHED = 512  # prepared statements that are kept: each size of a batch has its own
 MIN_SQLITE = (3, 38, 0)  # the JSON operators
-# Readers keep the write-ahead log from starting over; what it grew to meanwhile is given back after them.
+# While somebody reads, the write-ahead log grows; the limit makes SQLite give that disk space back afterwards.
 WRITES = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "journal_size_limit=67108864")
 READS_ONLY = ("query_only=ON", "temp_store=MEMORY")
-MIGRATING = 0x57415750  # the advisory locks of PostgreSQL, of the whole database
+MIGRATING = 0x57415750  # PostgreSQL's advisory locks, which hold for the whole database
 APPENDING = MIGRATING + 1
-# A server that has vanished is noticed in seconds, not by TCP's own two hours.
+# So a dead server is noticed in seconds; TCP's own keepalive takes two hours.
 POSTGRES_ARGS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -38,21 +38,21 @@ POSTGRES_ARGS = {
     "tcp_user_timeout": 10_000,
     "application_name": "wawp-exporter",
 }
-# Many short looks by index: to compile them, as is done for what seems costly, takes longer than they do.
-# A replica that is paused in the middle of a write must not hold up the others.
+# A replica that is paused during a write must not block the others: hence the timeouts. `jit` is off because compiling
+# our short queries takes longer than running them.
 POSTGRES_WRITES = (
     "SET idle_in_transaction_session_timeout = '2s'; SET statement_timeout = '15s'; SET lock_timeout = '8s'; "
     "SET jit = off; "
-    # 200 means durable, whatever the server does for others.
+    # The answer 200 means that the event is on disk, whatever the server's setting is.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
-# The clock of the database, one for all replicas.
+# Unix ms by the clock of the database, which all replicas share.
 DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
 SEVERITY = re.compile(r"\b(?:FATAL|PANIC|ERROR): +")
 POSTGRES_READS = "SET default_transaction_read_only = on; SET statement_timeout = '10min'; SET jit = off"
 
 Place = Path | str
-Progress = Callable[[int, int], None]  # called with how many rows or sessions are done, and how many there are
+Progress = Callable[[int, int], None]  # called with the rows or sessions that are done, and the total
 
 
 def place_of(url: str) -> Place:
@@ -70,7 +70,7 @@ def name_of(place: Place) -> str:
 
 @contextmanager
 def naming_errors(doing: str, place: Place) -> Iterator[None]:
-    """Wraps what the database or the system raises, saying what was being done, and where."""
+    """Turns an error of the database or the system into a LogError that names the operation and the log."""
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
@@ -80,18 +80,18 @@ def naming_errors(doing: str, place: Place) -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """What the database said. PostgreSQL's errors may quote data, so that only their kind and code are told."""
+    """The message of a database's error; where PostgreSQL's message may quote data, only its kind and code."""
     original = getattr(error, "orig", None) or error
     code = getattr(original, "sqlstate", None)
     if code and not code.startswith(("08", "28", "3D", "53", "57")):
         return f"{type(original).__name__} (SQLSTATE {code})"
     said = str(original).splitlines()[0] if str(original) else type(original).__name__
-    # PostgreSQL's severity is not ours: that it is starting, or cut a connection, is something to try again.
+    # PostgreSQL says FATAL also where trying again helps, such as while it starts: that word is left out.
     return SEVERITY.sub("", said)
 
 
 def take_lock(path: Path) -> io.FileIO:
-    """One process a file: two would each hold half of the fleet. The lock goes with the process, whatever ends it."""
+    """Locks a file for this process: two would each have half of the events. The lock ends with the process."""
     with naming_errors("open", path):
         path.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         lock = io.FileIO(path.with_name(path.name + ".lock"), "a", opener=open_private)
@@ -103,7 +103,7 @@ def take_lock(path: Path) -> io.FileIO:
     with naming_errors("open", path):
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n".encode())
-        # SQLite gives the files beside it the mode of this one. One that is there keeps its mode.
+        # SQLite gives its other files the mode of this one. A file that exists keeps its mode.
         if not path.exists():
             io.FileIO(path, "a", opener=open_private).close()
     return lock
@@ -115,7 +115,7 @@ def open_private(path: str, flags: int) -> int:
 
 
 def make_engine(place: Place, *, reads_only: bool = False) -> sa.Engine:
-    """An engine whose commits are on disk when they return; or one that only reads. Raises LogError."""
+    """An engine whose commits are on disk when they return, or one that only reads. Raises LogError."""
     return sqlite(place, reads_only) if isinstance(place, Path) else postgresql(place, reads_only)
 
 
@@ -134,7 +134,7 @@ def sqlite(path: Path, reads_only: bool) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        # A writer that began as a reader can be refused the lock without waiting for it.
+        # A transaction that begins with a read may be refused the write lock at once, without waiting for it.
         raw: Any = connection.connection.driver_connection
         raw.execute("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
@@ -142,7 +142,7 @@ def sqlite(path: Path, reads_only: bool) -> sa.Engine:
 
 
 def postgresql(url: str, reads_only: bool) -> sa.Engine:
-    """An engine whose connections notice a dead server, and give way to other replicas."""
+    """An engine whose connections notice a dead server, and do not block other replicas for long."""
     full = sa.make_url(url).set(drivername="postgresql+psycopg")
     args = {key: value for key, value in POSTGRES_ARGS.items() if key not in full.query}
     try:
@@ -169,7 +169,7 @@ def version(reader: sa.Connection) -> str | None:
 
 
 def migrate(connection: sa.Connection, place: Place) -> None:
-    """Brings the schema up to date; a log of a newer version is refused, not guessed at."""
+    """Brings the schema up to date. Raises LogError for a log of a newer version."""
     current = version(connection)
     connection.rollback()
     if current == SCHEMA:

@@ -1,4 +1,4 @@
-"""What the log says of one session: its rows folded, as the live fleet folded them when they came."""
+"""One session by the log: its rows folded, as the live fleet folded them when they came."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from wawp_exporter.model.session import FIRST_LIFE, Grave, Memory, learn
 
 
 def point_of(row: Any) -> Point:
-    """A row of the log as a point. The column `origin` has what it says of an end, too: no webhook has both."""
+    """A row of the log as a point. `origin` also holds the kind of an end, since no event has both."""
     return Point(row.status, row.at, row.tie, row.key_at, row.origin if row.origin in ENDINGS else None)
 
 
@@ -37,7 +37,10 @@ def fold_session(
 
 
 def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_LIFE, seq: int | None = None) -> int:
-    """The last other status before the last WORKING before `around`: what lies before it cannot matter."""
+    """The time (Unix ms) of the last other status before the last WORKING before `around`; 0 if there is none.
+
+    Nothing before that can matter for a change at `around`.
+    """
     mine = counted(owner, grave) + ([] if seq is None else [event.c.seq <= seq])
     newest = sa.func.max(event.c.at)
     working = reader.scalar(sa.select(newest).where(*mine, event.c.status == Status.WORKING, event.c.at < around))
@@ -50,7 +53,7 @@ def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_
 def refold(
     reader: sa.Connection, owner: int, grave: Grave, memory: Memory | None, covered: int, seq: int | None = None
 ) -> Memory | None:
-    """What the rows up to `seq` say of a session whose memory is older, of the log up to row `covered`."""
+    """A session's memory by its rows up to `seq`; the given `memory` is by the rows up to `covered`. None: no rows."""
     folded = fold_session(reader, owner, grave, seq=seq)
     if folded is None:
         return None
@@ -59,16 +62,16 @@ def refold(
     tail = Tail(memory, grave)
     for row in arrivals(reader, owner, covered, seq):
         tail.take(row)
-    # Retention may have taken the events that once made it WORKING.
+    # Retention may have deleted the events in which it was WORKING.
     worked = folded.worked or bool(memory and memory.state.worked)
     state = msgspec.structs.replace(folded, worked=worked)
     return Memory(state, tail.engine, tail.last_event, tuple(tail.limits.values()), tail.engine_at)
 
 
 def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None) -> Sequence[sa.Row[Any]]:
-    """The rows of a session after `covered` in the order in which they came, those that were told more once again.
+    """The rows of a session after `covered` in order of arrival; a revised row comes again where it was revised.
 
-    What is said twice does no harm, so that it need not be known which changes are covered.
+    All revisions come again, the covered ones too: applying one twice does no harm.
     """
     columns = (event.c.seq, event.c.at, event.c.tie, event.c.received_at, event.c.engine, event.c.limits)
     new = sa.select(event.c.seq.label("place"), sa.literal(0).label("again"), *columns).where(
@@ -85,7 +88,7 @@ def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None) -
 
 
 class Tail:
-    """Engine, restrictions and last event of a session, row by row as they came, on top of a memory."""
+    """Engine, restrictions and last event of a session: those of a memory, updated row by row in order of arrival."""
 
     def __init__(self, memory: Memory | None, grave: Grave) -> None:
         self.grave = grave
@@ -96,7 +99,7 @@ class Tail:
         self.limits = {limit.restriction: (limit, at) for limit, at in memory.limits} if memory else {}
 
     def take(self, row: Any) -> None:
-        """One row: as `Fleet.apply` takes an event of one point."""
+        """Applies one row, as the live fleet applies an event of one point."""
         counts = row.at > self.grave.at and row.seq > self.grave.seq
         self.born = self.born or counts
         if self.born and row.place > self.grave.seq:
@@ -110,9 +113,9 @@ class Tail:
 
 
 def actual(row: Any, memory: Memory | None) -> Memory | None:
-    """The saved memory of a session, if it is of its present life.
+    """The saved memory of a session, or None if the memory is from before the session's deletion.
 
-    A state that was read before its session was deleted, and saved after it, is not.
+    That happens when a state was read before the deletion and saved after it.
     """
     if memory is None or (row.tombstone and memory.state.at <= row.tombstone):
         return None

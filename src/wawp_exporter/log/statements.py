@@ -1,4 +1,4 @@
-"""How a batch of rows is handed to either database."""
+"""The statements that write batches of rows, for either database."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from wawp_exporter.log.tables import event, heard, rows_of, session, state, timeless
 
 Row = tuple[int | str | None, ...]
-# Of each row its number in the log: 0 where the log (or an earlier row) had its point, and the negative number of the
-# log's row where that one took something from it.
+# For each row its number in the log: 0 where the log (or an earlier row) had its point already; the negative number of
+# the log's row where that row was revised.
 Numbers = Sequence[int]
 
-AT_ONCE = 128  # rows of a statement: each number of them is a statement of its own, and kept
+AT_ONCE = 128  # most rows of a statement; the text for each count of rows is kept
 EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
-USUAL = 8  # the first ones: few events tell of restrictions or of an origin, and Python binds None slowest of all
+USUAL = 8  # the first columns: few events have restrictions or an origin, and binding None is slow
 NEWER = "SELECT seq, session_id, key_at, status, revision FROM event WHERE seq > ?"
 
 
 class Statements:
-    """What is written otherwise in the two databases: `dialect` is SQLAlchemy's name of one."""
+    """Statements whose text differs between the two databases; `dialect` is SQLAlchemy's name for one."""
 
     def __init__(self, dialect: str) -> None:
         self.shared = dialect == "postgresql"
@@ -37,7 +37,7 @@ class Statements:
         self.upsert_state = upsert.on_conflict_do_update(
             index_elements=["session_id"],
             set_={name: upsert.excluded[name] for name in ("oldest", "memory", "seq")},
-            # Another replica may have folded more of the log by now.
+            # Another replica may have saved a newer state.
             where=upsert.excluded.seq >= state.c.seq,
         )
         upsert = self._insert_rows(heard, ("session_id", "at", "stored_at"))
@@ -48,7 +48,7 @@ class Statements:
         )
 
         upsert = self._insert_rows(timeless, ("source", "key", "received_at"))
-        # A key that was kept for long enough is as good as gone, though nobody has deleted it yet.
+        # An expired key counts as unseen, though it is not deleted yet.
         self.upsert_timeless = upsert.on_conflict_do_update(
             index_elements=["source", "key"],
             set_={"received_at": upsert.excluded.received_at},
@@ -108,8 +108,8 @@ class Statements:
 
     def _upsert_events(self, insert: Any) -> Any:
         again = insert.excluded
-        # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right. Of
-        # two times of effect the ties cannot be compared.
+        # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right.
+        # Ties can be compared only where the times of effect are equal.
         more_ties = sa.and_(again.at == event.c.at, again.tie > event.c.tie)
         return insert.on_conflict_do_update(
             index_elements=["session_id", "key_at", "status"],
@@ -118,13 +118,13 @@ class Statements:
                 "limits": sa.func.coalesce(event.c.limits, again.limits),
                 "revision": event.c.revision + sa.literal_column("1"),
             },
-            # The history of another event tells nothing of restrictions.
+            # A point from the history of another event has no restrictions.
             where=sa.or_(more_ties, sa.and_(event.c.limits.is_(None), again.limits.is_not(None))),
         ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:
-    """Rows of one key put together: PostgreSQL refuses to touch a row twice in one statement."""
+    """Merges rows of one key: PostgreSQL refuses to change a row twice in one statement."""
     found: dict[Row, Row] = {}
     for row in rows:
         key = (row[0], row[1], row[4])
@@ -136,7 +136,7 @@ def merged(rows: Sequence[Row]) -> list[Row]:
 
 
 def numbered(rows: Sequence[Row], stored: Sequence[Any]) -> Numbers:
-    """The numbers by what the database says it has stored: (seq, session_id, key_at, status, revision)."""
+    """The numbers of rows, from what the database has stored: (seq, session_id, key_at, status, revision)."""
     new = {(owner, status, key_at): seq for seq, owner, key_at, status, revision in stored if not revision}
     more = {(owner, status, key_at): -seq for seq, owner, key_at, status, revision in stored if revision}
     keys = [(row[0], row[1], row[4]) for row in rows]

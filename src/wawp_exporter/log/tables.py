@@ -103,9 +103,9 @@ action = sa.Table(
 
 
 def certain(rows: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Whether a row of `event` says what its session was, whatever came before it.
+    """Whether the status of a row of `event` does not depend on the events before it.
 
-    Not so of an end that a stronger one before it may explain (`machine.end`).
+    It does for an end, which a stronger end before it may explain (`machine.end`).
     """
     return sa.or_(rows.c.origin.is_(None), rows.c.origin.not_in([CLOSED, LOST]))
 
@@ -116,9 +116,9 @@ def twin(name: str) -> sa.TableClause:
 
 
 def rows_of(postgresql: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
-    """A JSON array of arrays in the parameter `rows` as a table, and its columns.
+    """The parameter `rows`, a JSON array of arrays, as a table; and its columns, with the types of `columns`.
 
-    One statement for a whole batch: the driver lets go of the interpreter once, not once a row.
+    So one statement takes a whole batch, and the driver releases the interpreter lock once, not once a row.
     """
     rows = sa.bindparam("rows", type_=sa.Text)
     if postgresql:
@@ -128,7 +128,7 @@ def rows_of(postgresql: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, l
     else:
         each = sa.func.json_each(rows).table_valued("key", "value", joins_implicitly=True)
     each = each.render_derived() if postgresql else each
-    told = [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(len(columns))]
-    # SQLite's own types of JSON are right as they are.
-    typed = [sa.cast(value, column.type) for value, column in zip(told, columns, strict=True)]
-    return each, typed if postgresql else told
+    texts = [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(len(columns))]
+    # SQLite gives JSON values their types itself.
+    typed = [sa.cast(value, column.type) for value, column in zip(texts, columns, strict=True)]
+    return each, typed if postgresql else texts

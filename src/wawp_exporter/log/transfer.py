@@ -14,8 +14,8 @@ from wawp_exporter.log import partitions, tables
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import DATABASE_NOW, Progress, make_engine, name_of, naming_errors
 
-SLICE = 5000  # rows a transaction: what an interruption costs
-# In the order in which they are copied: a row stands on those of the tables before it.
+SLICE = 5000  # rows of a transaction, and the most that an interruption costs
+# In the order in which they are copied: rows refer to rows of the tables before.
 COPIED = (
     tables.session,
     tables.event,
@@ -30,14 +30,14 @@ COPIED = (
 
 
 def transfer(source: Path, target: str, progress: Progress | None = None) -> dict[str, int]:
-    """Copies all of the log, goes on where an earlier attempt ended, and verifies it; the rows of each table.
+    """Copies all of a log, or what an earlier attempt left out, and verifies the copy; returns the rows of each table.
 
     Raises LogError when a service has either log open, when the target holds another log, or when the two differ in
-    the end. The source is left as it is.
+    the end. The source is not changed.
     """
     if not source.exists():
         raise LogError(f"cannot read the event log {source}: there is no such file")
-    # Opening both brings their schemas up to date, and takes the lock of the file.
+    # Opening both migrates their schemas, and locks the file.
     log = Log(source)
     try:
         Log(target).close()
@@ -48,7 +48,7 @@ def transfer(source: Path, target: str, progress: Progress | None = None) -> dic
 
 
 def copied(source: sa.Engine, target: sa.Engine, name: str, progress: Progress | None) -> dict[str, int]:
-    """Table by table, then the months, the sequences and the proof."""
+    """Makes the months, copies table by table, sets the sequences, and verifies."""
     try:
         with source.connect() as reader, target.connect() as writer:
             check_target(reader, writer, name)
@@ -70,7 +70,7 @@ def copied(source: sa.Engine, target: sa.Engine, name: str, progress: Progress |
 
 
 def check_target(reader: sa.Connection, writer: sa.Connection, name: str) -> None:
-    """The target must be empty, or hold the beginning of this very log; and nobody may be using it."""
+    """Raises LogError unless the target is unused, and empty or the beginning of the same log."""
     if writer.scalar(sa.select(sa.func.count()).where(tables.lease.c.until > DATABASE_NOW)):
         raise LogError(f"cannot copy to {name_of(name)}: a service is using it, expected it to be stopped")
     newest = writer.scalar(sa.select(sa.func.max(tables.event.c.seq)))
@@ -81,7 +81,7 @@ def check_target(reader: sa.Connection, writer: sa.Connection, name: str) -> Non
 
 
 def prepare_months(reader: sa.Connection, writer: sa.Connection) -> None:
-    """Partitions for the months that the log has events of."""
+    """Makes partitions for the months in which the log has events."""
     at = tables.event.c.key_at
     sound = sa.and_(at >= partitions.FIRST_MS, at < partitions.LAST_MS)
     month = sa.func.strftime("%Y-%m", at / sa.literal(1000), "unixepoch")
@@ -97,12 +97,12 @@ def rows_in(reader: sa.Connection, table: sa.Table) -> int:
 
 
 def key_of(table: sa.Table) -> list[sa.Column[Any]]:
-    """The columns that number its rows."""
+    """The columns of a table's primary key."""
     return list(table.primary_key)
 
 
 def missing(reader: sa.Connection, writer: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
-    """The rows that the target has not yet, in slices; events go on behind the newest one that is there."""
+    """The rows to copy, in slices: all rows of a table, but only events newer than the target's newest one."""
     query = sa.select(table).order_by(*key_of(table)).execution_options(yield_per=SLICE)
     if table is tables.event:
         after = writer.scalar(sa.select(sa.func.max(table.c.seq))) or 0
@@ -113,7 +113,7 @@ def missing(reader: sa.Connection, writer: sa.Connection, table: sa.Table) -> It
 
 
 def store(writer: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """One slice, durable when this returns; rows that are there already stay, but for what they say."""
+    """Writes one slice, which is on disk when this returns; rows with the same key are updated."""
     insert = postgresql.insert(table)
     if table is tables.event:
         writer.execute(insert, rows)
@@ -125,7 +125,7 @@ def store(writer: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) ->
 
 
 def set_sequences(writer: sa.Connection) -> None:
-    """What is numbered next comes after all that was copied."""
+    """Sets the sequences, so that the next number comes after all that were copied."""
     for table, column, sequence in (
         (tables.event, "seq", "event_seq"),
         (tables.session, "id", "session_id_seq"),
@@ -139,14 +139,14 @@ def set_sequences(writer: sa.Connection) -> None:
 
 
 def verify(reader: sa.Connection, writer: sa.Connection, name: str) -> None:
-    """Raises LogError unless each table has the same rows on both sides."""
+    """Raises LogError unless each table has the same rows in both logs."""
     for table in COPIED:
         if proof_of(reader, table) != proof_of(writer, table):
             raise LogError(f"the copy in {name_of(name)} differs from the log in {table.name}, expected an equal one")
 
 
 def proof_of(connection: sa.Connection, table: sa.Table) -> tuple[int, int]:
-    """The count of its rows, and a checksum of what they say, in any order: the databases sort texts differently."""
+    """The count of a table's rows, and a checksum in any order of rows: the databases sort texts differently."""
     count = checksum = 0
     for row in connection.execute(sa.select(table).execution_options(yield_per=SLICE)):
         count += 1

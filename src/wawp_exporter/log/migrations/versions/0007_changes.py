@@ -1,4 +1,4 @@
-"""What a start needs to tell what was told before it: changes of the log beside new rows, and coverage by source."""
+"""What a start needs to agree with the process before it: changes of the log without a new row, coverage by source."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("session_id", sa.Integer, nullable=False, index=True),
-        # A deletion has a tombstone; a row that was told more, its number.
+        # A deletion has a tombstone; a revised row, its number.
         sa.Column("tombstone", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("event_seq", sa.BigInteger),
         sqlite_autoincrement=True,

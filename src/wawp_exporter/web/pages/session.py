@@ -26,7 +26,7 @@ from wawp_exporter.web.pages.heat import heat_of
 from wawp_exporter.web.pages.problems import problem_of
 from wawp_exporter.web.pages.render import given_in, render
 
-TOLD_ROWS = 50
+TRANSITIONS_SHOWN = 50
 SPANS = {"24 hours": 86_400_000, "7 days": 604_800_000, "30 days": 2_592_000_000}
 
 
@@ -54,8 +54,8 @@ class SessionPage:
         # Before the reads: the page's event stream continues from here, so that no transition is missed meanwhile.
         seq = self._hub.newest
         session = await self._ingest.find(key)
-        told, older = await self._reader.light(read_told, self._place, key, query.cursor)
-        values: dict[str, Any] = {"seq": seq, "key": key, "told": told, "older": older}
+        rows, older = await self._reader.light(read_transitions, self._place, key, query.cursor)
+        values: dict[str, Any] = {"seq": seq, "key": key, "rows": rows, "older": older}
         values["actions"] = await self._reader.light(read_actions, self._place, key)
         values["has_api"] = key[0] in self._watch.gateways
         values["confirmed"] = self._watch.confirmed(key[0])
@@ -75,10 +75,12 @@ class SessionPage:
         return render("session.html", now, session=session, problem=problem, uptimes=uptimes, **values)
 
 
-def read_told(place: Place, key: Key, cursor: str | None) -> tuple[list[TransitionRow], str | None]:
+def read_transitions(place: Place, key: Key, cursor: str | None) -> tuple[list[TransitionRow], str | None]:
     """A page of a session's transitions, newest first, and where the next one begins."""
     with History(place) as history:
-        return history.transitions(source=key[0], session=key[1], start=None, end=None, limit=TOLD_ROWS, cursor=cursor)
+        return history.transitions(
+            source=key[0], session=key[1], start=None, end=None, limit=TRANSITIONS_SHOWN, cursor=cursor
+        )
 
 
 def read_actions(place: Place, key: Key) -> list[Action]:

@@ -18,7 +18,7 @@ from tests import parts
 from tests.inside import Inside, rest, statuses
 from tests.test_service import make_certificate
 from wawp_exporter.live import ingest
-from wawp_exporter.web import listener
+from wawp_exporter.web import handshakes
 from wawp_exporter.web.api.qr import MAX_SCANNING
 from wawp_exporter.web.channel import KEEP_ALIVE_S, LINGER_BYTES, LINGER_S, WRITE_TIMEOUT_S
 from wawp_exporter.web.connection import Connection
@@ -464,8 +464,8 @@ def test_so_many_wait_for_a_code_and_the_next_is_told_to_wait(inside: Inside) ->
 def test_a_tls_client_that_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before its handshake nothing else could end it; nor does it stay by not agreeing to its end."""
     make_certificate(tmp_path, "localhost")
-    monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
-    monkeypatch.setattr(listener, "GOODBYE_S", 0.2)
+    monkeypatch.setattr(handshakes, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(handshakes, "GOODBYE_S", 0.2)
     with Inside(tmp_path, {"web": {"tls": {"cert_file": "cert.pem", "key_file": "key.pem"}}}) as service:
         with closing(socket.create_connection(("127.0.0.1", service.port), 20)) as silent:
             assert rest(silent) in (b"", b"<reset>")
@@ -478,3 +478,26 @@ def test_a_tls_client_that_says_nothing_is_let_go(tmp_path: Path, monkeypatch: p
             assert statuses(secure.recv(1000)) == [413]
             service.expire(LINGER_S + 1)
             parts.wait_until(lambda: not service.connections)
+
+
+def test_a_connection_counts_before_its_tls_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever begins none would use up the file descriptors of all; honest clients get in all the same."""
+    monkeypatch.setattr(handshakes, "HANDSHAKE_S", 600.0)
+    make_certificate(tmp_path, "localhost")
+    with Inside(tmp_path, {"web": {"tls": {"cert_file": "cert.pem", "key_file": "key.pem"}}}) as service:
+        crowd = service.server.crowd
+        crowd.limit = 4
+        context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        with contextlib.ExitStack() as stack:
+
+            def connect() -> socket.socket:
+                return stack.enter_context(closing(socket.create_connection(("127.0.0.1", service.port), 20)))
+
+            silent = [connect() for _ in range(12)]
+            for each in silent[:8]:
+                assert rest(each) in (b"", b"<reset>")
+            assert service.call(lambda: len(crowd._all)) <= 4
+
+            secure = stack.enter_context(context.wrap_socket(connect(), server_hostname="127.0.0.1"))
+            secure.sendall(get(b"/-/healthy"))
+            assert statuses(secure.recv(1000)) == [200]

@@ -13,9 +13,8 @@ from wawp_exporter.errors import ListenError
 from wawp_exporter.web.connection import Connection
 from wawp_exporter.web.crowd import MAX_CONNECTIONS, Crowd
 from wawp_exporter.web.exchange import App
+from wawp_exporter.web.handshakes import TlsServer
 
-HANDSHAKE_S = 10.0
-GOODBYE_S = 5.0  # for the other side to agree that a TLS connection ends
 GRACE_S = 8  # less than the ten seconds after which containers are killed
 BACKLOG = 2048
 
@@ -35,19 +34,17 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens on bound sockets."""
-        loop, tls = asyncio.get_running_loop(), self.config.ssl
-        self.servers = [
-            await loop.create_server(
-                lambda: Connection(self.app, self.server_state, self.crowd),
-                sock=each,
-                ssl=tls,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=HANDSHAKE_S if tls else None,
-                ssl_shutdown_timeout=GOODBYE_S if tls else None,
-            )
-            for each in sockets or ()
-        ]
+        self.servers = [await self._listen(each) for each in sockets or ()]  # type: ignore[misc]  # what uvicorn asks of one
         self.started = True
+
+    async def _listen(self, bound: socket.socket) -> asyncio.Server | TlsServer:
+        certificate = self.config.ssl
+        if certificate:
+            return TlsServer(bound, certificate, self._make, self.crowd)
+        return await asyncio.get_running_loop().create_server(self._make, sock=bound, backlog=BACKLOG)
+
+    def _make(self) -> Connection:
+        return Connection(self.app, self.server_state, self.crowd)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second; once a second, requests that never become whole are ended."""

@@ -4,7 +4,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 
-from wawp_exporter.model.event import ALWAYS, PASSKEYS, STARTING, Status, Word
+from wawp_exporter.model.event import ALWAYS, PASSKEYS, STARTING, WORKING, Status, Word
 from wawp_exporter.model.machine import Transition
 from wawp_exporter.model.outcome import START_OUTCOMES, WAIT_OUTCOMES, StartOutcome, WaitOutcome
 
@@ -78,17 +78,18 @@ class Bucket:
             if count:
                 self.slo[slo] += count * elapsed
 
-    def count(self, transition: Transition) -> None:
+    def count(self, transition: Transition) -> float:
         """Counts a change of status and what ended with it: a stay, a start, a login episode, an outage.
 
-        A session's first status ends nothing, and `Buckets.join` has counted it as present.
+        A session's first status ends nothing, and `Buckets.join` has counted it as present. Returns the seconds of the
+        stay that has ended.
         """
         before, after = transition.before, transition.after
         index = ORDINAL[after.status]
         self.transitions[before.status if before else None, after.status] += 1
         self.seen.add(after.status)
         if before is None:
-            return
+            return 0.0
         left = ORDINAL[before.status]
         self.counts[left] -= 1
         self.counts[index] += 1
@@ -100,9 +101,10 @@ class Bucket:
         waited = WAIT_OUTCOMES.get(after.status) if before.auth_since else None
         if waited:
             self.qr_waits[waited].observe(max(0, after.since - before.auth_since) / 1000)
-        recovery = transition.recovery_ms
+        recovery = transition.recovery_ms if after.status is WORKING else None
         if recovery is not None:
             self.recovery.observe(recovery / 1000)
+        return stay
 
     def statuses(self) -> tuple[Status, ...]:
         """The statuses that have series here: the usual seven, and the passkey ones once a session was in them."""

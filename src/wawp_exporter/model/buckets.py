@@ -50,9 +50,9 @@ def move(session: Session, transition: Transition, mono: float, histograms: bool
     session.accrue(mono)
     bucket.accrue(mono)
     session.transitions[ORDINAL[after.status]] += 1
-    bucket.count(transition)
+    stay = bucket.count(transition)
     if before and histograms:
         if before.status not in session.stays:
             session.stays[before.status] = Histogram(STATUS_BOUNDS)
-        session.stays[before.status].observe(transition.stay_ms / 1000)
+        session.stays[before.status].observe(stay)
     session.state = after

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bench.results import Result
-from bench.servers import answers
+from bench.servers import timed_get
 from tests.parts import free_port
 
 MODULES = "import sys; print(len(sys.modules))"
@@ -39,12 +39,21 @@ def count(program: str) -> int:
     return int(done.stdout)
 
 
+def has_answered(port: int) -> bool:
+    """Whether a request is answered, whatever the answer is: a server may listen before it can answer."""
+    try:
+        timed_get(f"http://127.0.0.1:{port}/-/ready", {})
+    except OSError:
+        return False
+    return True
+
+
 def until_answer(command: list[str], folder: str, port: int) -> float:
     """Seconds of processor time of a server from its start to its first answer."""
     env = os.environ | {"WAWP_EXPORTER_WEB__LISTEN": f"127.0.0.1:{port}"}
     server = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while not answers(port):
+        while not has_answered(port):
             time.sleep(0.002)
         fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

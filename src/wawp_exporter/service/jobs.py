@@ -14,6 +14,7 @@ from wawp_exporter.live.clock import unix_now
 from wawp_exporter.log.retention import LEASE, LEASE_S
 from wawp_exporter.metrics.exposition import REFRESH_PAGES
 from wawp_exporter.model.rules import Key
+from wawp_exporter.service.heap import trim
 from wawp_exporter.service.parts import Parts
 from wawp_exporter.service.upkeep import Job
 
@@ -50,6 +51,7 @@ class Jobs:
             Job("beat", 15, 1, parts.ingest.saving.beat),
             Job("restarts", 15, 15, parts.remedies.settle),
             Job("look", 60, 60, self.look),
+            Job("trim", 30, 30, self.trim),
             Job("learn", HOUR_S, 1, self.learn),
             Job("purge", HOUR_S, 1, self.purge),
         ]
@@ -67,6 +69,10 @@ class Jobs:
                 await self._parts.ingest.forget(key)
             except Refusal:
                 logger.warning("stopped session not forgotten yet, the log cannot be written")
+
+    async def trim(self) -> None:
+        """Gives memory back that was in use for a moment."""
+        await asyncio.to_thread(trim)
 
     async def look(self) -> None:
         """Looks up what a scrape must not wait for."""

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import structlog
 
 from wawp_exporter.config.settings import Settings
@@ -69,6 +70,8 @@ async def serve(settings: Settings, config_path: Path | None, started: Started, 
 
     `started` is called with its front and the addresses as bound, once it answers.
     """
+    async with anyio.create_task_group():
+        pass  # anyio reads its modules from the disk when they are first used: later no file descriptor may be left
     web = settings.config.web
     sockets = [bind(web.listen)] + ([bind(web.ingress_listen)] if web.ingress_listen else [])
     failed = None

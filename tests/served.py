@@ -1,11 +1,20 @@
-"""The whole service inside the test's own process, on a real socket: for what a process of its own would hide."""
+"""The whole service inside the test's own process, on a real socket: for what a process of its own would hide.
+
+`served` runs it on the test's own event loop; `Inside` does so in a thread, for tests that block, as on a plain socket.
+"""
 
 import asyncio
+import http.client
+import re
+import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 import uvloop
@@ -14,6 +23,8 @@ import yaml
 from tests import parts
 from wawp_exporter.config.load import load
 from wawp_exporter.service.service import Service
+from wawp_exporter.web.connection import Connection
+from wawp_exporter.web.face import Face
 from wawp_exporter.web.front import Front, serve
 
 T = TypeVar("T")
@@ -75,7 +86,7 @@ async def served(folder: Path, config: Mapping[str, Any] | None = None) -> Async
     scheme = "https" if front.service.settings.config.web.tls.cert_file else "http"
     async with httpx.AsyncClient(
         base_url=f"{scheme}://{addresses[0]}",
-        timeout=20,
+        timeout=None,
         trust_env=False,
         verify=False,
         headers={"Accept-Encoding": "identity"},
@@ -89,7 +100,7 @@ async def served(folder: Path, config: Mapping[str, Any] | None = None) -> Async
 
 async def eventually(predicate: Callable[[], T]) -> T:
     """The first true value of `predicate`, as `parts.wait_until`, while the event loop goes on."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(parts.PATIENCE_S):
         while not (value := predicate()):  # noqa: ASYNC110 - what is waited for knows no event
             await asyncio.sleep(0.01)
         return value
@@ -99,3 +110,126 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     """Runs a test on the event loop that the service has in production."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work)
+
+
+class Inside:
+    """`served` in a thread with a loop of its own; a context manager."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+        self.ready: Future[Served] = Future()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            run(self._serve())
+        except BaseException as error:
+            if self.ready.done():
+                raise
+            self.ready.set_exception(error)
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        async with served(self.folder, self.config) as service:
+            self.ready.set_result(service)
+            await service.until.wait()
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        self.served = self.ready.result()
+        self.port = self.served.port
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self.served.until.set)
+        self.thread.join()
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Calls something in the service's own thread."""
+
+        async def run() -> T:
+            return function(*args)
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result()
+
+    @property
+    def face(self) -> Face:
+        """The listener."""
+        return self.served.front.faces[0]
+
+    @property
+    def server(self) -> Any:
+        """What listens."""
+        return self.served.front.servers[0]
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Those that are open."""
+        return self.call(lambda: list(self.server.server_state.connections))
+
+    def connect(self) -> socket.socket:
+        """A connection that the service knows of."""
+        made = socket.create_connection(("127.0.0.1", self.port))
+        own = made.getsockname()[:2]
+        soon(lambda: any(each.client == own for each in self.connections))
+        return made
+
+    def expire(self, after: float) -> None:
+        """As if it had been quiet for so many seconds, and then it looks at all connections."""
+
+        def look() -> None:
+            now = self.loop.time()
+            for connection in list(self.server.server_state.connections):
+                connection.expire(now)
+                connection.expire(now + after)
+
+        self.call(look)
+
+    def ask(self, data: bytes) -> bytes:
+        """All that is answered to some bytes, after which the sender says that it sends no more."""
+        with closing(socket.create_connection(("127.0.0.1", self.port))) as connection:
+            connection.sendall(data)
+            return rest(connection)
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        """Status and body."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+
+def soon(predicate: Callable[[], object]) -> None:
+    """As `wait_until`, for what takes a millisecond."""
+    while not predicate():
+        time.sleep(0.001)
+
+
+def answer(connection: socket.socket) -> bytes:
+    """One answer, head and body, however many pieces it comes in."""
+    with connection.makefile("rb", buffering=0) as stream:  # unbuffered: what comes after it is left alone
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and (byte := stream.read(1)):
+            head += byte
+        body = b""
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        while length and len(body) < int(length[1]) and (piece := stream.read(int(length[1]) - len(body))):
+            body += piece
+    return head + body
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What comes until the other side closes, a reset included."""
+    received = b""
+    try:
+        while piece := connection.recv(1 << 20):
+            received += piece
+    except ConnectionResetError:
+        received += b"<reset>"
+    return received
+
+
+def statuses(answers: bytes) -> list[int]:
+    """The status of each answer in a row of them."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]

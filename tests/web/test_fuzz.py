@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import parts
-from tests.inside import Inside, rest, soon, statuses
+from tests.served import Inside, rest, soon, statuses
 from wawp_exporter.web.channel import KEEP_ALIVE_S
 from wawp_exporter.web.connection import Connection
 

@@ -12,7 +12,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # The commands share one virtual environment; `make -j` must not fill it twice at the same time.
 .NOTPARALLEL:
-.PHONY: help run demo test lint format bench soak chart share docs lock tools dev clean
+.PHONY: help run demo test lint format bench soak chart share screenshots docs lock tools dev clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,9 +23,10 @@ run: $(VENV)/installed ## set up what is missing, then serve on loopback with SQ
 demo: dev ## an hour of a fleet in two minutes, and the notifications of each receiver (make demo ARGS="--minutes 1")
 	@exec $(BIN)/python scripts/demo.py $(ARGS)
 
+# The tests wait more than they compute, so there are twice as many workers as cores of a small machine.
 test: dev tools ## set up what is missing, then lint, types and every test (make test ARGS="-k qr")
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses 4 $(ARGS)
 
 lint: dev ## check with ruff and mypy; change nothing
 	@$(BIN)/ruff check
@@ -47,6 +48,9 @@ chart: dev ## copy rules, dashboards and routing into the Helm chart, and write 
 
 share: dev ## copy rules, Alertmanager's files, runbooks and dashboards into the package
 	@$(BIN)/python scripts/share.py
+
+screenshots: dev tools ## take the pictures of the pages in docs/images
+	@$(BIN)/python -m scripts.screenshots
 
 docs: dev ## write the reference in docs/configuration.md from the code
 	@$(BIN)/python -m scripts.reference

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import gateway, parts
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 NUMBERS = count()
 
@@ -59,6 +62,32 @@ def exporter() -> Iterator[Callable[..., parts.Exporter]]:
             return started.enter_context(parts.Exporter(*args, **keywords))
 
         yield start
+
+
+@pytest.fixture(scope="module")  # while it runs, the event loop of this thread is its own
+def browser() -> "Iterator[Browser]":
+    """Chromium; without a sandbox, since tests may run as root."""
+    from playwright.sync_api import expect, sync_playwright
+
+    binary = parts.require("chromium")
+    expect.set_options(timeout=1000 * parts.PATIENCE_S)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(binary), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
+    """Opens tabs, with the arguments of `Browser.new_context`, and closes them when the test ends."""
+    with ExitStack() as opened:
+
+        def begin(**options: Any) -> "Page":
+            context = opened.enter_context(browser.new_context(**options))
+            context.set_default_timeout(1000 * parts.PATIENCE_S)
+            return context.new_page()
+
+        yield begin
 
 
 @pytest.fixture(scope="session")

@@ -38,11 +38,3 @@ def test_a_variable_has_values(name: str, month: parts.Prometheus, values: dict[
         if variable["type"] == "query":
             given = boards.answers(variable, values[name], month, story.END, boards.range_of(name), story.STEP)
             assert [value for value in given if value]
-
-
-@pytest.mark.parametrize("name", boards.BOARD_NAMES)
-def test_an_annotation_answers(name: str, month: parts.Prometheus, values: dict[str, dict[str, str]]) -> None:
-    """Alerts and restarts can be asked for over a whole month."""
-    for annotation in boards.board(name)["annotations"]["list"]:
-        expr = boards.put_in(annotation["expr"], values[name], story.MONTH, story.STEP)
-        month.query_range(expr, story.START, story.END, story.STEP)

@@ -6,12 +6,12 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests import parts
 from tests.gateway import KEY, Running
@@ -180,18 +180,6 @@ def test_a_stranger_gets_no_code(running: Running, start: Start, tmp_path: Path)
 # -- the page
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A tab of a real browser."""
-    binary = parts.require("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(binary), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 900})
-        page.set_default_timeout(20_000)
-        yield page
-        browser.close()
-
-
 def shade(page: Page) -> int:
     """The colour in the middle of the image that is shown; -1 for none."""
     script = """image => {
@@ -204,9 +192,12 @@ def shade(page: Page) -> int:
     return int(page.locator("img[data-qr]").evaluate(script))
 
 
-def test_somebody_watches_the_page_until_it_says_connected(running: Running, start: Start, page: Page) -> None:
+def test_somebody_watches_the_page_until_it_says_connected(
+    running: Running, start: Start, open_page: Callable[..., Page]
+) -> None:
     """The code appears, is replaced when it changes, and gives way to "Connected." when WORKING arrives."""
     errors: list[str] = []
+    page = open_page(viewport={"width": 1000, "height": 900})
     page.on("pageerror", lambda error: errors.append(str(error)))
     exporter = start()
     running.gateway.qr_image = png(40)
@@ -214,14 +205,14 @@ def test_somebody_watches_the_page_until_it_says_connected(running: Running, sta
     page.goto(f"{exporter.url}/sessions/default/s")
 
     expect(page.get_by_role("heading", name="Scan with the phone")).to_be_visible()
-    parts.wait_until(lambda: shade(page) == 40, 15)
+    parts.wait_until(lambda: shade(page) == 40)
     running.gateway.qr_image = png(200)
     running.gateway.set("s", Q)  # the gateway says so with each new image
-    parts.wait_until(lambda: shade(page) == 200, 15)
+    parts.wait_until(lambda: shade(page) == 200)
 
     running.gateway.set("s", "STARTING")
     running.gateway.set("s", W)
 
-    expect(page.get_by_text("Connected.")).to_be_visible(timeout=5000)
+    expect(page.get_by_text("Connected.")).to_be_visible()
     expect(page.locator("img[data-qr]")).to_have_count(0)
     assert errors == []

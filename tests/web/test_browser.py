@@ -1,24 +1,23 @@
 """The pages in a real browser: live, accessible, small, and asking nobody else for anything."""
 
 import asyncio
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests import parts
 from wawp_exporter.log.log import Log
 from wawp_exporter.model.event import Point, StatusEvent
 from wawp_exporter.simulator import gateway, player, scenarios
 
+OpenPage = Callable[..., Page]
 Scheme = Literal["light", "dark"]
-IMAGES = parts.ROOT / "docs" / "images"
 HOUR = 3600
 CONFIG = {
     "metrics": {"session_histograms": False},
@@ -29,25 +28,20 @@ PAGES = ("/", "/sessions/default/shop-001", "/sessions/default/unheard", "/audit
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium; without a sandbox, since tests may run as root."""
-    binary = parts.require("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(binary), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
     """A day of a small fleet, in which something is wrong with somebody."""
     with parts.Exporter(CONFIG, tmp_path_factory.mktemp("fleet")) as exporter:
-        play(exporter, "steady", 24 * HOUR - 60, sessions=20, prefix="shop-", heartbeat=0)
-        play(exporter, "mass-disconnect", 11 * HOUR, sessions=12, prefix="shop-", engines={"GOWS": 1})
-        play(exporter, "single-disconnect", 2 * HOUR, sessions=1, prefix="bakery-", share=1)
-        play(exporter, "phone-unlinked", 20 * 60, sessions=1, prefix="florist-", share=1)
-        play(exporter, "unscanned-qr", 15 * 60, sessions=1, prefix="cafe-", share=1)
+        play_a_day(exporter)
         yield exporter
+
+
+def play_a_day(exporter: parts.Exporter) -> None:
+    """Five scenarios that began at different times."""
+    play(exporter, "steady", 24 * HOUR - 60, sessions=20, prefix="shop-", heartbeat=0)
+    play(exporter, "mass-disconnect", 11 * HOUR, sessions=12, prefix="shop-", engines={"GOWS": 1})
+    play(exporter, "single-disconnect", 2 * HOUR, sessions=1, prefix="bakery-", share=1)
+    play(exporter, "phone-unlinked", 20 * 60, sessions=1, prefix="florist-", share=1)
+    play(exporter, "unscanned-qr", 15 * 60, sessions=1, prefix="cafe-", share=1)
 
 
 def play(exporter: parts.Exporter, name: str, ago: float, **given: Any) -> None:
@@ -65,10 +59,9 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, told: list[str]) -> Iterator[Page]:
+def page(open_page: OpenPage, told: list[str]) -> Page:
     """A tab of its own; whatever it complains of is written down."""
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        yield watched(context.new_page(), told)
+    return watched(open_page(viewport={"width": 1280, "height": 900}), told)
 
 
 def watched(page: Page, told: list[str]) -> Page:
@@ -88,19 +81,18 @@ def send(exporter: parts.Exporter, name: str, status: str) -> None:
 # -- live
 
 
-def test_a_transition_is_seen_within_a_second_of_its_webhook(page: Page, tmp_path: Path) -> None:
-    """Without a reload: counts, the list of who needs a human, and the table."""
+def test_a_transition_is_seen_without_a_reload(page: Page, tmp_path: Path) -> None:
+    """Counts, the list of who needs a human, and the table."""
     with parts.Exporter(CONFIG, tmp_path) as exporter:
         send(exporter, "shop-001", "WORKING")
         with page.expect_request("**/api/v1/events?*"):
             page.goto(exporter.url)
         page.evaluate("window.sameDocument = true")
-        page.wait_for_timeout(1500)  # the page is idle; what follows is not the first load
 
         send(exporter, "shop-001", "DISCONNECTED")
 
-        expect(page.locator("h1")).to_have_text("1 of 1 sessions needs a human", timeout=1000)
-        expect(page.locator("[data-live=needing] tbody tr")).to_have_count(1, timeout=100)
+        expect(page.locator("h1")).to_have_text("1 of 1 sessions needs a human")
+        expect(page.locator("[data-live=needing] tbody tr")).to_have_count(1)
         assert page.evaluate("window.sameDocument")
 
 
@@ -114,13 +106,13 @@ def test_a_lost_stream_is_said_and_found_again(page: Page, tmp_path: Path) -> No
 
         exporter.kill()
 
-        expect(page.locator("#lost")).to_contain_text("Live updates lost since", timeout=5000)
+        expect(page.locator("#lost")).to_contain_text("Live updates lost since")
 
         exporter.start()
         send(exporter, "shop-001", "DISCONNECTED")
 
         expect(page.locator("#lost")).to_be_hidden(timeout=15_000)
-        expect(page.locator("h1")).to_have_text("1 of 1 sessions needs a human", timeout=5000)
+        expect(page.locator("h1")).to_have_text("1 of 1 sessions needs a human")
 
 
 def test_what_somebody_types_and_where_they_are_is_kept(page: Page, tmp_path: Path) -> None:
@@ -148,7 +140,7 @@ def test_a_session_page_is_live_too(page: Page, tmp_path: Path) -> None:
 
         send(exporter, "shop-001", "FAILED")
 
-        expect(page.locator("[data-live=headline]")).to_contain_text("FAILED", timeout=2000)
+        expect(page.locator("[data-live=headline]")).to_contain_text("FAILED")
         expect(page.locator("[data-live=transitions] tbody tr")).to_have_count(2)
 
 
@@ -161,7 +153,7 @@ def test_the_first_webhook_fills_an_empty_page(page: Page, tmp_path: Path) -> No
 
         send(exporter, "first", "WORKING")
 
-        expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(1, timeout=3000)
+        expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(1)
 
 
 # -- for everybody
@@ -170,17 +162,16 @@ def test_the_first_webhook_fills_an_empty_page(page: Page, tmp_path: Path) -> No
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_no_page_has_an_accessibility_violation(
-    browser: Browser, fleet: parts.Exporter, told: list[str], path: str, scheme: Scheme
+    open_page: OpenPage, fleet: parts.Exporter, told: list[str], path: str, scheme: Scheme
 ) -> None:
     """By axe-core; in light and dark; and nothing is refused by the policy or asked of another host."""
     # axe is brought in from outside, which the policy of the pages rightly forbids.
-    with browser.new_context(color_scheme=scheme, bypass_csp=True) as context:
-        page = watched(context.new_page(), told)
-        page.goto(fleet.url + path)
+    page = watched(open_page(color_scheme=scheme, bypass_csp=True), told)
+    page.goto(fleet.url + path)
 
-        found = Axe().run(page)
+    found = Axe().run(page)
 
-        assert [violation["id"] for violation in found.response["violations"]] == [], found.generate_report()
+    assert [violation["id"] for violation in found.response["violations"]] == [], found.generate_report()
 
 
 @pytest.mark.parametrize("path", PAGES[:2] + PAGES[3:])
@@ -221,26 +212,24 @@ def test_the_way_to_the_content_is_shown_and_works(page: Page, fleet: parts.Expo
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages_fit_a_phone(browser: Browser, fleet: parts.Exporter, path: str) -> None:
+def test_pages_fit_a_phone(open_page: OpenPage, fleet: parts.Exporter, path: str) -> None:
     """Only tables scroll sideways, by themselves."""
-    with browser.new_context(viewport={"width": 360, "height": 740}) as context:
-        page = context.new_page()
-        page.goto(fleet.url + path)
+    page = open_page(viewport={"width": 360, "height": 740})
+    page.goto(fleet.url + path)
 
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_pages_work_without_a_script(browser: Browser, fleet: parts.Exporter) -> None:
+def test_pages_work_without_a_script(open_page: OpenPage, fleet: parts.Exporter) -> None:
     """Less live: filter, ranges and links are plain HTML."""
-    with browser.new_context(java_script_enabled=False) as context:
-        page = context.new_page()
-        page.goto(fleet.url)
-        page.get_by_label("Search").fill("bakery")
-        page.get_by_role("button", name="Show").click()
+    page = open_page(java_script_enabled=False)
+    page.goto(fleet.url)
+    page.get_by_label("Search").fill("bakery")
+    page.get_by_role("button", name="Show").click()
 
-        page.get_by_role("link", name="bakery-001").first.click()
+    page.get_by_role("link", name="bakery-001").first.click()
 
-        expect(page.locator("h1")).to_contain_text("bakery-001")
+    expect(page.locator("h1")).to_contain_text("bakery-001")
 
 
 # -- at size
@@ -269,23 +258,8 @@ def test_the_page_is_small_and_whole_at_any_size(page: Page, tmp_path: Path, ses
         expect(page.locator("h1")).to_have_text(f"0 of {sessions} sessions need a human")
         expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(min(100, sessions))
 
-        expect(page.locator(".heat path.f-FAILED")).to_have_count(1, timeout=15_000)
+        expect(page.locator(".heat path.f-FAILED")).to_have_count(1)
         page.locator("#q").fill(f"session-{sessions - 1:05}")
         page.get_by_role("button", name="Show").click()
 
         expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(1)
-
-
-# -- for the docs
-
-
-@pytest.mark.skipif(os.environ.get("SCREENSHOTS") != "write", reason="SCREENSHOTS=write makes those of the docs anew")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots_for_the_docs(browser: Browser, fleet: parts.Exporter, scheme: Scheme) -> None:
-    """What the docs show is what was rendered."""
-    with browser.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 860}) as context:
-        page = context.new_page()
-        for name, path in (("fleet", "/"), ("session", "/sessions/default/shop-001"), ("audit", "/audit?from=48h")):
-            page.goto(fleet.url + path)
-            page.wait_for_timeout(1500)
-            page.screenshot(path=IMAGES / f"{name}-{scheme}.png")

@@ -1,0 +1,59 @@
+"""Which tests share a worker of `make test`, and which of these groups begin first."""
+
+import re
+import signal
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+END_TO_END = "alerts/tests/test_end_to_end.py"
+# Those that take longest, as `make test ARGS=--durations=50` tells: one that began last would be waited for alone.
+FIRST = (
+    f"{END_TO_END}, bookworm",
+    f"{END_TO_END}, trixie",
+    f"{END_TO_END}, forky",
+    "alerts/tests/test_mutants.py",
+    "alerts/tests/test_rules.py",
+    "tests/gateways/test_reconcile.py",
+    "tests/commands/test_demo.py",
+    "tests/live/test_replicas.py",
+    "tests/web/test_replicas_page.py",
+    "tests/test_faults.py",
+    "tests/metrics/test_prometheus.py",
+    "tests/web/test_browser.py",
+    "tests/test_commands.py",
+)
+
+
+class Groups(LoadScopeScheduling):
+    """The tests of a group run on one worker, one after another: they share what is slow to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def group(nodeid: str) -> str:
+    """The file of a test; the stories from end to end are a group for each Debian, whose servers they share."""
+    file, _, test = nodeid.partition("::")
+    release = re.search(r"\[(\w+)", test) if file == END_TO_END else None
+    return f"{file}, {release[1]}" if release else file
+
+
+def pytest_configure() -> None:
+    """A shell lets what it runs in the background ignore Ctrl-C, and so would every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest groups first."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(group(item.nodeid), len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """In this order; xdist would begin with the groups of most tests."""
+    config.option.loadscopereorder = False
+    return Groups(config, log)

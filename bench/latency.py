@@ -35,10 +35,10 @@ def main() -> int:
         routing = stack.routing({}, stack.recorded_at(receiver.url))
         with stack.running([exporter], stack.RULE_FILES, routing, INTERVAL) as servers:
             # The first evaluations of a fresh Prometheus come at once; a stride later they are at their own pace.
-            parts.wait_until(lambda: servers.prometheus.query("wawp_exporter_time_seconds"), 30)
+            parts.wait_until(lambda: servers.prometheus.query("wawp_exporter_time_seconds"), timeout=30)
             sent = play(exporter, plan)
             expected = {(source, RAISES[status]) for source, (status, _) in sent.items()}
-            parts.wait_until(lambda: expected <= arrivals.keys(), LONGEST, "a message about each event")
+            parts.wait_until(lambda: expected <= arrivals.keys(), "a message about each event", timeout=LONGEST)
     report(sent, arrivals)
     return 0
 

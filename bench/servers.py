@@ -29,7 +29,7 @@ def peer_process(name: str, env: Mapping[str, str] | None = None) -> Iterator[tu
     command = [sys.executable, "-m", "uvicorn", f"bench.peers.{name}:app", "--port", str(port), *flags]
     process = subprocess.Popen(command, env=os.environ | (env or {}))
     try:
-        wait_until(lambda: answers(port), 120, f"peer {name}")
+        wait_until(lambda: answers(port), f"peer {name}", timeout=120)
         yield process.pid, port
     finally:
         process.terminate()

@@ -90,7 +90,7 @@ def prometheus_needs(exporter: parts.Exporter) -> str:
         "scrape_configs": [{"job_name": "wawp-exporter", "static_configs": [{"targets": [exporter.address]}]}],
     }
     with parts.Prometheus(config) as prometheus:
-        parts.wait_until(prometheus.targets_up, 60)
+        parts.wait_until(prometheus.targets_up, timeout=60)
         before = cpu_of(prometheus)
         time.sleep(4 * INTERVAL_S)
         samples = prometheus.value("scrape_samples_scraped")

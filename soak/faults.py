@@ -83,7 +83,7 @@ def reload(world: World, **more: object) -> None:
         replica.signal(signal.SIGHUP)
     for replica in world.replicas:
         try:
-            parts.wait_until(partial(took, replica, began, good=good), 30)
+            parts.wait_until(partial(took, replica, began, good=good), timeout=30)
         except TimeoutError:
             world.ledger.break_("reload", f"not {'taken' if good else 'refused'} within 30 s")
 

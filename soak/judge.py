@@ -43,7 +43,7 @@ def ready(world: World) -> bool:
     """Whether each replica says so, within a minute: nothing is wrong now."""
     for number, replica in enumerate(world.replicas):
         try:
-            parts.wait_until(replica.ready, 60)
+            parts.wait_until(replica.ready, timeout=60)
         except (TimeoutError, parts.StartError) as error:
             world.ledger.break_("ready", f"replica {number}: {str(error)[:200]}")
             return False

@@ -164,6 +164,6 @@ def judge(gateways: Gateways, server: parts.Postgres, database: str, steady: Seq
         same = all(each == told[0] for each in told)
         return same and {name: status for name, (status, _) in told[0].items()} == expected
 
-    parts.wait_until(agree, 30, "the replicas to agree with what was sent")
+    parts.wait_until(agree, "the replicas to agree with what was sent")
     for replica in steady:
         assert transitions_of(replica) == len(sent)

@@ -32,7 +32,7 @@ NOT_RUN = {
     r"^open ": "a person's browser; test_browser looks at the page",
     r"^\.venv/bin/pytest": "would run the tests within the tests",
     r"sqlite3 data": "the program need not be there; the backup is made below with the library's same function",
-    r"\$W": "asks a gateway; tests/gateway.py answers as one, and only to what the exporter asks",
+    r"\$W|wppconnect\.example": "asks a gateway; tests/gateway.py answers as one, and only to what the exporter asks",
     r"/qr\b": "needs a gateway; test_qr asks for the image",
     r"^ssh|^chronyc|web\.whatsapp\.com": "asks other machines",
     r"PROMETHEUS|ALERTMANAGER|DATABASE": "asks other servers",
@@ -84,7 +84,6 @@ class Place:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
         )
 
 

@@ -225,7 +225,7 @@ def test_the_images_steps_give_a_service_that_runs_confined(installed: Path) -> 
             run(installed / "bin" / "python", *health_check(port))
         finally:
             process.terminate()
-            assert process.wait(15) == 0
+            assert process.wait() == 0
         assert {path.name for path in Path(data).iterdir()} <= {"wawp.db", "wawp.db-wal", "wawp.db-shm", "wawp.db.lock"}
 
 

@@ -230,7 +230,7 @@ def test_a_flood_of_bad_requests_is_a_few_lines(exporter: Callable[..., parts.Ex
     """Of the running service, over real sockets; what its operator did is among them."""
     running = exporter({})
     for _ in range(60):
-        with closing(socket.create_connection(("127.0.0.1", running.port), timeout=10)) as connection:
+        with closing(socket.create_connection(("127.0.0.1", running.port))) as connection:
             connection.sendall(b"\x16\x03\x01 not HTTP\r\n\r\n")
             while connection.recv(65536):
                 pass

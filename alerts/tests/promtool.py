@@ -53,7 +53,7 @@ def find(release: str) -> Tools:
 
 
 def run(*command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
 
 def write_tests(folder: Path, rule_file: Path, cases: Iterable[Case]) -> list[str]:

@@ -155,7 +155,5 @@ def running(
         settings = prometheus_config(alertmanager.address, addresses, interval)
         flags = ["--rules.alert.resend-delay=1s"] if interval <= 1 else []
         prometheus = started.enter_context(parts.Prometheus(settings, rules, flags, version))
-        parts.wait_until(
-            lambda: set(prometheus.targets_up()) == set(addresses), 20 + 20 * interval, "a scrape of each target"
-        )
+        parts.wait_until(lambda: set(prometheus.targets_up()) == set(addresses), "a scrape of each target")
         yield Stack(prometheus, alertmanager)

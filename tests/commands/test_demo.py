@@ -46,9 +46,7 @@ def test_the_demo_shows_each_receiver_its_messages_and_ends(home: dict[str, str]
     parts.require("prometheus")
     parts.require("alertmanager")
 
-    done = subprocess.run(
-        [*DEMO, "--minutes", "0.5"], env=home, capture_output=True, text=True, timeout=110, check=False
-    )
+    done = subprocess.run([*DEMO, "--minutes", "0.5"], env=home, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
     for receiver, words in TELLS.items():
@@ -71,7 +69,7 @@ def test_ctrl_c_ends_the_demo_with_all_that_it_started(home: dict[str, str]) -> 
         os.killpg(demo.pid, signal.SIGINT)
         rest = demo.stdout.read().decode()
 
-    assert demo.wait(30) == 130
+    assert demo.wait() == 130
     assert "Stopped. Nothing is left running." in rest
     assert "Traceback" not in rest
     assert left_running(Path(home["TMPDIR"])) == []

@@ -17,8 +17,8 @@ from tests import parts
 HELD = """
 import time
 from pathlib import Path
-import wawp_exporter.commands.main, wawp_exporter.service.service, wawp_exporter.web.front
-module = {module}
+import wawp_exporter.commands.main
+import {module} as module
 real = module.{name}
 def held(*given):
     Path("held").touch()
@@ -70,7 +70,7 @@ def test_a_reload_that_is_asked_for_during_the_start_is_done_after_it(start: Sta
     parts.wait_until(lambda: b"configuration loaded" in (tmp_path / "log").read_bytes() or process.poll() is not None)
     assert process.poll() is None
     process.send_signal(TERM)
-    assert process.wait(20) == 0
+    assert process.wait() == 0
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -84,7 +84,7 @@ def test_a_stop_that_is_asked_for_during_the_start_is_clean(
         process.send_signal(number)
     (tmp_path / "go").touch()
 
-    assert process.wait(20) == 0
+    assert process.wait() == 0
     said = (tmp_path / "log").read_text()
     assert "stopped" in said
     assert "listening" not in said
@@ -95,7 +95,7 @@ def test_a_reload_that_is_asked_for_during_the_stop_is_ignored(tmp_path: Path) -
     """The process neither dies of it nor begins anew."""
     with parts.Exporter({}, tmp_path) as exporter:
         body = parts.encode(parts.envelope())
-        with socket.create_connection(("127.0.0.1", exporter.port), timeout=10) as half:
+        with socket.create_connection(("127.0.0.1", exporter.port)) as half:
             half.sendall(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body))
             parts.wait_until(lambda: exporter.get("/-/ready").status_code == 200)
             os.kill(exporter.pid, TERM)
@@ -105,7 +105,7 @@ def test_a_reload_that_is_asked_for_during_the_stop_is_ignored(tmp_path: Path) -
             half.sendall(body)
             assert half.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert exporter.process
-        assert exporter.process.wait(20) == 0
+        assert exporter.process.wait() == 0
         assert "configuration loaded" not in exporter.stderr
 
 

@@ -79,10 +79,11 @@ def test_a_missed_webhook_is_corrected_counted_and_marked(running: Running, star
 
     running.gateway.set("s", F, tell=False)
     parts.wait_until(lambda: status_of(exporter) == F)
+    after = time.time()
 
     assert corrections(exporter) == 1
     since = sample(exporter, f'wawp_session_status_since_timestamp_seconds{{{SOURCE},session="s"}}')
-    assert before - 0.01 <= (since or 0) <= before + 2
+    assert before - 0.01 <= (since or 0) <= after
     (told, _) = exporter.get("/api/v1/transitions").json()["transitions"]
     assert told["origin"] == "reconcile"
 
@@ -95,7 +96,7 @@ def test_a_killed_gateway_that_boots_is_noticed(running: Running, start: Start) 
 
     running.gateway.restart()
 
-    parts.wait_until(lambda: status_of(exporter) == X, 30)
+    parts.wait_until(lambda: status_of(exporter) == X)
     started = sample(exporter, f"wawp_exporter_gateway_start_timestamp_seconds{{{SOURCE}}}")
     assert started == pytest.approx(running.gateway.started_at / 1000, abs=1)
 
@@ -122,7 +123,7 @@ def test_a_healthy_session_that_is_shown_otherwise_for_a_moment_stays_healthy(
     assert status_of(exporter) == W
     assert corrections(exporter) == 0
     running.gateway.shown["s"] = shown
-    parts.wait_until(lambda: status_of(exporter) == shown, 30)
+    parts.wait_until(lambda: status_of(exporter) == shown)
     assert corrections(exporter) == 1
 
 
@@ -218,7 +219,7 @@ def test_a_gateway_in_trouble_is_told_and_harms_nothing_else(
 
     running.gateway.set("s", W)
 
-    parts.wait_until(lambda: status_of(exporter) == W, 5)
+    parts.wait_until(lambda: status_of(exporter) == W)
     assert exporter.get("/-/ready").status_code == 200
     if trouble != "hang":
         assert "gateway not reached" in exporter.stderr

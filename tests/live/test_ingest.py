@@ -174,8 +174,8 @@ def test_one_broken_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
     async def play() -> list[Outcome]:
         async with ingesting(tmp_path) as ingest:
             ingest.enqueue(event("WORKING", 0, key=("s", "broken")), Broken())
-            answers = await asyncio.wait_for(together(ingest, "STARTING", 0), 5)
-            return answers + await asyncio.wait_for(together(ingest, "WORKING", 100), 5)
+            answers = await together(ingest, "STARTING", 0)
+            return answers + await together(ingest, "WORKING", 100)
 
     assert asyncio.run(play()) == [Outcome.TRANSITION] * 2 * SENDERS
 
@@ -244,7 +244,7 @@ def test_a_defect_with_one_event_costs_the_others_nothing(
             break_fold(ingest, monkeypatch, 2)
             keys = [("default", "before"), DEFECTIVE, DEFECTIVE, ("default", "after")]
             waiting = [ingest.submit(event(W, at, key=key)) for at, key in enumerate(keys)]
-            answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+            answers = await asyncio.gather(*waiting)
             return answers, defects(ingest, "fold"), set(ingest.fleet.sessions)
 
     answers, counted, known = asyncio.run(play())
@@ -280,7 +280,7 @@ def test_a_listener_that_fails_does_not_stop_the_fold(tmp_path: Path, listener: 
     async def play() -> tuple[list[Outcome], float, int]:
         async with ingesting(tmp_path) as ingest:
             setattr(ingest.fleet, listener, fail)
-            answers = await asyncio.wait_for(together(ingest, W, 0, source="default"), 5)
+            answers = await together(ingest, W, 0, source="default")
             await ingest.forget(("default", "0"))
             return answers, defects(ingest, "transition") + defects(ingest, "deletion"), len(ingest.fleet.sessions)
 

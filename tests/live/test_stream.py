@@ -33,7 +33,10 @@ def following(exporter: parts.Exporter, after: str | None = None, **more: str) -
     """The events of a stream, as a browser would read them; it is open when this is entered."""
     headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {}), **more}
     url = f"{exporter.url}/api/v1/events"
-    with httpx.Client(timeout=20, trust_env=False) as client, client.stream("GET", url, headers=headers) as answer:
+    with (
+        httpx.Client(timeout=None, trust_env=False) as client,
+        client.stream("GET", url, headers=headers) as answer,
+    ):
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()

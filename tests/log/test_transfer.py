@@ -133,7 +133,7 @@ def test_the_services_must_be_stopped(source: Path, target: str, exporter: Calla
     replica = exporter({"database": {"url": target}})
     body = parts.envelope(session="s")
     replica.post(body)
-    parts.wait_until(lambda: "a service is using it" in command(source, target).stderr, 20)
+    parts.wait_until(lambda: "a service is using it" in command(source, target).stderr)
 
 
 @pytest.mark.parametrize(

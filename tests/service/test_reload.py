@@ -36,7 +36,7 @@ def use(folder: Path, cert: str, key: str) -> None:
 async def shown(address: str) -> str:
     """The certificate that a new connection is shown."""
     host, port = address.rsplit(":", 1)
-    return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)), timeout=10)
+    return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
 
 
 async def refused(service: Served) -> str:

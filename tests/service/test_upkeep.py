@@ -137,7 +137,7 @@ def test_a_part_that_has_ended_makes_the_process_unhealthy(tmp_path: Path, dead:
 
 
 def test_a_write_that_does_not_end_makes_the_service_unready(tmp_path: Path) -> None:
-    """The disk stands still: nothing is refused, and nothing is answered either."""
+    """The disk stands still: nothing is refused, and nothing is answered either, but for scrapes."""
     go = threading.Event()
 
     async def test() -> None:
@@ -148,6 +148,7 @@ def test_a_write_that_does_not_end_makes_the_service_unready(tmp_path: Path) -> 
                 await eventually(lambda: service.service.health.unready)
                 answer = await service.client.get("/-/ready")
                 assert (answer.status_code, "has not answered" in answer.text) == (503, True)
+                assert (await service.client.get("/metrics")).status_code == 200
             finally:
                 go.set()
             await eventually(lambda: not service.service.health.unready)

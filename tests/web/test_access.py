@@ -39,7 +39,7 @@ X-Prometheus-Scrape-Timeout-Seconds X-Instance-ID
 
 def raw(exporter: parts.Exporter, data: bytes) -> bytes:
     """All that is answered to these bytes, until the connection is closed."""
-    with closing(socket.create_connection(("127.0.0.1", exporter.port), timeout=10)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", exporter.port))) as connection:
         connection.sendall(data)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 

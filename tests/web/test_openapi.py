@@ -39,7 +39,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_documented(case: Any, service: parts.Exporter) -> None:
     """Whatever is asked: no 5xx but a 503 that is meant, and the status, type and shape that the document names."""
-    answer = case.call(base_url=service.url, timeout=30)
+    answer = case.call(base_url=service.url, timeout=parts.PATIENCE_S)
 
     assert answer.status_code in range(500) or answer.status_code == 503, answer.text
     case.validate_response(answer, checks=CONFORMANCE)

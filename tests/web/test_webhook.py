@@ -660,7 +660,7 @@ def test_a_body_of_exactly_the_limit_is_taken(running: parts.Exporter) -> None:
 
 def raw(exporter: parts.Exporter, data: bytes) -> bytes:
     """Sends bytes on a connection of their own, and reads until the server closes it or is silent."""
-    with closing(socket.create_connection(("127.0.0.1", exporter.port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", exporter.port))) as connection:
         connection.sendall(data)
         answer = b""
         while b"\r\n\r\n" not in answer or not complete(answer):
@@ -723,7 +723,7 @@ def test_a_compressed_body_is_answered_415(running: parts.Exporter, encoding: st
 
 def test_a_connection_goes_on_after_a_refusal(running: parts.Exporter) -> None:
     """401 and 422 cost a sender nothing but the answer."""
-    with closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", running.port)) as connection:
         seen = []
         for path, body in (("/webhook/signed", event()), ("/webhook", b"{}"), ("/webhook", event())):
             connection.request("POST", path, body)
@@ -751,7 +751,7 @@ def test_a_sender_that_waits_to_be_asked_is_asked(running: parts.Exporter) -> No
     """`Expect: 100-continue`: the body comes only after the interim answer."""
     body = event()
     whole = request_of(body, "Expect: 100-continue")
-    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", running.port))) as connection:
         connection.sendall(whole[: -len(body)])
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
@@ -763,7 +763,7 @@ def test_requests_in_a_row_are_answered_in_their_order(running: parts.Exporter) 
     first, second = event(), event()
     between = b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answers = b""
-    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", running.port))) as connection:
         connection.sendall(request_of(first) + between + request_of(b"{}") + request_of(second, "Connection: close"))
         while piece := connection.recv(65536):
             answers += piece
@@ -777,7 +777,7 @@ def test_a_request_that_arrives_byte_by_byte_is_a_request(running: parts.Exporte
     """Wherever the network cuts it."""
     whole = request_of(event(), "Connection: close")
     answer = b""
-    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", running.port))) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for at in range(len(whole)):
             connection.sendall(whole[at : at + 1])

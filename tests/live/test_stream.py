@@ -121,7 +121,7 @@ def test_a_wrong_last_event_id_is_refused(exporter: parts.Exporter, after: str) 
     answer = exporter.client.get(f"{exporter.url}/api/v1/events", headers={"Last-Event-ID": after})
 
     assert answer.status_code == 400
-    assert answer.json()["error"].startswith("Last-Event-ID: is not a number of this log")
+    assert answer.json()["error"].startswith("Last-Event-ID: is not a number, expected the id of an event")
 
 
 def test_one_stream_too_many_is_told_to_wait(exporter: parts.Exporter) -> None:

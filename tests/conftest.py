@@ -1,5 +1,6 @@
 """Fixtures that start the real components of `tests.parts`; what starts slowly is shared by the session."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from tests import gateway, parts
 
@@ -100,3 +102,14 @@ def promtool() -> Path:
 def amtool() -> Path:
     """The system's amtool."""
     return parts.require("amtool")
+
+
+@pytest.fixture(autouse=True)
+def log_lines_as_before() -> Iterator[None]:
+    """A service in the test's process sets up the log lines of the whole process; the next test must not notice."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()

@@ -12,10 +12,10 @@ import pytest
 
 from tests.reads import fail, hold, process_id
 from tests.served import Served, eventually, run, served
-from wawp_exporter import upkeep
 from wawp_exporter.errors import LogError, TooBusy
 from wawp_exporter.live import reader as reading
 from wawp_exporter.live.reader import MAX_READS, MAX_REPORTS, Reader
+from wawp_exporter.service import upkeep
 
 Test = Callable[[Reader], Awaitable[None]]
 

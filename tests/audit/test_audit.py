@@ -349,8 +349,8 @@ def test_it_says_what_prometheus_can_have_seen(path: Path) -> None:
     log.runs.beat(ms(600))
     log.close()
     later = Log(path)
-    later.beat(ms(800))
-    later.beat(ms(900))
+    later.runs.beat(ms(800))
+    later.runs.beat(ms(900))
     later.close()
 
     assert audit(path, CONFIG, Query(ms(0), ms(1000))).prometheus_saw_ratio == 0.6
@@ -453,8 +453,9 @@ def test_only_what_is_perfect_says_so() -> None:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
     """A service with a little history, which goes on while its log is read."""
     with parts.Exporter({"groups": {"g": ["default/one"]}}, tmp_path_factory.mktemp("running")) as exporter:
+        now = parts.now_ms()
         for status, ago in ((W, 3600), (F, 1800), (W, 1700)):
-            body = parts.envelope(session="one", status=status, timestamp=parts.now_ms() - ago * 1000)
+            body = parts.envelope(session="one", status=status, timestamp=now - ago * 1000)
             assert exporter.post(body).status_code == 200
         yield exporter
 

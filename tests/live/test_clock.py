@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import body
+from tests.event_log import transitions_of
 from tests.live.test_ingest import ingesting
 from wawp_exporter.dialects.waha import parse
 from wawp_exporter.live.clock import unix_now
@@ -72,7 +73,7 @@ def test_pages_tell_every_transition_whatever_the_clock_showed(tmp_path: Path, s
                 assert {each.session for each in told} == {"one", *(f"s{each}" for each in range(1, number + 1))}
                 assert len({each.seq for each in told}) == len(told)
                 assert len([each for each in told if each.session == "one"]) == len(
-                    ingest.log.transitions("default", "one")
+                    transitions_of(ingest.log, "default", "one")
                 )
 
     asyncio.run(play())

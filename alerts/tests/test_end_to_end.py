@@ -247,7 +247,7 @@ def settings(sources: dict[str, Any]) -> dict[str, Any]:
 NEWER = [pytest.param(version, marks=pytest.mark.slow) for version in parts.VERSIONS[1:]]
 
 
-@pytest.fixture(scope="session", params=[parts.VERSIONS[0], *NEWER], ids=str)
+@pytest.fixture(scope="module", params=[parts.VERSIONS[0], *NEWER], ids=str)
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """The servers of one Debian, and every story of PLAYS on its way; skipped where that Debian's are not there."""
     parts.require("prometheus", request.param)

@@ -1,6 +1,6 @@
 """The log as its readers see it: pages of transitions, what was missed, timelines; beside a service that writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -18,26 +18,10 @@ from wawp_exporter.log.feed import Followed
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.log import Log
-from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import Point, Status, StatusEvent, normal
 from wawp_exporter.model.machine import fold
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
-
-
-@pytest.fixture
-def log(place: Place) -> Iterator[Log]:
-    """A log that is open for writing, in either database."""
-    log = Log(place)
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def history(log: Log) -> Iterator[History]:
-    """The same, read."""
-    with History(log.place) as history:
-        yield history
 
 
 def brief(told: Sequence[object]) -> list[tuple[str | None, str, int]]:

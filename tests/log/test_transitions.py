@@ -1,6 +1,5 @@
 """Pages of transitions: what is read for one is bounded, whatever is asked for and whatever lies between."""
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -13,25 +12,9 @@ from wawp_exporter.log.history import transitions
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.log import Log
-from wawp_exporter.log.place import Place
 
 S, W, F = "STARTING", "WORKING", "FAILED"
 Filters = dict[str, str | int | None]
-
-
-@pytest.fixture
-def log(place: Place) -> Iterator[Log]:
-    """A log that is open for writing, in either database."""
-    log = Log(place)
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def history(log: Log) -> Iterator[History]:
-    """The same, read."""
-    with History(log.place) as history:
-        yield history
 
 
 def walked(history: History, limit: int, **filters: object) -> tuple[list[TransitionRow], int]:

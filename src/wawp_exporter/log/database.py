@@ -13,7 +13,7 @@ from wawp_exporter.log.names import Names
 from wawp_exporter.log.place import APPENDING, Place, make_engine, migrate, naming_errors, take_lock
 from wawp_exporter.log.statements import Statements
 from wawp_exporter.log.tables import change, event, session
-from wawp_exporter.model.rules import Key, slot_of
+from wawp_exporter.model.rules import Key, in_shard
 
 CHANNEL = "wawp_log"  # PostgreSQL's notifications that something was appended
 
@@ -34,7 +34,7 @@ class Shard:
 
     def holds(self, key: Key) -> bool:
         """Whether a session is in this shard."""
-        return self.total == 1 or slot_of(key) % self.total == self.index
+        return in_shard(key, self.index, self.total)
 
     def condition(self) -> list[sa.ColumnElement[bool]]:
         """The same as conditions on the table `session`."""

@@ -44,7 +44,7 @@ class Rules:
 
     def holds(self, key: Key) -> bool:
         """Whether a session belongs to this replica's shard."""
-        return self.shards == 1 or slot_of(key) % self.shards == self.shard
+        return in_shard(key, self.shard, self.shards)
 
     def meta(self, source: str, session: str) -> Meta:
         """The first matching `sessions` rule, the group, and every maintenance window that matches."""
@@ -66,6 +66,11 @@ class Rules:
 def slot_of(key: Key) -> int:
     """A number that spreads sessions evenly; those of one remainder by the count of shards are one shard."""
     return crc32(f"{key[0]}\0{key[1]}".encode())
+
+
+def in_shard(key: Key, index: int, total: int) -> bool:
+    """Whether a session belongs to shard `index` of `total`."""
+    return total == 1 or slot_of(key) % total == index
 
 
 def split_member(member: str) -> Key:

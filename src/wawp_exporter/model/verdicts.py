@@ -1,0 +1,99 @@
+"""What the judge has decided: read by everybody, saved with the log's watermark, and loaded at a start."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from wawp_exporter.model.case import NEVER, Case
+from wawp_exporter.model.deadlines import Deadlines
+from wawp_exporter.model.facts import Problem
+from wawp_exporter.model.limits import Constants
+from wawp_exporter.model.outage import Kept, Kind, Loss, Outage
+from wawp_exporter.model.outages import Outages
+from wawp_exporter.model.rules import Key
+
+LOOK, WEIGH, EXPORT = range(3)  # what a deadline is for, in the order of one instant
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """A loss that has begun to count: what `wawp_losses_total` counts."""
+
+    key: Key
+    engine: str
+    reason: str
+
+
+class Remembered(msgspec.Struct, array_like=True):
+    """What must be saved of one session."""
+
+    case: Case
+    losses: dict[Kind, Loss]
+
+
+class Memory(msgspec.Struct, array_like=True):
+    """What must be saved beside the sessions."""
+
+    now: int
+    outages: Kept
+
+
+class Verdicts:
+    """Problems by session, and outages. One thread owns it.
+
+    `changed` names the sessions whose problems have changed, `lost` has the losses that have begun to count, both since
+    whoever reads them last emptied them; `unsaved` names the sessions that `saved` is to be asked for.
+    """
+
+    def __init__(self, constants: Constants) -> None:
+        self.constants = constants
+        self.now = 0
+        self.cases: dict[Key, Case] = {}
+        self.outages = Outages(constants)
+        self.changed: set[Key] = set()
+        self.unsaved: set[Key] = set()
+        self.lost: list[Lost] = []
+        self._deadlines: Deadlines[tuple[int, str, str, str]] = Deadlines()
+
+    # -- what is read -------------------------------------------------------------------------------------------
+
+    def problems(self, key: Key) -> dict[Problem, int]:
+        """The problems of a session, and when each began."""
+        case = self.cases.get(key)
+        return case.problems if case else {}
+
+    def reason(self, key: Key) -> str:
+        """Why it was lost, as far as anybody says."""
+        case = self.cases.get(key)
+        return case.cause(self.constants) if case else ""
+
+    def exported(self) -> list[Outage]:
+        """The outages as they stand."""
+        return [outage for outage in self.outages.live.values() if outage.exported]
+
+    def saved(self, key: Key) -> bytes | None:
+        """What must be saved of a session with the log's watermark; None: nothing, and what was saved before goes."""
+        case = self.cases.get(key)
+        return msgspec.json.encode(Remembered(case, self.outages.lost(key))) if case else None
+
+    def dump(self) -> bytes:
+        """What must be saved beside the sessions, in the same transaction; small."""
+        return msgspec.json.encode(Memory(self.now, self.outages.dump()))
+
+    def load(self, dumped: bytes, sessions: Iterable[bytes]) -> None:
+        """Takes what `dump` and `saved` gave, into a new judge: it goes on as though nothing had been."""
+        memory = msgspec.json.decode(dumped, type=Memory)
+        self.now = memory.now
+        losses: dict[tuple[Kind, Key], Loss] = {}
+        decode = msgspec.json.Decoder(Remembered).decode
+        for remembered in map(decode, sessions):
+            key = remembered.case.key
+            self.cases[key] = remembered.case
+            losses.update({(kind, key): loss for kind, loss in remembered.losses.items()})
+            self._plan(self.now, LOOK, *key)
+        self.outages.load(memory.outages, losses)
+        for outage in self.outages.live.values():
+            self._plan(outage.due(self.constants), WEIGH, *outage.name)
+
+    def _plan(self, when: int, rank: int, first: str, second: str, third: str = "") -> None:
+        if when < NEVER:
+            self._deadlines.plan(max(when, self.now), (rank, first, second, third))

@@ -5,6 +5,7 @@
 
 import argparse
 import multiprocessing
+import os
 import random
 import statistics
 import sys
@@ -19,6 +20,7 @@ from bench.results import Result, show
 from tests import parts
 from wawp_exporter.audit.heatmap import read_rows
 from wawp_exporter.live.cleaning import PURGE_PAUSE_S
+from wawp_exporter.live.reader_process import NICENESS
 from wawp_exporter.log import partitions
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.log import Log
@@ -131,7 +133,8 @@ def pages(url: str, now: int, until: float) -> list[float]:
 
 
 def heatmaps(url: str, now: int, until: float) -> list[float]:
-    """The heatmap of the last hour."""
+    """The heatmap of the last hour, with the low priority of the service's process for reports."""
+    os.nice(NICENESS)
     return repeated(lambda: read_rows(url, "1h", now), 2.0, until)
 
 
@@ -147,7 +150,8 @@ def measured(url: str, events: int, before: int, now: int, seconds: float) -> It
         "heatmap of the last hour": partial(heatmaps, url, now),
         "retention": partial(purge, url, before),
     }
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    # A process of its own for each, since a low priority cannot be taken back.
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         list(pool.map(appends, [url] * 2, [1] * 2))
         for name, disturb in disturbances.items():
             alone = pool.submit(appends, url, seconds).result()

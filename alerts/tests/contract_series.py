@@ -38,6 +38,8 @@ SERIES: dict[str, set[str]] = {
     "wawp_exporter_unknown_statuses_total": {"source"},
     "wawp_exporter_clock_skew_events_total": {"source"},
     "wawp_exporter_last_accepted_timestamp_seconds": {"source"},
+    "wawp_exporter_refused_since_timestamp_seconds": {"source", "reason"},
+    "wawp_exporter_clock_behind_seconds": {"source"},
     "wawp_exporter_log_appends_total": set(),
     "wawp_exporter_log_append_errors_total": set(),
     "wawp_exporter_log_size_bytes": set(),

@@ -40,10 +40,14 @@ class GatewayError(WawpExporterError):
 
 
 class Refusal(WawpExporterError):
-    """A request is refused: answered with `status` and counted under `reason` (None: not counted)."""
+    """A request is refused: answered with `status` and counted under `reason` (None: not counted).
+
+    `anonymous`: anybody who finds the URL can cause it, so it does not show that the gateway is refused.
+    """
 
     status = 400
     reason: str | None = None
+    anonymous = False
 
     def __init__(self, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
@@ -66,9 +70,12 @@ class Unauthenticated(Refusal):
 
     status = 401
 
-    def __init__(self, message: str, reason: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, message: str, reason: str, headers: Sequence[tuple[str, str]] = (), *, anonymous: bool = False
+    ) -> None:
         super().__init__(message, headers)
         self.reason = reason
+        self.anonymous = anonymous
 
 
 class Forbidden(Refusal):
@@ -101,6 +108,7 @@ class TooSlow(Refusal):
 
     status = 408
     reason = "malformed"
+    anonymous = True
 
 
 class TooLarge(Refusal):
@@ -108,6 +116,7 @@ class TooLarge(Refusal):
 
     status = 413
     reason = "too_large"
+    anonymous = True
 
 
 class UrlTooLong(Refusal):
@@ -127,6 +136,7 @@ class UnsupportedEncoding(Refusal):
 
     status = 415
     reason = "malformed"
+    anonymous = True
 
 
 class InvalidEvent(Refusal):

@@ -328,6 +328,18 @@ def test_a_sign_of_life_reaches_every_replica(replicas: Replicas) -> None:
     parts.wait_until(lambda: series(b, heard)[heard] > before)
 
 
+def test_a_gateway_that_another_replica_accepts_is_not_refused(replicas: Replicas) -> None:
+    """While keys are changed one replica may know the new one before the other does."""
+    first, second = replicas()
+    refused = 'wawp_exporter_refused_since_timestamp_seconds{reason="malformed",source="default"}'
+    second.post(b"[]")
+    assert series(second, refused)[refused] > 0
+
+    post(first, "a")
+
+    parts.wait_until(lambda: series(second, refused)[refused] == 0, "the acceptance at the other replica")
+
+
 def test_each_transition_is_streamed_once_whichever_replica_is_asked(replicas: Replicas) -> None:
     """Also to a reader who goes on at another one."""
     a, b = replicas(2)

@@ -81,6 +81,8 @@ EXPORTER = {
     "wawp_exporter_clock_skew_events_total": ("counter", {"source"}),
     "wawp_exporter_names_over_limit": ("gauge", {"source"}),
     "wawp_exporter_last_accepted_timestamp_seconds": ("gauge", {"source"}),
+    "wawp_exporter_refused_since_timestamp_seconds": ("gauge", {"source", "reason"}),
+    "wawp_exporter_clock_behind_seconds": ("gauge", {"source"}),
     "wawp_exporter_webhook_duration_seconds": ("histogram", set()),
     "wawp_exporter_webhook_delay_seconds": ("histogram", set()),
     "wawp_exporter_log_appends_total": ("counter", set()),

@@ -241,6 +241,69 @@ def test_a_clock_that_runs_ahead_is_not_believed(running: parts.Exporter) -> Non
     assert (value(running, "wawp_exporter_clock_skew_events_total", source="default") or 0) >= 1
 
 
+def test_a_clock_that_is_behind_is_shown_after_minutes(running: parts.Exporter) -> None:
+    """A burst of late webhooks is not enough: they may have waited for the exporter."""
+    for _ in range(4):
+        running.post(event(timestamp=parts.now_ms() - 300_000), source="open").raise_for_status()
+
+    assert value(running, "wawp_exporter_clock_behind_seconds", source="open") == 0
+
+
+# refused since
+
+
+def refused_since(exporter: parts.Exporter, source: str) -> dict[str, float]:
+    """The reasons for which webhooks of a source are refused, and since when."""
+    found = samples(exporter, "wawp_exporter_refused_since_timestamp_seconds")
+    return {own["reason"]: at for own, at in found if own["source"] == source and at}
+
+
+def test_the_first_refusal_since_an_acceptance_is_shown(running: parts.Exporter) -> None:
+    """How long nothing has come through is what an operator has to know, for each reason."""
+    wrong = {"X-Webhook-Hmac": "0" * 128}
+    begun = parts.now_ms() / 1000
+    running.post(event(), source="signed", headers=wrong)
+    first = refused_since(running, "signed")
+    running.post(event(), source="signed", headers=wrong)
+    running.post(b"[]", source="signed", key=NEW_KEY)
+    second = refused_since(running, "signed")
+    running.post(event(), source="signed", key=NEW_KEY).raise_for_status()
+
+    assert begun <= first["bad_signature"] <= parts.now_ms() / 1000
+    assert second["bad_signature"] == first["bad_signature"]
+    assert second.keys() == {"bad_signature", "malformed"}
+    assert refused_since(running, "signed") == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "headers", "reasons"),
+    [
+        ("signed", {}, set()),
+        ("signed", {"User-Agent": "curl/8"}, set()),
+        ("signed", {"User-Agent": "WAHA/2026.2.1"}, {"missing_signature"}),
+        ("signed", {"X-Webhook-Request-Id": "5uemwsms5c0"}, {"missing_signature"}),
+        ("token", {}, set()),
+        ("token", {"X-Webhook-Timestamp": "1795399962612"}, {"bad_token"}),
+        ("token", {"Authorization": "Bearer wrong"}, {"bad_token"}),
+        ("signed", {"Content-Encoding": "gzip"}, set()),
+        ("signed", {"Content-Encoding": "gzip", "User-Agent": "WAHA/2026.2.1"}, {"malformed"}),
+    ],
+)
+def test_scanners_do_not_look_like_a_gateway_that_is_refused(
+    running: parts.Exporter, source: str, headers: dict[str, str], reasons: set[str]
+) -> None:
+    """A public URL is found by scanners, who send anything; nobody is to be woken up for that."""
+    before = sum(n for own, n in samples(running, "wawp_exporter_webhooks_rejected_total") if own["source"] == source)
+    token = {"Authorization": f"Bearer {TOKENS[0]}"} if source == "token" else {}
+    running.post(event(), source=source, headers=token, key=NEW_KEY).raise_for_status()
+
+    assert running.post(event(), source=source, headers=headers).status_code in (401, 415)
+
+    assert refused_since(running, source).keys() == reasons
+    after = sum(n for own, n in samples(running, "wawp_exporter_webhooks_rejected_total") if own["source"] == source)
+    assert after == before + 1
+
+
 # 400, 422
 
 

@@ -55,8 +55,10 @@ class Folding:
             self.telemetry.source(event.source).unknown_statuses.inc()
         if event.skewed:
             self.telemetry.source(event.source).clock_skew.inc()
-        if not event.timeless_key:
-            self.telemetry.webhook_delay.observe(max(0, event.received_at - own.key_at) / 1000)
+        if not (event.timeless_key or event.origin):
+            delay = max(0, event.received_at - own.key_at)
+            self.telemetry.webhook_delay.observe(delay / 1000)
+            self.telemetry.source(event.source).lateness.observe(delay, event.received_at)
 
     def follow(self, followed: Iterable[Followed | Deleted | Joined], end: Mark) -> None:
         """Folds what came to a shared log, in its order; `end` is the place of the last that was read."""

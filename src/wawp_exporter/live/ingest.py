@@ -13,6 +13,7 @@ from itertools import chain
 from msgspec.structs import replace
 
 from wawp_exporter.errors import LogError, LogUnavailable
+from wawp_exporter.live.acceptances import Acceptances
 from wawp_exporter.live.actions import Actions
 from wawp_exporter.live.answers import Waiter, answer, foresee, unfolded
 from wawp_exporter.live.cleaning import Cleaning
@@ -48,6 +49,7 @@ class Ingest:
         self.folding = Folding(fleet, self.access, telemetry)
         self.saving = Saving(self.folding, self.access)
         self.last_seen = LastSeen(fleet, self.access)
+        self.acceptances = Acceptances(telemetry, self.access)
         self.cleaning = Cleaning(self.folding, self.access)
         self.actions = Actions(self.access)
         self._defects = self.folding.defects

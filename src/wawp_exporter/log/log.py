@@ -6,6 +6,7 @@ at a time; whatever reads may be called from any thread. Times are Unix ms.
 
 from collections.abc import Collection, Sequence
 
+from wawp_exporter.log.acceptances import Acceptances
 from wawp_exporter.log.actions import ActionTable
 from wawp_exporter.log.admission import Admission
 from wawp_exporter.log.append import Appended, Appender
@@ -45,6 +46,7 @@ class Log:
         self.admission = Admission(database, self.states)
         self.feed = Feed(database)
         self.last_seen = LastSeenTable(database)
+        self.acceptances = Acceptances(database)
         self.leases = Leases(database)
         self.actions = ActionTable(database)
         self.runs = Runs(database)

@@ -34,6 +34,7 @@ event = sa.Table(
     sa.Column("limits", sa.Text),
     sa.Column("origin", sa.Text),
     sa.Column("revision", sa.Integer),
+    sa.Column("reason", sa.Text),
 )
 state = sa.Table(
     "state",
@@ -89,6 +90,12 @@ heard = sa.Table(
     sa.Column("session_id", sa.Integer, primary_key=True),
     sa.Column("at", sa.BigInteger),
     sa.Column("stored_at", sa.BigInteger),
+)
+acceptance = sa.Table(
+    "acceptance",
+    schema,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger),
 )
 action = sa.Table(
     "action",

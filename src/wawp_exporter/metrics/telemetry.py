@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from wawp_exporter import __version__
+from wawp_exporter.metrics.lateness import Lateness
 from wawp_exporter.model.bucket import Histogram
 from wawp_exporter.model.outcome import Outcome
 
@@ -178,6 +180,16 @@ class Telemetry:
             self._sources[name] = SourceTelemetry(self, name)
         return self._sources[name]
 
+    def accepted(self) -> dict[str, int]:
+        """When this process last accepted a webhook of each source (Unix ms); sources without one are left out."""
+        times = {name: round(source.last_accepted * 1000) for name, source in self._sources.items()}
+        return {name: at for name, at in times.items() if at}
+
+    def accepted_elsewhere(self, times: Mapping[str, int]) -> None:
+        """Takes over when any replica last accepted a webhook of each source (Unix ms)."""
+        for name in times.keys() & self._sources.keys():
+            self._sources[name].accepted_elsewhere(times[name])
+
     def gateway(self, name: str) -> "GatewayTelemetry":
         """The series of one source's gateway; a gauge is there once it is set."""
         return GatewayTelemetry(self, name)
@@ -240,25 +252,42 @@ class Webhooks(Collector):
             "Names over metrics.max_names_per_source: their events are logged and not folded.",
             labels=["source"],
         )
+        refused = GaugeMetricFamily(
+            "wawp_exporter_refused_since_timestamp_seconds",
+            "When a webhook of the source was first refused since one was last accepted (Unix seconds), 0 if none was.",
+            labels=["source", "reason"],
+        )
+        behind = GaugeMetricFamily(
+            "wawp_exporter_clock_behind_seconds",
+            "By how much the gateway's clock is behind, if all its webhooks of at least 5 minutes are late; else 0.",
+            labels=["source"],
+        )
+        now = round(time.time() * 1000)
         for name, source in self._sources.items():
             accepted.add_metric([name], source.last_accepted)
+            behind.add_metric([name], source.lateness.behind(now))
+            for reason in REASONS:
+                refused.add_metric([name, reason], source.refused.get(reason, 0) / 1000)
             over.add_metric([name], source.names_over)
             for outcome, count in source.outcomes.items():
                 answered.add_metric([name, outcome], count)
         if self._strays.count:
             answered.add_metric(["", REJECTED], self._strays.count)
-        yield answered
-        yield accepted
-        yield over
+        yield from (answered, accepted, refused, behind, over)
 
 
 class SourceTelemetry:
-    """The series of one source, ready to be counted on. `last_accepted` is in Unix seconds."""
+    """The series of one source, ready to be counted on. `last_accepted` is in Unix seconds.
+
+    `refused` has when a webhook was first refused since one was last accepted (Unix ms), by reason.
+    """
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self.outcomes = dict.fromkeys((*map(str, Outcome), REJECTED), 0)
         self.last_accepted = 0.0
         self.names_over = 0
+        self.refused: dict[str, int] = {}
+        self.lateness = Lateness()
         self.reasons = {reason: telemetry.rejected.labels(name, reason) for reason in REASONS}
         self.unknown_statuses = telemetry.unknown_statuses.labels(name)
         self.clock_skew = telemetry.clock_skew.labels(name)
@@ -267,10 +296,25 @@ class SourceTelemetry:
         """A name is over the limit; how many are is counted in the log, now and then."""
         self.names_over = max(1, self.names_over)
 
+    def accept(self, outcome: Outcome, received_at: int) -> None:
+        """Counts an accepted webhook, received at `received_at` (Unix ms)."""
+        self.outcomes[outcome] += 1
+        self.last_accepted = received_at / 1000
+        if self.refused:
+            self.refused.clear()
+
+    def accepted_elsewhere(self, at: int) -> None:
+        """Another replica has accepted a webhook at `at` (Unix ms)."""
+        self.refused = {reason: since for reason, since in self.refused.items() if since > at}
+
     def reject(self, reason: str) -> None:
         """Counts a refusal under both names."""
         self.outcomes[REJECTED] += 1
         self.reasons[reason].inc()
+
+    def refuse(self, reason: str, at: int) -> None:
+        """Notes that a webhook which may well be the gateway's was refused at `at` (Unix ms)."""
+        self.refused.setdefault(reason, at)
 
 
 class Strays:

@@ -42,7 +42,7 @@ class Jobs:
     def table(self) -> list[Job]:
         """Name, period, first time after the start (both in seconds), and what is called."""
         parts = self._parts
-        shared = [Job("share", 5, 5, parts.ingest.last_seen.share)] if parts.log.shared else []
+        shared = [Job("share", 5, 5, self.share)] if parts.log.shared else []
         return [
             Job("time", 1, 1, self.advance),
             Job("forget", 1, 1, self.forget_stale),
@@ -69,6 +69,11 @@ class Jobs:
                 await self._parts.ingest.forget(key)
             except Refusal:
                 logger.warning("stopped session not forgotten yet, the log cannot be written")
+
+    async def share(self) -> None:
+        """Shares with the other replicas what is in no event."""
+        await self._parts.ingest.last_seen.share()
+        await self._parts.ingest.acceptances.share()
 
     async def trim(self) -> None:
         """Gives memory back that was in use for a moment."""

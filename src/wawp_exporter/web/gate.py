@@ -7,12 +7,13 @@ from wawp_exporter.config.schema import Source
 from wawp_exporter.config.settings import Secrets
 from wawp_exporter.dialects.reading import name_of
 from wawp_exporter.dialects.registry import DIALECTS, SUFFIXES, WITH_SESSION, WITH_SUFFIX
-from wawp_exporter.errors import InvalidEvent, Unauthenticated
+from wawp_exporter.errors import InvalidEvent, Refusal, Unauthenticated
 from wawp_exporter.metrics.telemetry import SourceTelemetry
 from wawp_exporter.web.access import Access, Caller
 from wawp_exporter.web.signature import Signatures, presented_token, token_matches
 
 # The name of an event as Evolution appends it to the URL: `/connection-update`, `/call`.
+OWN_HEADERS = b"x-webhook-"  # of WAHA
 SUFFIX = re.compile(rb"/(?:[a-z]+(?:-[a-z]+)+|call)\Z")
 
 
@@ -25,6 +26,7 @@ class Gate:
         self.parse = DIALECTS[source.dialect]
         self.takes_suffix = source.dialect in WITH_SUFFIX
         self.takes_session = source.dialect in WITH_SESSION
+        self.agent = b"WAHA/" if source.dialect == "waha" else b"axios/"  # Evolution and wppconnect-server send with it
         self.header = source.hmac_header.lower().encode("latin-1", "replace")
         self.allow_unsigned = source.allow_unsigned
         keys = secrets.hmac_keys.get(name, ())
@@ -47,14 +49,28 @@ class Gate:
         if self.allow_unsigned:
             return
         if self.signatures:
-            raise Unauthenticated(f"the header {self.header.decode('latin-1')} is missing", "missing_signature")
+            missing = f"the header {self.header.decode('latin-1')} is missing"
+            raise Unauthenticated(missing, "missing_signature", anonymous=True)
         if self.tokens:
-            raise Unauthenticated("a token is required: Authorization: Bearer …, ?token= or ?secret=", "bad_token")
+            missing = "a token is required: Authorization: Bearer …, ?token= or ?secret="
+            raise Unauthenticated(missing, "bad_token", anonymous=True)
         if not access.local(caller):
             raise Unauthenticated(
                 "unsigned webhooks are taken only from this machine; configure hmac_keys_file or token_file",
                 "missing_signature",
+                anonymous=True,
             )
+
+    def refuse(self, reason: str, refusal: Refusal, caller: Caller, received_at: int) -> None:
+        """Counts a refusal, and notes since when the gateway is refused; scanners of the internet do not count."""
+        self.telemetry.reject(reason)
+        if reason not in self.telemetry.refused and (not refusal.anonymous or self.sent_by_gateway(caller)):
+            self.telemetry.refuse(reason, received_at)
+
+    def sent_by_gateway(self, caller: Caller) -> bool:
+        """Whether a request has the headers of a gateway."""
+        agent = caller.headers.get(b"user-agent", b"")
+        return agent.startswith(self.agent) or any(name.startswith(OWN_HEADERS) for name in caller.headers)
 
     def takes(self, rest: bytes) -> bool:
         """Whether a path may go on like this behind the source's name: with an event's name, or a session's.

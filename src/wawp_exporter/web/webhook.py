@@ -170,14 +170,15 @@ class Webhook:
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:
         """Counts what was accepted."""
-        gate.telemetry.outcomes[outcome] += 1
-        gate.telemetry.last_accepted = received_at / 1000
+        gate.telemetry.accept(outcome, received_at)
         self.telemetry.webhook_duration.observe(time.perf_counter() - started)
 
-    def refuse(self, gate: Gate | None, refusal: Refusal, started: float) -> None:
+    def refuse(self, gate: Gate | None, refusal: Refusal, caller: Caller, received_at: int, started: float) -> None:
         """Counts a refusal; without a source under none."""
-        if refusal.reason:
-            (gate.telemetry if gate else self.telemetry.strays).reject(refusal.reason)
+        if refusal.reason and gate:
+            gate.refuse(refusal.reason, refusal, caller, received_at)
+        elif refusal.reason:
+            self.telemetry.strays.reject(refusal.reason)
         self.telemetry.webhook_duration.observe(time.perf_counter() - started)
 
 
@@ -270,7 +271,7 @@ class Delivery:
     def refuse(self, refusal: Refusal) -> None:
         """Answers with an error, unless it was answered."""
         if not self.answered:
-            self.webhook.refuse(self.gate, refusal, self.started)
+            self.webhook.refuse(self.gate, refusal, self.caller, self.received_at, self.started)
             self._answer(refusal_answer(refusal))
 
     def _answer(self, given: Answer) -> None:

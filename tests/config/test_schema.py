@@ -26,7 +26,8 @@ web:
   metrics_token_file: null       # bearer token for /metrics
   api_token_file: null           # bearer token for /api and the pages
   enable_lifecycle: false        # POST /-/reload (SIGHUP always reloads)
-  external_url: null             # what links in notifications begin with
+  external_url: null             # where people reach the pages: links in notifications begin with it, and a path in it is a prefix
+  grafana_url: null              # the same for the dashboards
 log: {level: info, format: logfmt}   # logfmt | json
 database:
   url: sqlite:///data/wawp.db    # or postgresql://…

@@ -1,6 +1,7 @@
 """Each key of the configuration takes effect by a reload, or is refused until a restart: none is ignored silently."""
 
 import logging
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
@@ -65,6 +66,15 @@ def lines(name: str) -> Effect:
     return scrape
 
 
+def page(path: str) -> Effect:
+    """The links of a page."""
+
+    async def read(service: Served) -> object:
+        return re.findall(r'href="([^"]*)"', await service.text(path))
+
+    return read
+
+
 def inside(look: Callable[[Any], object]) -> Effect:
     """What a part of the service has in force, where nothing tells it outside at once."""
 
@@ -109,7 +119,8 @@ CHANGES = dict(
         changed("web.metrics_token_file", "keys", status("GET", "/metrics")),
         changed("web.api_token_file", "keys", status("GET", "/api/v1/sessions")),
         changed("web.enable_lifecycle", True, status("POST", "/-/reload")),
-        changed("web.external_url", "https://a.example", inside(lambda s: s.settings.config.web.external_url)),
+        changed("web.external_url", "https://a.example/wawp", page("/runbooks")),
+        changed("web.grafana_url", "https://g.example", page("/runbooks")),
         changed("log.level", "warning", inside(lambda _: logging.getLogger().level)),
         changed("log.format", "json", inside(lambda _: written_as())),
         changed("database.url", "sqlite:///other.db"),

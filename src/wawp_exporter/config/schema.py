@@ -3,6 +3,7 @@
 import re
 import socket
 from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -12,6 +13,7 @@ from wawp_exporter.config.values import (
     DatabaseUrl,
     Duration,
     ExternalUrl,
+    GrafanaUrl,
     HeaderName,
     HeaderValue,
     KeyFile,
@@ -67,7 +69,14 @@ class Web(Section):
     enable_lifecycle: bool = False
     """POST /-/reload (SIGHUP always reloads)."""
     external_url: ExternalUrl | None = None
-    """URL at which people open the pages, such as https://wawp.example: links in notifications begin with it."""
+    """URL at which people open the pages, such as https://x.example/wawp. Links begin with it; a path is a prefix."""
+    grafana_url: GrafanaUrl | None = None
+    """The same of Grafana: links to dashboards begin with it."""
+
+    @property
+    def prefix(self) -> str:
+        """The path of `external_url`, decoded and without a slash at its end."""
+        return unquote(urlsplit(self.external_url or "").path)
 
 
 class LogFormat(Section):

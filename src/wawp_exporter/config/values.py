@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
@@ -143,9 +143,21 @@ def check_api_url(value: str) -> str:
 
 def check_external_url(value: str) -> str:
     """Where people reach the pages, without a slash at its end: paths are appended."""
-    if not is_web_url(value):
-        raise ValueError("is not the address of the pages, expected http(s)://host[:port][/path] without user or query")
-    return value.rstrip("/")
+    return check_address(value, "the address of the pages")
+
+
+def check_grafana_url(value: str) -> str:
+    """Where people reach Grafana, without a slash at its end."""
+    return check_address(value, "the address of Grafana")
+
+
+def check_address(value: str, what: str) -> str:
+    """An address that links begin with. Browsers resolve `//`, `.` and `..` to something else than is written."""
+    value = value.rstrip("/")
+    steps = [unquote(step) for step in value.split("/")[3:]]
+    if not is_web_url(value) or {"", ".", ".."} & set(steps):
+        raise ValueError(f"is not {what}, expected http(s)://host[:port][/path] without user or query")
+    return value
 
 
 def check_zoned(value: object) -> object:
@@ -256,6 +268,7 @@ Moment = Annotated[datetime, BeforeValidator(check_zoned)]
 DatabaseUrl = Annotated[str, AfterValidator(check_database)]
 ApiUrl = Annotated[str, AfterValidator(check_api_url)]
 ExternalUrl = Annotated[str, AfterValidator(check_external_url)]
+GrafanaUrl = Annotated[str, AfterValidator(check_grafana_url)]
 HeaderName = Annotated[str, AfterValidator(check_header)]
 HeaderValue = Annotated[str, AfterValidator(check_header_value)]
 Zone = Annotated[str, AfterValidator(check_zone)]

@@ -22,11 +22,13 @@ from wawp_exporter.web.api.transitions import TransitionEndpoint
 from wawp_exporter.web.assets import Assets
 from wawp_exporter.web.failures import HANDLERS
 from wawp_exporter.web.management import ManagementEndpoints
+from wawp_exporter.web.mount import Mounted
 from wawp_exporter.web.openapi import document
 from wawp_exporter.web.operations import OPERATIONS, SESSION, WEBHOOKS
 from wawp_exporter.web.pages.audit import AuditPage
 from wawp_exporter.web.pages.fleet import FleetPage
 from wawp_exporter.web.pages.render import load_templates
+from wawp_exporter.web.pages.runbooks import RunbookPages
 from wawp_exporter.web.pages.session import SessionPage
 from wawp_exporter.web.scrape import ScrapeEndpoint
 
@@ -36,7 +38,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Check = Callable[[Access, Caller], None]
 
 
-def make_app(service: Service, access: Callable[[], Access]) -> Starlette:
+def make_app(service: Service, access: Callable[[], Access]) -> Mounted:
     """The application; `access` gives the rules that are in force, which a reload replaces."""
     load_templates()
     fleet, ingest, watch, place = service.fleet, service.ingest, service.watch, service.log.place
@@ -62,9 +64,12 @@ def make_app(service: Service, access: Callable[[], Access]) -> Starlette:
         ("POST", "/-/reload"): (management.reload, change),
     }
     session_page = SessionPage(ingest, watch, service.hub, service.reader).get
+    runbooks = RunbookPages()
     pages = {
         "/": FleetPage(fleet, groups, Heatmaps(place, service.reader), service.hub).get,
         "/audit": AuditPage(fleet, audits).get,
+        "/runbooks": runbooks.all,
+        "/runbooks/{alert:name}": runbooks.get,
         "/sessions/{source}/{session:name}": session_page,
         "/sessions/{source}": session_page,  # ?session=, for what a path cannot hold
     }
@@ -87,7 +92,8 @@ def make_app(service: Service, access: Callable[[], Access]) -> Starlette:
         *(guarded("GET", path, page, read) for path, page in pages.items()),
         Route("/static/{name}", Assets().get),
     ]
-    return Starlette(routes=routes, exception_handlers=HANDLERS)  # type: ignore[arg-type]  # handlers of subclasses
+    app = Starlette(routes=routes, exception_handlers=HANDLERS)  # type: ignore[arg-type]  # handlers of subclasses
+    return Mounted(app, lambda: service.settings.config.web)
 
 
 def events_of(service: Service) -> Endpoint:

@@ -45,7 +45,7 @@ class AuditPage:
                                 ("Sources", report.sources), ("Sessions", worst)]  # fmt: skip
             values["most"] = max(map(max, report.hour_of_week))
             values["link"] = urlencode({key: value for key, value in given.items() if key != "format"})
-        return render("audit.html", now, status, **values)
+        return render(request, "audit.html", now, status, **values)
 
 
 def query_of(given: Mapping[str, str]) -> AuditQuery:

@@ -54,7 +54,7 @@ class FleetQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     def link(self, **changes: object) -> str:
         """The page with some of it changed; from its beginning, unless a page is named."""
         query = msgspec.to_builtins(msgspec.structs.replace(self, **{"page": 1, **changes}))
-        return "/?" + urlencode({key: int(value) if value is True else value for key, value in query.items()})
+        return "?" + urlencode({key: int(value) if value is True else value for key, value in query.items()})
 
     def matches(self, session: Session) -> bool:
         """Whether all filters but those of its condition let the session through."""
@@ -86,7 +86,7 @@ class FleetPage:
             "group": sorted(self._fleet.rules.groups),
             "engine": sorted({engine for _, engine in self._fleet.buckets}),
         }
-        return render("fleet.html", now, seq=seq, view=view, query=query, heat=heat, choices=choices)
+        return render(request, "fleet.html", now, seq=seq, view=view, query=query, heat=heat, choices=choices)
 
     async def _heat(self, query: FleetQuery, sessions: list[Session], now: int, have: str) -> Heat:
         """The heatmap of these sessions; without the past if the browser says that it has it."""

@@ -8,7 +8,6 @@ from wawp_exporter.model.event import Status
 from wawp_exporter.model.machine import State
 from wawp_exporter.model.session import Session
 
-RUNBOOKS = "https://github.com/wawp/wawp-exporter/blob/main/alerts/runbooks/{alert}.md"
 # In the order in which a person should look; the words say why.
 ALERTS = {
     "WawpSessionDisconnected": "disconnected",
@@ -35,11 +34,6 @@ class Problem:
     def words(self) -> str:
         """For people."""
         return ALERTS[self.alert]
-
-    @property
-    def runbook(self) -> str:
-        """Where it says what to do."""
-        return RUNBOOKS.format(alert=self.alert)
 
 
 def problem_of(session: Session, limits: Thresholds, now: int) -> Problem | None:

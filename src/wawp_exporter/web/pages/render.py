@@ -1,8 +1,9 @@
 """A page from its template: the environment of the templates, what they may call, the headers of every page."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -37,10 +38,16 @@ def given_in(request: Request, kind: type[T]) -> T:
     return converted({key: value for key, value in request.query_params.items() if value}, kind)
 
 
-def render(template: str, now: int, status: int = 200, **values: Any) -> Response:
-    """A page, as of `now` (Unix ms)."""
+def render(request: Request, template: str, now: int, status: int = 200, **values: Any) -> Response:
+    """A page, as of `now` (Unix ms). Its own links begin with `root`."""
+    values |= {"root": root_of(request), "grafana": request.state.web.grafana_url}
     body = templates.get_template(template).render(now=now, version=__version__, **values)
     return HTMLResponse(body, status, headers=SECURITY_HEADERS)
+
+
+def root_of(request: Request) -> str:
+    """What links to own pages begin with: the path of `web.external_url`, encoded; empty without one."""
+    return quote(request.scope["root_path"], safe="/:@!$&'()*+,;=~")
 
 
 def shade(count: int, most: int) -> int:
@@ -75,6 +82,27 @@ def qr_link(key: Key) -> str:
     return f"/api/v1/sessions/{quote(key[0], safe='')}/{quote(key[1], safe='')}/qr"
 
 
+def runbook_link(alert: str, key: Key = ("", "")) -> str:
+    """Where the runbook of an alert is, filled in for a session or a source."""
+    about = {name: value for name, value in zip(("source", "session"), key, strict=True) if value}
+    return f"/runbooks/{quote(alert, safe='')}" + (f"?{urlencode(about, quote_via=quote)}" if about else "")
+
+
+def dashboard_link(key: Key) -> str:
+    """Where Grafana shows a session, below its own address."""
+    return "/d/wawp-session?" + urlencode({"var-source": key[0], "var-session": key[1]}, quote_via=quote)
+
+
+def rooted(link: Callable[..., str]) -> Callable[..., str]:
+    """A filter that makes a link to one of our own pages."""
+
+    @jinja2.pass_context
+    def below(context: jinja2.runtime.Context, *about: Any) -> str:
+        return f"{context['root']}{link(*about)}"
+
+    return below
+
+
 def load_templates() -> None:
     """Reads them all: to read one later takes a file descriptor, of which there may be none left."""
     for name in templates.list_templates():
@@ -94,8 +122,10 @@ templates.filters.update(
     utc=utc,
     day=day,
     shade=shade,
-    session_link=session_link,
-    qr_link=qr_link,
+    session_link=rooted(session_link),
+    qr_link=rooted(qr_link),
+    runbook_link=rooted(runbook_link),
+    dashboard_link=dashboard_link,
     percent=percent,
     duration=duration,
 )

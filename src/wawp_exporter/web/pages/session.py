@@ -61,7 +61,7 @@ class SessionPage:
         values["confirmed"] = self._watch.confirmed(key[0])
         values["doubt"] = self._watch.doubt(session) if session else ""
         if session is None:
-            return render("missing.html", now, 404, **values)
+            return render(request, "missing.html", now, 404, **values)
         config = self._ingest.fleet.rules.config
         bars, uptimes = await asyncio.gather(
             self._reader.light(read_bars, self._place, key, now),
@@ -72,7 +72,7 @@ class SessionPage:
         limits = config.thresholds
         values["limits"] = {**dict(limits), **dict(session.meta.thresholds)}
         problem = problem_of(session, limits, now)
-        return render("session.html", now, session=session, problem=problem, uptimes=uptimes, **values)
+        return render(request, "session.html", now, session=session, problem=problem, uptimes=uptimes, **values)
 
 
 def read_transitions(place: Place, key: Key, cursor: str | None) -> tuple[list[TransitionRow], str | None]:

@@ -1,7 +1,7 @@
 // Keeps a page as it would be if it were loaded again: each transition asks for the page and replaces what changed.
 "use strict";
 (() => {
-  const { source, session, now } = document.body.dataset;
+  const { root, source, session, now } = document.body.dataset;
   let seen = document.body.dataset.seq; // the page tells of everything up to this row of the log
   const banner = document.getElementById("lost");
   const skew = Date.now() - Number(now);
@@ -119,7 +119,7 @@
     if (told.source === source && told.session === session) soon();
   };
   const listen = () => {
-    stream = new EventSource(`/api/v1/events?last_event_id=${seen}`);
+    stream = new EventSource(`${root}/api/v1/events?last_event_id=${seen}`);
     stream.onopen = find;
     stream.addEventListener("transition", mine);
     stream.addEventListener("deleted", mine);

@@ -1,0 +1,79 @@
+"""The pages of the runbooks: what to do about an alert, with the session filled in."""
+
+import re
+import shlex
+from importlib.resources import files
+from urllib.parse import quote
+
+import msgspec
+from markdown_it import MarkdownIt
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.model.rules import Key
+from wawp_exporter.web.pages.render import given_in, render, root_of, runbook_link
+
+FENCE = "```"
+ALERT = re.compile(r"(?<![`\w\"/])Wawp[A-Za-z]+(?![`\w\"])")
+MEANING = re.compile(r"^## Meaning\n+(.+?)\n\n", re.MULTILINE | re.DOTALL)
+# What the examples in the runbooks assign, and what a reader would have to change there.
+EXAMPLE = re.compile(r"\b(E|S|SRC)=[^\s;]+")
+
+
+class About(msgspec.Struct, frozen=True):
+    """What an alert is about, so far as its link says."""
+
+    source: str = ""
+    session: str = ""
+
+
+class RunbookPages:
+    """Made from the Markdown in the package, read once: to read it later takes a file descriptor."""
+
+    def __init__(self) -> None:
+        folder = files("wawp_exporter") / "share" / "runbooks"
+        self._texts = {path.name.removesuffix(".md"): path.read_text("utf-8") for path in folder.iterdir()}
+        # HTML in the text is shown, not passed on.
+        self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+    async def all(self, request: Request) -> Response:
+        """Every alert, with the first sentences of its runbook."""
+        found = {name: MEANING.search(text) for name, text in sorted(self._texts.items())}
+        meanings = {name: meaning[1].replace("\n", " ") if meaning else "" for name, meaning in found.items()}
+        return render(request, "runbooks.html", unix_now(), meanings=meanings)
+
+    async def get(self, request: Request) -> Response:
+        """The runbook of one alert; 404 for one that is not shipped."""
+        alert, about = request.path_params["alert"], given_in(request, About)
+        key, text = (about.source, about.session), self._texts.get(alert)
+        if text is None:
+            return render(request, "no_runbook.html", unix_now(), 404, alert=alert)
+        text = filled(self._linked(text, key, root_of(request)), key, request.state.web.external_url)
+        return render(request, "runbook.html", unix_now(), alert=alert, key=key, body=self._markdown.render(text))
+
+    def _linked(self, text: str, key: Key, root: str) -> str:
+        """The text with links to the runbooks that it names, but for its title and its commands."""
+
+        def link(named: re.Match[str]) -> str:
+            return f"[{named[0]}](<{root}{runbook_link(named[0], key)}>)" if named[0] in self._texts else named[0]
+
+        title, _, rest = text.partition("\n")
+        pieces = rest.split(FENCE)
+        pieces[::2] = [ALERT.sub(link, piece) for piece in pieces[::2]]
+        return f"{title}\n{FENCE.join(pieces)}"
+
+
+def filled(text: str, key: Key, exporter: str | None) -> str:
+    """The commands with the exporter's address, the source and the session instead of the examples.
+
+    All of them go into URLs, so they are percent-encoded; nothing that a shell would read otherwise is left.
+    """
+    source, session = (quote(name, safe="") for name in key)
+    known = {"E": exporter or "", "SRC": source, "S": session}
+
+    def fill(example: re.Match[str]) -> str:
+        value = known[example[1]]
+        return f"{example[1]}={shlex.quote(value)}" if value else example[0]
+
+    return EXAMPLE.sub(fill, text)

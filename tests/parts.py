@@ -440,7 +440,8 @@ class Alertmanager(Service):
 class Exporter(Service):
     """`wawp-exporter serve` as a process; free port and database in its folder, unless the config says other.
 
-    `stop` and `start` again continue on the same port, configuration and database.
+    `stop` and `start` again continue on the same port, configuration and database. With a `pace` of 0.05 the constants
+    of the judge take a twentieth of their time (`tests/scaled.py`); thresholds are in the configuration.
     """
 
     name = "exporter"
@@ -452,8 +453,10 @@ class Exporter(Service):
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        pace: float = 1,
     ) -> None:
         super().__init__(directory, env)
+        self.pace = pace
         self.args = args
         self.wrapper = wrapper
         self.config_file = self.directory / "wawp.yml"
@@ -470,13 +473,15 @@ class Exporter(Service):
 
     def command(self) -> list[str]:
         """`wrapper` stands before it, such as `["prlimit", "--fsize=1000000"]`."""
-        serve = [sys.executable, "-m", "wawp_exporter", "serve", "--config", str(self.config_file)]
+        module = ["wawp_exporter"] if self.pace == 1 else ["tests.scaled", str(self.pace)]
+        serve = [sys.executable, "-m", *module, "serve", "--config", str(self.config_file)]
         return [*self.wrapper, *serve, *self.args]
 
     def environment(self) -> dict[str, str]:
         """The caller's settings of the exporter do not reach it."""
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("WAWP_EXPORTER_")}
-        return {**inherited, "PYTHONUNBUFFERED": "1", **self.env}
+        path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+        return {**inherited, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **self.env}
 
     def make_client(self) -> httpx.Client:
         """Trusts the exporter's own certificate and no other, and asks for no compression.

@@ -1,5 +1,7 @@
 """The real components start, answer and end; few tests, as Prometheus takes 5–6 s to its first sample."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -197,3 +199,23 @@ def test_a_refused_configuration_is_told_in_the_words_of_the_exporter(tmp_path: 
     """A start that fails shows why, in the failure of the test."""
     with pytest.raises(parts.StartError, match="nonsense: unknown key"):
         parts.Exporter({"nonsense": 1}, directory=tmp_path).start()
+
+
+def test_the_judge_of_a_service_can_be_scaled() -> None:
+    """Stories of minutes take seconds; nobody can stretch the times, or stop them, by a slip."""
+    shown = (
+        "from tests.scaled import scale; scale(0.05)\n"
+        "from wawp_exporter.model import fleet, machine; print(machine.RESTART_MS, fleet.CONSTANTS.recovered_ms)"
+    )
+    scaled = subprocess.run([sys.executable, "-c", shown], cwd=parts.ROOT, capture_output=True, text=True, check=True)
+    refused = subprocess.run(
+        [sys.executable, "-m", "tests.scaled", "0", "serve"],
+        cwd=parts.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert scaled.stdout.split() == ["1500", "3000"]
+    assert refused.returncode == 1
+    assert "(0, 1]" in refused.stderr

@@ -85,6 +85,7 @@ class FleetOfPlay:
             case ["deleted"]:
                 self.tell(key, None, now)
             case ["heard"]:
+                self.judge.wake(now)
                 self.judge.heard(key, now)
             case ["maintenance"] | ["expected"]:
                 self.tell(key, replace(facts, maintenance=words == ["maintenance"]), now)

@@ -31,10 +31,12 @@ class Correction:
     `since`: the place in the log before the first point that is not folded. `around`: the oldest point (Unix ms) that
     the next reading must cover. `points`: those that the live state took while the log was read. `done`: called when
     the reading that covers them has ended. `whole`: engine and restrictions are read too, since an event has changed
-    a row of the log.
+    a row of the log. `received_at`: when the first of the late events was received; time does not pass it for the
+    judge.
     """
 
     since: Mark
+    received_at: int = 0
     around: int = NEVER
     points: list[Point] = field(default_factory=list)
     done: list[Callable[[], None]] = field(default_factory=list)
@@ -78,7 +80,7 @@ class Corrections:
         key = (event.source, event.session)
         each = self.pending.get(key)
         if each is None:
-            each = self.pending[key] = Correction(since)
+            each = self.pending[key] = Correction(since, event.received_at)
             task = asyncio.get_running_loop().create_task(self._run(key, each))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -135,7 +137,7 @@ class Corrections:
             if self._fleet.grave(key) != grave or each.points:
                 return False
             if memory:
-                self._fleet.replace(key, memory, unix_now(), time.monotonic())
+                self._fleet.replace(key, memory, unix_now(), time.monotonic(), each.received_at)
             return True
         state = await self._read(self._log.states.fold, key, around, grave.at, end.seq, grave.seq)
         if self._fleet.grave(key) != grave:
@@ -152,10 +154,10 @@ class Corrections:
         """Gives a session its state; a session that is missing in the fleet because of a defect is made."""
         now, mono = unix_now(), time.monotonic()
         if key in self._fleet.sessions:
-            self._fleet.correct(key, state, now, mono)
+            self._fleet.correct(key, state, now, mono, self.pending[key].received_at)
         elif self._fleet.folds(key[0]):
             memory = await self._read(self._log.states.look, key, end.seq)
             if memory and key not in self._fleet.sessions and self._fleet.folds(key[0]):
-                self._fleet.restore(key, memory, now, mono)
+                self._fleet.adopt(key, memory, now, mono)
                 self._fleet.unsaved.add(key)
         return True

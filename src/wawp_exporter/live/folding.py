@@ -1,8 +1,9 @@
 """Folds what is durable into the fleet, from this process's batches or from a log that replicas share."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from wawp_exporter.live.alarm import Alarm
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.corrections import Corrections
 from wawp_exporter.live.log_access import LogAccess
@@ -18,7 +19,10 @@ from wawp_exporter.model.session import Memory
 
 
 class Folding:
-    """Belongs to the event loop. `applied` is the place in the log up to which all is folded, or to be corrected."""
+    """Belongs to the event loop. `applied` is the place in the log up to which all is folded, or to be corrected.
+
+    `horizon` says when the oldest event was received that may still be folded (Unix ms).
+    """
 
     def __init__(self, fleet: Fleet, access: LogAccess, telemetry: Telemetry) -> None:
         self.fleet = fleet
@@ -26,7 +30,14 @@ class Folding:
         self.applied = Mark()
         self.defects = fleet.on_defect = Defects(telemetry)
         self.corrections = Corrections(fleet, access.log, access.read, lambda: self.applied, self.defects)
+        self.horizon: Callable[[], int] = unix_now
+        self.alarm = Alarm(fleet, lambda: self.judged_to, self.defects)
         self._log = access.log
+
+    @property
+    def judged_to(self) -> int:
+        """Up to when time has passed for the judge (Unix ms): no event that was received earlier is still to come."""
+        return min([self.horizon(), *(each.received_at for each in self.corrections.pending.values())])
 
     def restored(self, end: Mark) -> None:
         """Says that the fold holds the log up to this place."""
@@ -75,6 +86,7 @@ class Folding:
                 _, late = self.fold(entry.event, rows, now, mono)
                 if late:
                     self.corrections.want(entry.event, rows, since)
+        self.alarm.arm()
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""

@@ -23,6 +23,7 @@ LIMIT = 500  # rows folded in one go; then webhooks get their turn
 HEAR_S = 5.0
 OVERLAP_MS = 10_000  # read twice, so that a last-seen time whose transaction was slow is not missed
 BACKOFF_S = (0.1, 5.0)
+COMMIT_MS = 1000  # from the receipt of an event until all replicas can read it, as a rule
 READY_S = 10.0  # a replica that is further behind is not ready: its statuses are too old
 
 logger = structlog.get_logger()
@@ -38,6 +39,8 @@ class Follower:
         self._heard = 0
         self._heard_at = 0.0
         self._caught_up = time.monotonic()
+        self._complete = 0
+        ingest.folding.horizon = self.horizon
         self.folding = asyncio.Lock()  # while somebody holds it nothing is folded
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log-follower")
         self._task = asyncio.create_task(self._run())
@@ -46,6 +49,13 @@ class Follower:
     def lag(self) -> float:
         """Seconds since the fold was last known to hold all of the log."""
         return time.monotonic() - self._caught_up
+
+    def horizon(self) -> int:
+        """When the oldest event was received that this replica may still have to fold (Unix ms); 0: not known yet.
+
+        Another replica may need a moment from the receipt of an event to its commit.
+        """
+        return min(self._complete - COMMIT_MS, self.ingest.horizon()) if self._complete else 0
 
     @property
     def ready(self) -> bool:
@@ -83,12 +93,12 @@ class Follower:
         """Folds all rows that are there."""
         done = False
         while not done:
-            asked = time.monotonic()
+            asked, looked_at = time.monotonic(), unix_now()
             async with self.folding:
                 rows, self._end, done = await self._read(self._log.feed.after, self._end, LIMIT)
                 self.ingest.folding.follow(rows, self._end)
             await asyncio.sleep(0)
-        self._caught_up = asked
+        self._caught_up, self._complete = asked, looked_at
         if time.monotonic() - self._heard_at > HEAR_S:
             await self._hear()
 

@@ -54,6 +54,8 @@ class Ingest:
         self.actions = Actions(self.access)
         self._defects = self.folding.defects
         self._queue: list[Waiting] = []
+        self._writing: list[Waiting] = []
+        self.folding.horizon = self.horizon
         self._busy = False
         self._expected = 1
         self._gathering: asyncio.TimerHandle | None = None
@@ -71,6 +73,11 @@ class Ingest:
     def depth(self) -> int:
         """Events that wait for a batch."""
         return len(self._queue)
+
+    def horizon(self) -> int:
+        """When the oldest event was received that is not folded yet (Unix ms); now, without any."""
+        waiting = self._writing or self._queue
+        return min(waiting[0][0].received_at, unix_now()) if waiting else unix_now()
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -117,6 +124,7 @@ class Ingest:
             self._gathering.cancel()
             self._gathering = None
         batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        self._writing = batch
         if not batch:
             self._busy = False
             self._idle.set()
@@ -138,6 +146,7 @@ class Ingest:
             else:
                 self._apply(batch, running.result())
         finally:
+            self._writing = []
             self._expected = min(len(self._queue) + len(batch), MAX_BATCH)
             # Whatever goes wrong with one batch, the next one must not wait for ever.
             self._gather()
@@ -180,6 +189,7 @@ class Ingest:
                 answers.append((waiter, outcome))
         for waiter, outcome in answers:
             answer(waiter, outcome, self._defects)
+        folding.alarm.arm()
 
     def _answer_ahead(self, batch: list[Waiting], appended: Appended) -> None:
         """Answers with what will become of the events: each replica, this one too, folds them as it follows the log."""
@@ -220,6 +230,7 @@ class Ingest:
     async def close(self) -> None:
         """Waits for what is under way, saves, and ends the threads; nothing may be submitted after."""
         await self._idle.wait()
+        self.folding.alarm.stop()
         await self.folding.corrections.close()
         await self.saving.save()
         await self.last_seen.share()

@@ -45,7 +45,7 @@ RESULTS = (
     "interrupted",
     "not_started",
 )
-PARTS = ("answer", "correction", "deletion", "fold", "transition")
+PARTS = ("answer", "correction", "deletion", "fold", "judge", "transition")
 HANDLING_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 DELAY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 

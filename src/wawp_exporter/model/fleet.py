@@ -10,6 +10,7 @@ import msgspec
 
 from wawp_exporter.model.buckets import move
 from wawp_exporter.model.event import OTHER_ENGINE, Point, StatusEvent
+from wawp_exporter.model.limits import CONSTANTS, Constants
 from wawp_exporter.model.machine import State, Transition, step
 from wawp_exporter.model.outcome import DUPLICATE, LATE, REPEAT, TRANSITION, Outcome, WaitOutcome
 from wawp_exporter.model.rules import Key, Rules
@@ -23,8 +24,8 @@ class Fleet(Sessions):
     Whoever wants to know of each transition, deletion or defect sets the callback for it.
     """
 
-    def __init__(self, rules: Rules) -> None:
-        super().__init__(rules)
+    def __init__(self, rules: Rules, constants: Constants | None = None) -> None:
+        super().__init__(rules, constants or CONSTANTS)
         self.graves: dict[Key, Grave] = {}
         self.on_transition: Callable[[Session, Transition, int], None] | None = None  # the last: the log's row
         self.on_forget: Callable[[Key], None] | None = None
@@ -43,6 +44,7 @@ class Fleet(Sessions):
             return LATE if rows[-1] > 0 else DUPLICATE, False
         key = (event.source, event.session)
         session = self.find(key, now, mono)
+        self.hearing.begin(event.received_at)
         if session:
             self._touch(session, event.received_at, mono)
         deleted_at, buried = self.graves.get(key, FIRST_LIFE) if self.graves else FIRST_LIFE
@@ -61,8 +63,8 @@ class Fleet(Sessions):
                 outcome, late = LATE, True
             else:
                 session, outcome = self._apply_point(session, event, point, seq, now, mono)
-        if session and event.limits and rows[-1] > 0:
-            self._restrict(session, event, rows[-1], now, mono)
+        if session:
+            self._conclude(session, event, rows[-1], now, mono)
         return outcome if rows[-1] > 0 else DUPLICATE, late
 
     def _apply_point(
@@ -76,6 +78,7 @@ class Fleet(Sessions):
             return session, REPEAT
         session = session or self._meet(event, state, mono)
         self._enter(session, transition, seq, now, mono)
+        self.hearing.note(session, event.received_at)
         return session, TRANSITION
 
     def _meet(self, event: StatusEvent, state: State, mono: float) -> Session:
@@ -94,11 +97,18 @@ class Fleet(Sessions):
         if self.on_transition:
             self._notify("transition", self.on_transition, session, transition, seq)
 
+    def _conclude(self, session: Session, event: StatusEvent, row: int, now: int, mono: float) -> None:
+        """What an event says beside its points."""
+        if event.limits and row > 0:
+            self._restrict(session, event, row, now, mono)
+        self.hearing.conclude(session, event.received_at)
+
     def _restrict(self, session: Session, event: StatusEvent, row: int, now: int, mono: float) -> None:
         """What an event says of restrictions, unless it is of a former life."""
         grave = self.grave(session.key)
         own = event.own.at
         if own > grave.at and row > grave.seq and learn(session.limits, event.limits, own):
+            self.hearing.renew(session, event.received_at)
             self._refresh(session, now, mono)
 
     def _notify(self, part: str, callback: Callable[..., None], *args: object) -> None:
@@ -112,11 +122,12 @@ class Fleet(Sessions):
 
     # -- the log's word -----------------------------------------------------------------------------------------
 
-    def correct(self, key: Key, state: State, now: int, mono: float) -> bool:
+    def correct(self, key: Key, state: State, now: int, mono: float, received_at: int = 0) -> bool:
         """Takes a session's state as the whole log has it, after a late point; a since-time is no news.
 
         Where two statuses of one instant change places it is another status: that is a transition, which is counted
-        and of which others are notified. False when newer points came meanwhile: fold anew.
+        and of which others are notified. The judge hears of it at `received_at`, when the late event came (0: `now`).
+        False when newer points came meanwhile: fold anew.
         """
         session = self.sessions.get(key)
         if session is None:
@@ -132,16 +143,18 @@ class Fleet(Sessions):
             self._refresh(session, now, mono)
         else:
             self._enter(session, Transition(before, state), 0, now, mono)
+        self.hearing.tell(session, received_at or now)
         return True
 
-    def replace(self, key: Key, memory: Memory, now: int, mono: float) -> None:
+    def replace(self, key: Key, memory: Memory, now: int, mono: float, received_at: int = 0) -> None:
         """Takes all that the log holds of a session, after a row of it has changed."""
         session = self.sessions.get(key)
-        if session is None or not self.correct(key, memory.state, now, mono):
+        if session is None or not self.correct(key, memory.state, now, mono, received_at):
             return
         session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
         self._run_by(session, memory.engine, memory.engine_at, mono)
         self._refresh(session, now, mono)
+        self.hearing.tell(session, received_at or now)
 
     # -- deletions ----------------------------------------------------------------------------------------------
 
@@ -164,7 +177,7 @@ class Fleet(Sessions):
         if session.state.auth_since:
             waited = max(0, tombstone - session.state.auth_since) / 1000
             session.bucket.qr_waits[WaitOutcome.DELETED].observe(waited)
-        self._drop(session, mono)
+        self._drop(session, tombstone, mono)
         if self.on_forget:
             self._notify("deletion", self.on_forget, key)
         return True

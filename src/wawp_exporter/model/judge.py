@@ -50,11 +50,13 @@ class Judge(Verdicts):
         self._export(case)
 
     def heard(self, key: Key, now: int) -> None:
-        """Something was heard of a session, whatever it was. Cheap: nearly always nothing follows from it."""
+        """Something was heard of a session, whatever it was. Cheap: nearly always nothing follows from it.
+
+        No time passes by it: messages are not in the log, and come before events that were received earlier.
+        """
         case = self.cases.get(key)
         if case is None:
             return
-        self.wake(now)
         case.heard = max(case.heard, now)
         self.unsaved.add(key)
         if Problem.SILENT in case.problems or (Kind.SILENCE, key) in self.outages.losses:

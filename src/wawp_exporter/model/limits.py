@@ -63,3 +63,6 @@ class Constants(msgspec.Struct, frozen=True):
     def floor_of(self, largest: int) -> float:
         """With fewer sessions lost than this an outage of that largest size is about to end."""
         return max(self.least, self.low_share * largest)
+
+
+CONSTANTS = Constants()

@@ -1,5 +1,6 @@
 """What the configuration says about each session."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from zlib import crc32
 
@@ -7,12 +8,16 @@ import msgspec
 
 from wawp_exporter.config.schema import Config
 from wawp_exporter.config.values import glob
+from wawp_exporter.model.limits import Limits
 
 Key = tuple[str, str]  # (source, session)
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """What the configuration says of a session. Thresholds are overrides in seconds, windows are Unix ms."""
+    """What the configuration says of a session. Thresholds are overrides in seconds, windows are Unix ms.
+
+    `limits` are the thresholds that hold for it: the defaults, and its overrides over them.
+    """
 
     group: str = ""
     owner: str = ""
@@ -20,6 +25,7 @@ class Meta(msgspec.Struct, frozen=True):
     thresholds: tuple[tuple[str, float], ...] = ()
     silent: float = 0.0
     windows: tuple[tuple[int, int], ...] = ()
+    limits: Limits = Limits()
 
     def excuses(self, now: int) -> bool:
         """Whether it is in maintenance at `now` (Unix ms)."""
@@ -40,7 +46,7 @@ class Rules:
         self.troubled_only = config.metrics.sessions == "troubled"
         self._shared: dict[Meta, Meta] = {}
         self._same_for_all = not (self._group_of or self._sessions or self._windows)
-        self._default = Meta(silent=config.thresholds.silent)
+        self._default = Meta(silent=config.thresholds.silent, limits=self._limits({}))
 
     def holds(self, key: Key) -> bool:
         """Whether a session belongs to this replica's shard."""
@@ -59,8 +65,14 @@ class Rules:
             thresholds=tuple(overrides.items()),
             silent=overrides.get("silent", self.config.thresholds.silent),
             windows=tuple((a, b) for s, n, a, b in self._windows if s.fullmatch(source) and n.fullmatch(session)),
+            limits=self._limits(overrides),
         )
         return self._shared.setdefault(meta, meta)
+
+    def _limits(self, overrides: Mapping[str, float]) -> Limits:
+        """The default thresholds with these over them, in ms."""
+        given = {kind: overrides.get(kind, getattr(self.config.thresholds, kind)) for kind in Limits.__struct_fields__}
+        return Limits(**{kind: round(seconds * 1000) for kind, seconds in given.items()})
 
 
 def slot_of(key: Key) -> int:

@@ -21,6 +21,7 @@ from wawp_exporter.model.event import (
     Word,
     normal,
 )
+from wawp_exporter.model.facts import Facts, Problem, Restricted
 from wawp_exporter.model.machine import State
 from wawp_exporter.model.rules import Key, Meta
 
@@ -76,6 +77,11 @@ def learn(known: dict[Restriction, tuple[Limit, int]], limits: Iterable[Limit], 
     taken = [limit for limit in limits if known.get(limit.restriction, (limit, at))[1] <= at]
     known.update((limit.restriction, (limit, at)) for limit in taken)
     return bool(taken)
+
+
+def stated(limits: Iterable[tuple[Limit, int]]) -> tuple[Restricted, ...]:
+    """The restrictions that are active, each from when its newest statement was made."""
+    return tuple(Restricted(Problem(limit.restriction.value), at, limit.until) for limit, at in limits if limit.active)
 
 
 def revise(session: "Session", points: Sequence[Point], rows: Sequence[int]) -> None:
@@ -175,6 +181,11 @@ class Session:
             if self.linger <= now:
                 return UNWANTED
         return AT_REST if self.state.status is STOPPED else AT_WORK
+
+    def facts(self, now: int) -> Facts:
+        """What the judge needs to know of it at `now`."""
+        limits = stated(self.limits.values()) if self.limits else ()
+        return Facts(self.state, self.engine, self.meta.excuses(now), self.meta.limits, limits, self.last_event)
 
     @property
     def available(self) -> bool:

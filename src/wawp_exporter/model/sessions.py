@@ -6,6 +6,9 @@ from itertools import islice
 from wawp_exporter.model.bucket import Bucket
 from wawp_exporter.model.buckets import Buckets, judge, leave
 from wawp_exporter.model.event import STOPPED
+from wawp_exporter.model.hearing import Hearing
+from wawp_exporter.model.judge import Judge
+from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.model.session import Memory, Pattern, Session, decode_memory
 from wawp_exporter.model.wakes import Wakes
@@ -22,15 +25,21 @@ class Sessions:
     them out or brought them and they are not restored yet, are not folded: the log alone keeps their events.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, constants: Constants) -> None:
         self.rules = rules
         self.sessions: dict[Key, Session] = {}
+        self.hearing = Hearing(Judge(constants), self.sessions)
         self.dormant: dict[Key, str] = {}
         self.buckets = Buckets()
         self.away: set[str] = set()
         self.changed: set[Key] = set()
         self.unsaved: set[Key] = set()
         self.wakes = Wakes(self.sessions, rules.config.metrics.forget_stopped_after)
+
+    @property
+    def judge(self) -> Judge:
+        """Who decides which sessions need somebody, and what is one outage."""
+        return self.hearing.judge
 
     def folds(self, source: str) -> bool:
         """Whether events of a source are folded here."""
@@ -47,16 +56,20 @@ class Sessions:
 
     def restore(self, key: Key, memory: Memory, now: int, mono: float) -> None:
         """Brings a session back from the state table: nothing is counted, nobody is notified."""
+        self.hearing.recall(self._recall(key, memory, now, mono), now)
+
+    def _recall(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
         session = Session.recalled(key, memory, self.rules.meta(*key), mono)
         self._add(session, mono)
         self._refresh(session, now, mono)
+        return session
 
     def adopt(self, key: Key, memory: Memory, now: int, mono: float) -> None:
         """Takes a session as the log has it; what was known of it, if anything was, goes."""
         session = self.find(key, now, mono)
         if session:
-            self._drop(session, mono)
-        self.restore(key, memory, now, mono)
+            self._drop(session, self.judge.now, mono)
+        self.hearing.tell(self._recall(key, memory, now, mono), self.judge.now or now)
 
     def guest(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
         """A session of another shard, to be looked at: it is no part of this fleet."""
@@ -69,6 +82,7 @@ class Sessions:
         session = self.find(key, now, mono)
         if session:
             self._touch(session, now, mono)
+            self.hearing.heard(key, now)
         return session is not None
 
     # -- all of them --------------------------------------------------------------------------------------------
@@ -79,11 +93,18 @@ class Sessions:
             self.find(key, now, mono)
         return bool(self.dormant)
 
-    def advance(self, now: int, mono: float) -> list[Key]:
-        """Lets time pass: maintenance, restrictions and silence begin and end.
+    @property
+    def next_deadline(self) -> int | None:
+        """When time alone will change what the judge says (Unix ms); None: never."""
+        return self.hearing.next_deadline
 
+    def advance(self, now: int, mono: float, judged_to: int | None = None) -> list[Key]:
+        """Lets time pass: maintenance, restrictions and silence begin and end, problems and outages too.
+
+        For the judge time passes up to `judged_to` only: an event that was received after it may still come.
         Returns the sessions that have been STOPPED for so long that they are to be forgotten.
         """
+        self.hearing.wake(now if judged_to is None else judged_to)
         stale = []
         for session in self.wakes.due(now):
             if self.wakes.forget_at(session) <= now:
@@ -97,15 +118,17 @@ class Sessions:
         """Takes a new configuration: metadata, windows and limits change, counts go on; unknown sources go."""
         self.awaken(len(self.dormant), now, mono)
         self.away |= set(self.rules.config.sources) ^ set(rules.config.sources)
+        self.hearing.sources &= set(rules.config.sources)
         self.rules = rules
         self.wakes.forget_after = rules.config.metrics.forget_stopped_after
         for session in list(self.sessions.values()):
             if session.source not in rules.config.sources:
-                self._drop(session, mono)
+                self._drop(session, self.judge.now, mono)
                 continue
             session.meta = rules.meta(*session.key)
             session.wake = 0
             self._refresh(session, now, mono)
+            self.hearing.reconfigured(session, now)
 
     def recur(self, patterns: Mapping[Key, Pattern]) -> None:
         """Takes the recurring disconnects of all sessions as the audit has found them; what is not there has none."""
@@ -149,11 +172,12 @@ class Sessions:
         self.buckets.join(session, session.engine, mono)
         return session
 
-    def _drop(self, session: Session, mono: float) -> None:
+    def _drop(self, session: Session, now: int, mono: float) -> None:
         leave(session, mono)
         del self.sessions[session.key]
         self.changed.add(session.key)
         self.unsaved.discard(session.key)
+        self.hearing.leave(session.key, now)
 
     def _run_by(self, session: Session, engine: str, at: int, mono: float) -> None:
         """The engine as it was named at `at` (Unix ms)."""

@@ -59,7 +59,9 @@ class Jobs:
     async def advance(self) -> None:
         """Lets time pass in the fleet, and logs how many log lines were left out."""
         log_lines.tell_left_out()
-        self._stale.update(self._parts.fleet.advance(unix_now(), time.monotonic()))
+        folding = self._parts.ingest.folding
+        self._stale.update(self._parts.fleet.advance(unix_now(), time.monotonic(), folding.judged_to))
+        folding.alarm.arm()
 
     async def forget_stale(self) -> None:
         """Forgets sessions that were stopped for long. If the log refuses it, `advance` names the session again."""

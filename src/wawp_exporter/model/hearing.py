@@ -1,0 +1,155 @@
+"""Passes on to the judge what happens to sessions: everything at its own instant, maintenance windows included."""
+
+from collections.abc import Mapping, Sequence
+
+from wawp_exporter.model.deadlines import Deadlines
+from wawp_exporter.model.event import STOPPED, UNKNOWN, WORKING
+from wawp_exporter.model.facts import Facts
+from wawp_exporter.model.judge import Judge
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Session
+
+QUIET = frozenset({WORKING, STOPPED, UNKNOWN})
+
+
+class Hearing:
+    """`known` is what the judge was last told of each session; `sources` are those whose sessions it knew at the start.
+    The instants are Unix ms.
+
+    An event is noted point by point (`note`), and the judge hears of it once (`conclude`): what the points before the
+    last one began may be over.
+    """
+
+    def __init__(self, judge: Judge, sessions: Mapping[Key, Session]) -> None:
+        self.judge = judge
+        self.known: dict[Key, Facts] = {}
+        self.sources: set[str] = set()
+        self._sessions = sessions
+        self._edges: Deadlines[Key] = Deadlines()
+        self._noted: list[Facts] = []
+
+    # -- one event ----------------------------------------------------------------------------------------------
+
+    def begin(self, now: int) -> None:
+        """An event that was received at `now`; what an event noted in which there was an error is forgotten."""
+        if self._noted:
+            self._noted = []
+        if len(self._edges):
+            self.wake(now)
+
+    def note(self, session: Session, now: int) -> None:
+        """A point of the event has changed the session."""
+        self._noted.append(session.facts(max(now, self.judge.now)))
+
+    def renew(self, session: Session, now: int) -> None:
+        """The event has changed something else of the session."""
+        if self._noted:
+            self._noted.pop()
+        self.note(session, now)
+
+    def conclude(self, session: Session, now: int) -> None:
+        """That was all of the event, which was received at `now`."""
+        noted = self._noted
+        if noted:
+            self._noted = []
+            self._observe(session, noted.pop(), now, noted)
+        elif (known := self.known.get(session.key)) and known.engine != session.engine:
+            self.tell(session, now)
+        elif self._waits(session.key):
+            self.wake(now)
+            self.judge.heard(session.key, now)
+
+    # -- one session --------------------------------------------------------------------------------------------
+
+    def tell(self, session: Session, now: int) -> None:
+        """Something else about a session has changed."""
+        if len(self._edges):
+            self.wake(now)
+        self._observe(session, session.facts(max(now, self.judge.now)), now)
+
+    def heard(self, key: Key, now: int) -> None:
+        """Something was heard of a session that is no event of the log: it does not let time pass."""
+        if self._waits(key):
+            self.judge.heard(key, now)
+
+    def leave(self, key: Key, now: int) -> None:
+        """A session is not there any more."""
+        before = self.known.pop(key, None)
+        if before:
+            self.wake(now)
+            self.judge.observe(key, before, None, now)
+
+    def recall(self, session: Session, now: int) -> None:
+        """A session is back from the state table: the judge may know it, or not, or under another configuration."""
+        key, instant = session.key, self.judge.now or now
+        case, after = self.judge.cases.get(key), session.facts(instant)
+        if session.source in self.sources:
+            self.known[key] = case.facts if case else after
+        if key not in self.known or (differ(case.facts, after) if case else notable(after)):
+            self._observe(session, after, instant)
+        else:
+            self._plan(session, instant)
+
+    def reconfigured(self, session: Session, now: int) -> None:
+        """The configuration has changed, perhaps for this session too."""
+        instant = max(now, self.judge.now)
+        after, known = session.facts(instant), self.known.get(session.key)
+        if known is None or differ(known, after):
+            self._observe(session, after, instant)
+        else:
+            self._plan(session, instant)
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    @property
+    def next_deadline(self) -> int | None:
+        """When to call `wake` if nothing happens before; None: never."""
+        due = [when for when in (self._edges.next, self.judge.next_deadline) if when is not None]
+        return min(due, default=None)
+
+    def wake(self, now: int) -> None:
+        """Lets time pass: begins and ends of maintenance, and what is due, each at its own instant."""
+        while (edge := self._edges.next) is not None and edge <= now:
+            _, key = self._edges.pop()
+            session = self._sessions.get(key)
+            if session:
+                self._observe(session, session.facts(max(edge, self.judge.now)), edge)
+        self.judge.wake(now)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _waits(self, key: Key) -> bool:
+        """Whether it matters when the session was last heard of."""
+        case = self.judge.cases.get(key)
+        return case is not None and case.facts.limits.silent > 0
+
+    def _observe(self, session: Session, after: Facts, now: int, passed: Sequence[Facts] = ()) -> None:
+        key = session.key
+        before, self.known[key] = self.known.get(key), after
+        self.judge.observe(key, before, after, now, passed)
+        if session.meta.windows:
+            self._plan(session, max(now, self.judge.now))
+
+    def _plan(self, session: Session, now: int) -> None:
+        """Plans the next begin or end of a maintenance window."""
+        edges = [edge for window in session.meta.windows for edge in window if edge > now]
+        if edges:
+            self._edges.plan(min(edges), session.key)
+
+
+def notable(facts: Facts) -> bool:
+    """Whether a session that the judge remembers nothing of must be looked at."""
+    state = facts.state
+    quiet = state.status in QUIET and not (state.auth_since or state.down_since)
+    return not quiet or bool(facts.restrictions or facts.limits.silent)
+
+
+def differ(known: Facts, actual: Facts) -> bool:
+    """Whether anything that matters to the judge is another than it was told."""
+    before, after = known.state, actual.state
+    episodes = (before.status, before.since, before.auth_since, before.down_since)
+    return (
+        episodes != (after.status, after.since, after.auth_since, after.down_since)
+        or (known.engine, known.maintenance, known.limits) != (actual.engine, actual.maintenance, actual.limits)
+        or known.restrictions != actual.restrictions
+    )

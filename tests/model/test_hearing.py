@@ -1,0 +1,160 @@
+"""What the fleet passes on to its judge: events, late ones, deletions, windows, reloads, and time."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.builders import KEY, apply, clock, config, event, live, make_fleet, ms, point, state, timelock
+from wawp_exporter.model.event import STARTING, Status
+from wawp_exporter.model.facts import Problem
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.limits import CONSTANTS
+from wawp_exporter.model.rules import Rules
+from wawp_exporter.model.session import Memory
+
+W, S, D, F, Q = "WORKING", "STARTING", "DISCONNECTED", "FAILED", "SCAN_QR_CODE"
+
+
+def problems(fleet: Fleet, at: float) -> dict[str, int]:
+    """The problems of the session when the time is `at` seconds after T0, each with its begin in the same way."""
+    fleet.advance(ms(at), clock(at))
+    return {str(problem): round((since - ms(0)) / 1000) for problem, since in fleet.judge.problems(KEY).items()}
+
+
+def window(start: float, end: float) -> dict[str, Any]:
+    """A window of maintenance of all sessions."""
+    first, last = (datetime.fromtimestamp(ms(at) / 1000, UTC) for at in (start, end))
+    return {"maintenance": [{"from": first, "to": last}]}
+
+
+def test_a_session_that_is_lost_has_its_problem_and_then_none() -> None:
+    """Deadlines wake the fleet: 5 s after DISCONNECTED, 60 s after WORKING."""
+    fleet = live((W, 0), (D, 100))
+
+    assert problems(fleet, 104.9) == {}
+    assert fleet.next_deadline == ms(105)
+    assert problems(fleet, 105) == {"disconnected": 100}
+    apply(fleet, event(W, 110))
+    assert problems(fleet, 169) == {"disconnected": 100}
+    assert problems(fleet, 170) == {}
+
+
+def test_limits_are_those_of_the_session() -> None:
+    """The defaults, and what the configuration overrides for it."""
+    rule = {"session": "sales-*", "thresholds": {"starting": "3m"}}
+    fleet = make_fleet(sessions=[rule], thresholds={"down": "1h"})
+    limits = fleet.rules.meta(*KEY).limits
+
+    assert (limits.starting, limits.failed, limits.down) == (180_000, 10_000, 3_600_000)
+
+
+def test_of_points_that_come_at_once_the_last_one_counts() -> None:
+    """A history that is received late: what was over when it came is not counted as lost."""
+    fleet = live((W, 0))
+    apply(fleet, event(W, 60, received=300, before=[point(D, 50)]))
+
+    assert problems(fleet, 400) == {}
+    assert fleet.judge.outages.losses == {}
+
+
+def test_a_late_event_changes_what_is_said() -> None:
+    """The fold is corrected from the log, and the judge with it."""
+    fleet = live((W, 0), (S, 100))
+    apply(fleet, event(W, 90, received=101))
+    corrected = state(S, 100, worked=True, down_since=ms(100), left_working=ms(100))
+    fleet.correct(KEY, corrected, ms(102), clock(102), ms(101))
+
+    assert problems(fleet, 171) == {"stuck_starting": 100}
+    assert fleet.sessions[KEY].state.status is STARTING
+
+
+def test_a_deleted_session_has_no_problem() -> None:
+    """Nor is it counted any more among those that shares are taken of."""
+    fleet = live((W, 0), (D, 100))
+    assert problems(fleet, 110) == {"disconnected": 100}
+
+    fleet.forget(KEY, ms(111), clock(111))
+
+    assert problems(fleet, 112) == {}
+    assert fleet.judge.outages.population.total() == 0
+
+
+def test_a_window_begins_and_ends_at_its_own_instants() -> None:
+    """However late the fleet is advanced: what is still broken at the end settles from there."""
+    fleet = live((W, 0), (D, 50), **window(100, 200))
+    assert problems(fleet, 99) == {"disconnected": 50}
+
+    assert problems(fleet, 100) == {}
+    assert problems(fleet, 204) == {}
+    assert problems(fleet, 500) == {"disconnected": 50}
+    assert fleet.judge.cases[KEY].learned == ms(200)
+
+
+def test_a_restriction_is_a_problem_from_its_first_statement() -> None:
+    """Gateways repeat it with each status."""
+    fleet = live((W, 0))
+    for at in (10, 20, 30):
+        apply(fleet, event(W, at, limits=[timelock()]))
+
+    assert problems(fleet, 40) == {"reachout_timelock": 10}
+
+
+def test_a_reload_with_other_limits_counts_at_once() -> None:
+    """A limit that is raised takes back what has not been exported; one that is lowered exports it."""
+    fleet = live((W, 0), (Q, 100))
+    assert problems(fleet, 200) == {"login": 100}
+
+    fleet.reconfigure(Rules(config(thresholds={"qr_escalate": "1m"})), ms(200), clock(200))
+
+    assert problems(fleet, 211) == {"login": 100, "login_overdue": 100}
+
+
+def test_a_silent_session_is_heard_of_by_messages() -> None:
+    """They are not in the log, so no time passes by them; but silence ends."""
+    fleet = live((W, 0), thresholds={"silent": "60s"})
+    assert problems(fleet, 70) == {"silent": 0}
+
+    fleet.touch(KEY, ms(75), clock(75))
+
+    assert problems(fleet, 80) == {}
+    assert problems(fleet, 145) == {"silent": 75}
+
+
+def test_a_repeat_changes_nothing_that_the_judge_knows() -> None:
+    """Heartbeats are most of what comes."""
+    fleet = live((W, 0), (W, 30), (W, 60))
+
+    assert fleet.judge.cases[KEY].facts.state.at == ms(0)
+    assert fleet.judge.now == ms(0)
+
+
+def test_another_engine_is_another_scope() -> None:
+    """The session is one of the others that shares are taken of."""
+    fleet = live((W, 0))
+    apply(fleet, event(W, 30, engine="NOWEB"))
+
+    assert {scope: count for scope, count in fleet.judge.outages.population.items() if count} == {
+        ("default", "NOWEB"): 1
+    }
+
+
+def test_a_fleet_that_a_new_judge_meets_is_judged_by_its_states() -> None:
+    """The first start with a log of an older version: what is broken settles, with its real begin."""
+    fleet = make_fleet()
+    lost = state(D, 50, worked=True, down_since=ms(50), left_working=ms(50))
+    for number in range(4):
+        fleet.restore(("default", f"s{number}"), Memory(lost, "GOWS", ms(50)), ms(1000), clock(1000))
+
+    assert fleet.judge.outages.population.total() == 4
+    fleet.advance(ms(1000) + CONSTANTS.outage_settle_ms, clock(1005))
+    (outage,) = fleet.judge.exported()
+    assert (outage.size, outage.since) == (4, ms(50))
+
+
+def test_the_judge_sees_no_event_twice() -> None:
+    """A retry that the log held is a duplicate."""
+    fleet = live((W, 0), (F, 100))
+    apply(fleet, event(F, 100, received=105), fresh=(False,))
+
+    assert fleet.judge.cases[KEY].learned == ms(100)
+    assert Problem.FAILED not in fleet.judge.problems(KEY)
+    assert fleet.judge.cases[KEY].status is Status.FAILED

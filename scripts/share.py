@@ -15,6 +15,8 @@ SOURCES = {
     "alertmanager/templates": "alerts/templates/*.tmpl",
     "runbooks": "alerts/runbooks/*.md",
     "dashboards": "grafana/dashboards/*.json",
+    "provisioning/dashboards": "grafana/provisioning/dashboards/*.yml",
+    "provisioning/datasources": "grafana/provisioning/datasources/*.yml",
 }
 
 

@@ -28,6 +28,7 @@ ORDER = (
     "service",
     "web",
     "simulator",
+    "setup",
     "commands",
     "__main__",
 )

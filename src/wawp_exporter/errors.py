@@ -23,6 +23,10 @@ class ListenError(WawpExporterError):
     """A listen address cannot be bound."""
 
 
+class FolderError(WawpExporterError):
+    """The folder that `setup` writes cannot be written; the message says why."""
+
+
 class LogError(WawpExporterError):
     """The event log cannot be opened, read or written; the message says what was tried on which file."""
 

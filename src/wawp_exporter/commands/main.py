@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LAZY = {
     "audit": "wawp_exporter.commands.audit",
     "migrate-log": "wawp_exporter.commands.migrate_log",
+    "setup": "wawp_exporter.commands.setup",
     "simulate": "wawp_exporter.commands.simulate",
 }
 

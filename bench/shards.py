@@ -17,20 +17,24 @@ from bench.fleets import memory_of, name_of, status_event
 from bench.servers import GZIP, timed_get
 from tests import parts
 from wawp_exporter.log.log import Log
-from wawp_exporter.model.rules import slot_of
 
 SCRAPES = 3
 INTERVAL_S = 15
 
 
-def fill(url: str, sessions: int) -> None:
+def source_of(number: int, shards: int) -> str:
+    """One source a shard, and as many sessions of each."""
+    return f"source-{number % shards}"
+
+
+def fill(url: str, sessions: int, shards: int) -> None:
     """A log in which each session has been WORKING since its second event, but one in fifty, which is STARTING."""
     Log(url).close()
     start = parts.now_ms() - 3_600_000
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        with cursor.copy("COPY session (id, source, name, slot) FROM STDIN") as copy:
+        with cursor.copy("COPY session (id, source, name) FROM STDIN") as copy:
             for number in range(sessions):
-                copy.write_row((number + 1, "default", name_of(number), slot_of(("default", name_of(number)))))
+                copy.write_row((number + 1, source_of(number, shards), name_of(number)))
         with cursor.copy(
             "COPY event (seq, session_id, status, at, tie, key_at, received_at, engine) FROM STDIN"
         ) as copy:
@@ -40,7 +44,8 @@ def fill(url: str, sessions: int) -> None:
             for number in range(sessions):
                 memory = memory_of(last_of(number, sessions, start))
                 copy.write_row((number + 1, memory.state.oldest, msgspec.json.encode(memory).decode(), 2 * sessions))
-        cursor.execute("INSERT INTO watermark VALUES (1, 0, 'default', %s, 0)", (2 * sessions,))
+        marks = [(source_of(shard, shards), 2 * sessions) for shard in range(shards)]
+        cursor.executemany("INSERT INTO watermark VALUES (1, 0, %s, %s, 0)", marks)
         cursor.execute("SELECT setval('event_seq', %s)", (3 * sessions,))
         cursor.execute("SELECT setval('session_id_seq', %s)", (sessions,))
     with psycopg.connect(url, autocommit=True) as connection:
@@ -64,7 +69,8 @@ def events(sessions: int, start: int) -> Iterator[tuple[object, ...]]:
 def measure(url: str, shards: int, mode: str) -> None:
     """One shard in one mode of `metrics.sessions`, with and without a Prometheus."""
     metrics = {"sessions": mode, "session_histograms": False, "max_sessions": 1_000_000}
-    config = {"database": {"url": url}, "shard": {"index": 0, "total": shards}, "metrics": metrics}
+    sources = {source_of(shard, shards): {"shard": shard} for shard in range(shards)}
+    config = {"database": {"url": url}, "shard": {"index": 0, "total": shards}, "sources": sources, "metrics": metrics}
     started = time.perf_counter()
     with parts.Exporter(config) as exporter:
         ready = time.perf_counter() - started
@@ -118,7 +124,7 @@ def main() -> None:
     with parts.Postgres({"shared_buffers": "1GB", "max_wal_size": "8GB"}) as server:
         url = server.create_database("shards")
         began = time.perf_counter()
-        fill(url, options.sessions)
+        fill(url, options.sessions, options.shards)
         print(
             f"{options.sessions:,} sessions in {options.shards} shards; filled in {time.perf_counter() - began:.0f} s"
         )

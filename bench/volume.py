@@ -48,7 +48,7 @@ def fill(server: parts.Postgres, name: str, events: int, now: int) -> tuple[str,
         log.retention.prepare(partitions.unix_ms(month))
     log.close()
     ids = f"generate_series(1, {SESSIONS}) AS i"
-    server.sql(f"INSERT INTO session (id, source, name, slot) SELECT i, 'default', 's' || i, 0 FROM {ids}", name)
+    server.sql(f"INSERT INTO session (id, source, name) SELECT i, 'default', 's' || i FROM {ids}", name)
     server.sql("SELECT setval('session_id_seq', 1000000)", name)
     first, last = partitions.unix_ms(months[0]), now - 3_600_000
     rounds = max(len(months), events // SESSIONS)

@@ -29,8 +29,7 @@ def fill(log: Log, sessions: int, events: int, every: int = 3600) -> None:
     columns = f"s.value + 1, {STATUS}, {at}, 0, {at}, {at}"
     with log.database.writing() as writer:
         for statement in (
-            "INSERT INTO session (id, source, name, slot) "
-            f"SELECT s.value + 1, 'default', 's' || s.value, 0 FROM {each}",
+            f"INSERT INTO session (id, source, name) SELECT s.value + 1, 'default', 's' || s.value FROM {each}",
             "INSERT INTO event (session_id, status, at, tie, key_at, received_at) "
             f"SELECT {columns} FROM {many} CROSS JOIN {each} ORDER BY e.value, s.value",
             "INSERT INTO state (session_id, oldest, memory, seq) "

@@ -26,6 +26,7 @@ SERIES: dict[str, set[str]] = {
     "wawp_start_duration_seconds_count": FLEET | {"outcome"},
     "wawp_qr_wait_duration_seconds_bucket": FLEET | {"outcome", "le"},
     "wawp_recovery_duration_seconds_bucket": FLEET | {"le"},
+    "wawp_group_configured_sessions": {"group"},
     "wawp_group_sessions": {"group", "shard"},
     "wawp_group_eligible_sessions": {"group", "shard"},
     "wawp_group_working_sessions": {"group", "shard"},

@@ -40,6 +40,7 @@ sources:
     hmac_header: X-Webhook-Hmac
     token_file: null             # or a shared token: Authorization: Bearer …, ?token=… or ?secret=…
     allow_unsigned: false
+    shard: null                  # puts the source on this shard, instead of the hash
     dialect: waha                # waha (Wawp too) | evolution | wppconnect
     api:                         # optional: the gateway's own API
       kind: waha                 # waha | wawp

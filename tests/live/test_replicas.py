@@ -1,13 +1,16 @@
 """Replicas over one PostgreSQL: any of them takes a webhook, all of them tell the same, any of them may die."""
 
 import asyncio
+import os
 import random
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from typing import Any
+from zlib import crc32
 
 import httpx
 import pytest
@@ -15,13 +18,14 @@ import pytest
 from tests import parts, storm
 from tests.builders import KEY, event, fresh_of, memories_of, ms, point
 from tests.event_log import purge_all
+from wawp_exporter.config.load import check
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import partitions
 from wawp_exporter.log.actions import Action
 from wawp_exporter.log.database import Mark
 from wawp_exporter.log.feed import Followed
 from wawp_exporter.log.log import Log
-from wawp_exporter.model.rules import slot_of
+from wawp_exporter.model.shard import shard_of
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 NUMBERS = count()
@@ -48,8 +52,8 @@ def open_log(url: str) -> Iterator[Callable[..., Log]]:
     """Opens the log as replicas do."""
     with ExitStack() as opened:
 
-        def start(shard: tuple[int, int] = (0, 1)) -> Log:
-            log = Log(url, shard)
+        def start() -> Log:
+            log = Log(url)
             opened.callback(log.close)
             return log
 
@@ -372,38 +376,84 @@ def test_each_transition_is_streamed_once_whichever_replica_is_asked(replicas: R
 
 # -- shards
 
+SOURCES = ("eu", "us", "br", "in")
+ON_TWO = {"eu": 0, "us": 1, "br": 0, "in": 1}
 
-def test_shards_are_disjoint_and_complete(replicas: Replicas) -> None:
-    """Each session has series on one shard; any replica takes any webhook and answers for any session."""
-    a, b, c = replicas(shards=[(0, 3), (1, 3), (2, 3)])
-    names = [f"s{number}" for number in range(30)]
-    for number, name in enumerate(names):
-        assert post((a, b, c)[number % 3], name, W, 60) == "transition"
-    assert post(a, names[0], W, 900) == post(b, names[0], W, 1200) == "late"
 
-    def info(replica: parts.Exporter) -> set[str]:
-        return {line.split('session="')[1].split('"')[0] for line in series(replica, "wawp_session_info{")}
+def placed(on: Mapping[str, int | None]) -> dict[str, Any]:
+    """Sources, each on the shard that is chosen for it."""
+    return {source: {"allow_unsigned": True, "shard": shard} for source, shard in on.items()}
 
-    parts.wait_until(lambda: sum(len(info(replica)) for replica in (a, b, c)) == 30)
-    for index, replica in enumerate((a, b, c)):
-        assert info(replica) == {name for name in names if slot_of(("default", name)) % 3 == index}
-        assert all(status_of(replica, name) == W for name in names)
+
+def send(replica: parts.Exporter, source: str, session: str, status: str) -> None:
+    """A webhook of a minute ago."""
+    body = parts.envelope(session=session, status=status, timestamp=parts.now_ms() - 60_000, statuses=[])
+    replica.post(body, source=source).raise_for_status()
+
+
+def exported(replica: parts.Exporter) -> dict[tuple[str, str], str]:
+    """The status of every session that has series, by source and name."""
+    lines = [line for line, value in series(replica, "wawp_session_status{").items() if value]
+    return {(label(line, "source"), label(line, "session")): label(line, "status") for line in lines}
+
+
+def reload(replica: parts.Exporter, sources: Mapping[str, Any]) -> None:
+    """Puts other sources in force."""
+    replica.write({**replica.config, "sources": sources})
+    os.kill(replica.pid, signal.SIGHUP)
+
+
+def label(line: str, name: str) -> str:
+    """The value of a label."""
+    return line.split(f'{name}="')[1].split('"', maxsplit=1)[0]
+
+
+def test_a_source_is_whole_on_one_shard(replicas: Replicas) -> None:
+    """So one replica sees how many of its sessions are lost at once; any replica takes any webhook and answers."""
+    a, b = shards = replicas(shards=[(0, 2), (1, 2)], sources=placed(ON_TWO))
+    for number in range(20):
+        send(shards[number % 2], SOURCES[number % 4], f"s{number}", W)
+
+    parts.wait_until(lambda: len(exported(a)) + len(exported(b)) == 20)
+
+    for index, replica in enumerate(shards):
+        assert {source for source, _ in exported(replica)} == {source for source in SOURCES if ON_TWO[source] == index}
         assert all(f'shard="{index}"' in line for line in series(replica, "wawp_sessions{"))
-    assert replicas_ready(a, names) == {200}
+        answers = {replica.get(f"/api/v1/sessions/{SOURCES[n % 4]}/s{n}/ready").status_code for n in range(20)}
+        assert answers == {200}
 
 
-def replicas_ready(replica: parts.Exporter, names: Sequence[str]) -> set[int]:
-    """What the pre-flight check answers."""
-    return {replica.get(f"/api/v1/sessions/default/{name}/ready").status_code for name in names}
+def test_without_a_choice_its_name_decides_where_a_source_is() -> None:
+    """The same on every replica and after every restart."""
+    sections = {"sources": placed(dict.fromkeys(SOURCES)), "shard": {"total": 3}}
+    config = check({**sections, "database": {"url": "postgresql://db/wawp"}}).config
+
+    assert shard_of(config).held(SOURCES) == [source for source in SOURCES if crc32(source.encode()) % 3 == 0]
+
+
+def test_a_source_that_a_reload_brings_comes_to_its_shard_with_its_past(replicas: Replicas) -> None:
+    """The other shards do not take it; what came before is in the log."""
+    a, b = replicas(shards=[(0, 2), (1, 2)], sources=placed({"eu": 0, "us": 1}))
+    send(a, "us", "old", F)
+    parts.wait_until(lambda: exported(b))
+    for replica in (a, b):
+        reload(replica, placed({"eu": 0}))
+    parts.wait_until(lambda: not exported(b))
+    for replica in (a, b):
+        reload(replica, placed({"eu": 0, "us": 1, "in": 1}))
+    parts.wait_until(lambda: exported(b) == {("us", "old"): F})
+    send(a, "in", "new", W)
+
+    parts.wait_until(lambda: exported(b) == {("us", "old"): F, ("in", "new"): W})
+    assert exported(a) == {}
 
 
 def test_a_group_is_right_when_its_members_are_on_several_shards(replicas: Replicas) -> None:
     """The counts add up over the shards, and any replica knows who serves."""
-    members = [f"default/m{number}" for number in range(6)]
-    shards = replicas(shards=[(0, 2), (1, 2)], groups={"g": members})
-    assert len({slot_of(("default", name.partition("/")[2])) % 2 for name in members}) == 2
+    members = [f"{SOURCES[number % 4]}/m{number}" for number in range(6)]
+    shards = replicas(shards=[(0, 2), (1, 2)], groups={"g": members}, sources=placed(ON_TWO))
     for number in range(6):
-        post(shards[number % 2], f"m{number}", F if number < 4 else W, 60)
+        send(shards[number % 2], SOURCES[number % 4], f"m{number}", F if number < 4 else W)
 
     def total(name: str) -> float:
         return sum(sum(series(replica, f"wawp_group_{name}{{").values()) for replica in shards)
@@ -411,22 +461,59 @@ def test_a_group_is_right_when_its_members_are_on_several_shards(replicas: Repli
     parts.wait_until(lambda: total("working_sessions") == 2)
     assert [total("sessions"), total("eligible_sessions")] == [6, 6]
     for replica in shards:
+        assert series(replica, "wawp_group_configured_sessions{") == {'wawp_group_configured_sessions{group="g"}': 6}
         assert replica.get("/api/v1/groups/g/active").json()["session"] == "m4"
 
 
 def test_a_shard_of_another_count_begins_with_what_the_old_ones_kept(replicas: Replicas) -> None:
     """Resharding is a restart."""
-    old = replicas(shards=[(0, 2), (1, 2)])
+    old = replicas(shards=[(0, 2), (1, 2)], sources=placed(ON_TWO))
     for number in range(20):
-        post(old[0], f"s{number}", (W, F, X)[number % 3], 60)
-    parts.wait_until(lambda: sum(len(storm.states(replica)) for replica in old) == 20)
-    before = {name: told for replica in old for name, told in storm.states(replica).items()}
+        send(old[0], SOURCES[number % 4], f"s{number}", (W, F, X)[number % 3])
+    parts.wait_until(lambda: sum(len(exported(replica)) for replica in old) == 20)
+    before = {key: status for replica in old for key, status in exported(replica).items()}
     for replica in old:
         replica.stop()
 
-    new = replicas(shards=[(0, 3), (1, 3), (2, 3)])
+    new = replicas(shards=[(0, 3), (1, 3), (2, 3)], sources=placed({"eu": 2, "us": 1, "br": 0, "in": 0}))
 
-    assert {name: told for replica in new for name, told in storm.states(replica).items()} == before
+    assert {key: status for replica in new for key, status in exported(replica).items()} == before
+    assert {source for source, _ in exported(new[2])} == {"eu"}
+
+
+MARKS = "SELECT total, shard, source, seq FROM watermark ORDER BY total, shard"
+
+
+@pytest.fixture
+def older(postgres: parts.Postgres, database: str, url: str) -> str:
+    """A log of the version before, which spread each source over its shards: two have saved, of three only one."""
+    Log(url).close()
+    postgres.sql("UPDATE alembic_version SET version_num = '0008'", database)
+    marks = ["(1, 0, 'a', 4, 1)", "(2, 0, 'a', 9, 2)", "(2, 1, 'a', 7, 3)", "(3, 0, 'a', 99, 9)"]
+    postgres.sql(f"INSERT INTO watermark (total, shard, source, seq, change) VALUES {', '.join(marks)}", database)
+    return url
+
+
+def test_marks_of_older_shards_become_the_least_of_them(older: str, postgres: parts.Postgres, database: str) -> None:
+    """The mark of one shard would cover sessions that another one has not saved yet."""
+    Log(older).close()
+
+    assert postgres.sql(MARKS, database).split() == ["1|0|a|4", "2|0|a|7", "2|1|a|7"]
+
+
+def test_shards_are_not_rearranged_while_older_replicas_run(
+    older: str, postgres: parts.Postgres, database: str
+) -> None:
+    """They follow a part of each source only, and would save marks for all of it."""
+    seen = parts.now_ms() - 20_000
+    postgres.sql(f"INSERT INTO run (started_at, seen_at) VALUES (0, {seen})", database)
+
+    with pytest.raises(LogError, match=r"older version.*: stop all of them"):
+        Log(older)
+
+    assert len(postgres.sql(MARKS, database).split()) == 4
+    postgres.sql(f"UPDATE run SET seen_at = {seen - 40_000}", database)
+    Log(older).close()
 
 
 # -- faults

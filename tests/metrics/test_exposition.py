@@ -67,6 +67,7 @@ PER_FLEET = {
     "wawp_start_duration_seconds": ("histogram", {"source", "engine", "outcome"}),
     "wawp_qr_wait_duration_seconds": ("histogram", {"source", "engine", "outcome"}),
     "wawp_recovery_duration_seconds": ("histogram", {"source", "engine"}),
+    "wawp_group_configured_sessions": ("gauge", {"group"}),
     "wawp_group_sessions": ("gauge", {"group"}),
     "wawp_group_eligible_sessions": ("gauge", {"group"}),
     "wawp_group_working_sessions": ("gauge", {"group"}),

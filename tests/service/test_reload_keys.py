@@ -127,6 +127,7 @@ CHANGES = dict(
         changed("database.retention", "1ms", logged),
         changed("shard.index", "auto"),
         changed("shard.total", 2),
+        changed("sources.default.shard", 0),
         changed("sources.default.hmac_keys_file", "keys", unsigned),
         changed("sources.default.hmac_algorithm", "sha256", signed("X-Webhook-Hmac"), SIGNED),
         changed("sources.default.hmac_header", "X-Other", signed("X-Other"), SIGNED),

@@ -43,6 +43,9 @@ def check_shard(config: Config) -> Iterator[str]:
         yield f"shard.index: auto, but the host's name {socket.gethostname()} ends in no number, expected an index"
     if shard.ordinal >= shard.total:
         yield f"shard.index: is {shard.index}, expected a number below shard.total ({shard.total})"
+    for name, source in config.sources.items():
+        if source.shard is not None and source.shard >= shard.total:
+            yield f"sources.{name}.shard: is {source.shard}, expected a number below shard.total ({shard.total})"
     if shard.total > 1 and config.database.url.startswith("sqlite:"):
         yield "shard.total: is above 1, but SQLite allows one replica only, expected 1, or database.url: postgresql://…"
 

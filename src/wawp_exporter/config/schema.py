@@ -147,6 +147,8 @@ class Source(Section):
     """Or a shared token: Authorization: Bearer …, ?token=… or ?secret=…."""
     allow_unsigned: bool = False
     """Accept unsigned webhooks from anywhere."""
+    shard: Annotated[int, Field(ge=0)] | None = None
+    """Which shard holds the source; null: one that its name gives."""
     dialect: Literal["waha", "evolution", "wppconnect"] = "waha"
     """waha (Wawp too) | evolution | wppconnect; see gateways.md."""
     api: GatewayApi = GatewayApi()

@@ -82,8 +82,9 @@ class Reconciler:
     async def _run(self) -> None:
         while True:
             pause = self.interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
-            # Of the replicas one asks. It keeps the lease over a slow answer.
-            held = await self._ingest.access.lease(self._lease, self.interval * 2 + 30)
+            # Of the replicas of its shard one asks. It keeps the lease over a slow answer.
+            mine = self._ingest.log.shard.holds(self.source)
+            held = mine and await self._ingest.access.lease(self._lease, self.interval * 2 + 30)
             if held:
                 await self._look()
                 pause = min([pause, *(self._due(suspect) for suspect in self._suspects.values())])
@@ -135,7 +136,7 @@ class Reconciler:
         await self._notice_restart()
         named = {self._name(reading): reading for reading in readings}
         for number, (name, reading) in enumerate(named.items()):
-            if reading.status and self._ingest.log.shard.holds((self.source, name)):
+            if reading.status:
                 await self._compare(name, reading, asked, mono)
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)  # webhooks get their turn

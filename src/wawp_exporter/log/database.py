@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -12,8 +11,8 @@ import sqlalchemy as sa
 from wawp_exporter.log.names import Names
 from wawp_exporter.log.place import APPENDING, Place, make_engine, migrate, naming_errors, take_lock
 from wawp_exporter.log.statements import Statements
-from wawp_exporter.log.tables import change, event, session
-from wawp_exporter.model.rules import Key, in_shard
+from wawp_exporter.log.tables import change, event
+from wawp_exporter.model.shard import Shard
 
 CHANNEL = "wawp_log"  # PostgreSQL's notifications that something was appended
 
@@ -25,28 +24,12 @@ class Mark(NamedTuple):
     change: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The sessions that a replica restores and follows: those of part `index` (from 0) of `total`."""
-
-    index: int = 0
-    total: int = 1
-
-    def holds(self, key: Key) -> bool:
-        """Whether a session is in this shard."""
-        return in_shard(key, self.index, self.total)
-
-    def condition(self) -> list[sa.ColumnElement[bool]]:
-        """The same as conditions on the table `session`."""
-        return [session.c.slot % self.total == self.index] if self.total > 1 else []
-
-
 class Database:
     """An open database of a log. Raises LogError for any error of the database.
 
     One connection, `writer`, writes; `writing` is called from one thread at a time. `reading` and `connect` may be
     called from any thread. `shared` is True for PostgreSQL, where several replicas (each with a `holder` id of its own)
-    write side by side. `end` is where the log ended after this process last wrote to it.
+    write side by side. `end` is where the log ended after this process last wrote to it. A reload may replace `shard`.
     """
 
     def __init__(self, place: Place, shard: Shard) -> None:

@@ -64,9 +64,9 @@ class Feed:
         with self._database.reading() as reader:
             found = reader.execute(query).all()
             done = len(found) < limit
-            mine = [row for row in found if row.standing != OVER and holds((row.source, row.name))]
+            mine = [row for row in found if row.standing != OVER and holds(row.source)]
             changed = reader.execute(changes_of(mark.change, None if done else found[-1].seq)).all()
-            changes = [(row, change_of(reader, row)) for row in changed if holds((row.source, row.name))]
+            changes = [(row, change_of(reader, row)) for row in changed if holds(row.source)]
         end = Mark(found[-1].seq if found else mark.seq, changed[-1].change if changed else mark.change)
         positions: list[tuple[int, int, Entry]] = [
             *((row.seq, 0, Followed(row.seq, event_of(row))) for row in mine),

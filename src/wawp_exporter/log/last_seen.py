@@ -33,8 +33,11 @@ class LastSeenTable:
         query = (
             sa.select(session.c.source, session.c.name, heard.c.at, heard.c.stored_at)
             .join_from(heard, session, session.c.id == heard.c.session_id)
-            .where(heard.c.stored_at > stored_at, *self._database.shard.condition())
+            .where(heard.c.stored_at > stored_at)
         )
+        shard = self._database.shard
+        if shard.total > 1:
+            query = query.where(session.c.source.in_(shard.sources))
         with self._database.reading() as reader:
             rows = reader.execute(query).all()
         return [((row.source, row.name), row.at) for row in rows], max([stored_at, *(row.stored_at for row in rows)])

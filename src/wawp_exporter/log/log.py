@@ -10,7 +10,7 @@ from wawp_exporter.log.acceptances import Acceptances
 from wawp_exporter.log.actions import ActionTable
 from wawp_exporter.log.admission import Admission
 from wawp_exporter.log.append import Appended, Appender
-from wawp_exporter.log.database import Database, Shard
+from wawp_exporter.log.database import Database
 from wawp_exporter.log.deletions import Deletions
 from wawp_exporter.log.feed import Feed
 from wawp_exporter.log.last_seen import LastSeenTable
@@ -25,19 +25,21 @@ from wawp_exporter.log.timeless import TimelessKeys
 from wawp_exporter.model.event import StatusEvent
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Memory
+from wawp_exporter.model.shard import Shard
+
+WHOLE = Shard()
 
 
 class Log:
     """An open event log. Raises LogError for any error of the database.
 
-    A log in PostgreSQL is `shared`: replicas append to it side by side, each of them follows it, and a replica of
-    `shard` (index, total) restores and follows that part of the sessions only.
+    A log in PostgreSQL is `shared`: replicas append to it side by side, each of them follows it, and restores and
+    follows the sources of its shard only.
     """
 
-    def __init__(self, place: Place, shard: tuple[int, int] = (0, 1)) -> None:
+    def __init__(self, place: Place, shard: Shard = WHOLE) -> None:
         self.place = place
-        self.shard = Shard(*shard)
-        self.database = database = Database(place, self.shard)
+        self.database = database = Database(place, shard)
         self.shared = database.shared
         self.names = database.names
         self.timeless = TimelessKeys(database)
@@ -53,6 +55,11 @@ class Log:
         self.retention = Retention(database)
         self.sizes = Sizes(database)
         self._appender = Appender(database, self.timeless)
+
+    @property
+    def shard(self) -> Shard:
+        """What this replica restores and follows."""
+        return self.database.shard
 
     def append(self, events: Sequence[StatusEvent], max_names: int = UNLIMITED, *, now: int | None = None) -> Appended:
         """`Appender.append`: a batch is on disk when this returns."""

@@ -16,7 +16,7 @@ from wawp_exporter.log.place import APPENDING
 from wawp_exporter.log.statements import Statements
 from wawp_exporter.log.tables import action, change, event, heard, session, state
 from wawp_exporter.model.event import StatusEvent
-from wawp_exporter.model.rules import Key, slot_of
+from wawp_exporter.model.rules import Key
 
 NAMING = APPENDING + 1  # the advisory lock for decisions: two replicas at once would both take the last room
 UNLIMITED = 1 << 40
@@ -88,7 +88,7 @@ class Names:
         for key in keys:
             free[key[0]] -= 1
             standings[key] = FOLDED if free[key[0]] >= 0 else OVER
-        new = [(*key, slot_of(key), standings[key]) for key in sorted(standings) if key not in stored]
+        new = [(*key, standings[key]) for key in sorted(standings) if key not in stored]
         if new:
             writer.execute(self._statements.insert_sessions, {"rows": msgspec.json.encode(new).decode()})
         for standing in (FOLDED, OVER):

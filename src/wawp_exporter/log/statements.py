@@ -31,7 +31,7 @@ class Statements:
         self._insert_events = self._upsert_events(self._insert_rows(event, EVENT_COLUMNS))
         self._texts: dict[tuple[bool, int, int], str] = {}
         self.known_sessions = self._known_sessions()
-        names = ("source", "name", "slot", "standing")
+        names = ("source", "name", "standing")
         self.insert_sessions = self._insert_rows(session, names).on_conflict_do_nothing()
         upsert = self._insert_rows(state, ("session_id", "oldest", "memory", "seq"))
         self.upsert_state = upsert.on_conflict_do_update(

@@ -60,7 +60,6 @@ class States:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._shard = database.shard
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -99,14 +98,9 @@ class States:
         """Moves the watermark of each source forward."""
         if sources is None:
             sources = list(writer.scalars(sa.select(session.c.source).distinct()))
+        shard = self._database.shard
         marks = [
-            {
-                "total": self._shard.total,
-                "shard": self._shard.index,
-                "source": source,
-                "seq": end.seq,
-                "change": end.change,
-            }
+            {"total": shard.total, "shard": shard.index, "source": source, "seq": end.seq, "change": end.change}
             for source in sorted(sources)
         ]
         if marks:
@@ -123,8 +117,9 @@ class States:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def restore(self, sources: Sequence[str]) -> Restored:
-        """The memories of all sessions of `sources` in this shard; those with events after the watermark are folded
-        from the log. Raises LogError.
+        """The memories of all sessions of `sources`; those with events after the watermark are folded from the log.
+
+        Raises LogError.
         """
         database = self._database
         with database.reading() as reader:
@@ -132,14 +127,12 @@ class States:
             found = Restored({}, {}, {}, mark, sources=tuple(sources))
             covered = self._covered(reader, sources)
             stale = self._stale(reader, covered)
-            for row in reader.execute(REMEMBERED.where(*self._shard.condition())):
+            for row in reader.execute(REMEMBERED.where(session.c.source.in_(sources))):
                 key = (row.source, row.name)
                 if row.standing == FOLDED:
                     database.names.ids[key] = row.id
                 if row.tombstone:
                     found.tombstones[key], found.buried[key] = row.tombstone, row.buried
-                if row.source not in covered:
-                    continue
                 if row.id in stale:
                     memory = actual(row, decode_memory(row.memory) if row.memory else None)
                     grave = Grave(row.tombstone, row.buried)
@@ -151,20 +144,11 @@ class States:
         return found
 
     def _covered(self, reader: sa.Connection, sources: Collection[str]) -> dict[str, Mark]:
-        """Up to where the state table covers the log, by source.
-
-        Shards of another count have covered the log too, if all of them have.
-        """
-        marks: dict[str, dict[tuple[int, int], Mark]] = {source: {} for source in sources}
+        """Up to where the state table covers the log, by source: as far as any shard that held the source has saved."""
+        covered = dict.fromkeys(sources, Mark())
         for row in reader.execute(sa.select(watermark).where(watermark.c.source.in_(sources))):
-            marks[row.source][row.total, row.shard] = Mark(row.seq, row.change)
-        return {source: self._covered_by(mine) for source, mine in marks.items()}
-
-    def _covered_by(self, marks: dict[tuple[int, int], Mark]) -> Mark:
-        """The furthest that this shard, or all shards of one count, have covered; `marks` are by (total, index)."""
-        totals = {total for total, _ in marks}
-        whole = [min(marks.get((total, index), Mark()) for index in range(total)) for total in totals]
-        return max([marks.get((self._shard.total, self._shard.index), Mark()), *whole])
+            covered[row.source] = max(covered[row.source], Mark(row.seq, row.change))
+        return covered
 
     def _stale(self, reader: sa.Connection, covered: dict[str, Mark]) -> set[int]:
         """The row ids of sessions with events or changes that the state table does not cover.

@@ -15,7 +15,6 @@ session = sa.Table(
     sa.Column("source", sa.Text),
     sa.Column("name", sa.Text),
     sa.Column("tombstone", sa.BigInteger),
-    sa.Column("slot", sa.BigInteger),
     sa.Column("standing", sa.Integer),
     sa.Column("buried", sa.BigInteger),
 )

@@ -24,7 +24,8 @@ class FleetFamily:
 
 def shard_label(fleet: Fleet) -> str:
     """The shard, where there are several."""
-    return f',shard="{fleet.rules.shard}"' if fleet.rules.shards > 1 else ""
+    shard = fleet.rules.shard
+    return f',shard="{shard.index}"' if shard.total > 1 else ""
 
 
 def bucket_labels(fleet: Fleet, bucket: Bucket) -> str:
@@ -102,6 +103,12 @@ def group_lines(name: str, index: int) -> Callable[..., Iterator[str]]:
     return lines
 
 
+def configured_members(fleet: Fleet, _buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
+    """The members of each group by the configuration, on whichever shard they are."""
+    for group, members in fleet.rules.groups.items():
+        yield f'wawp_group_configured_sessions{{group="{escape(group)}"}} {len(members)}\n'
+
+
 def default_thresholds(fleet: Fleet, _buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
     """The limits of sessions without limits of their own."""
     config = fleet.rules.config
@@ -169,6 +176,9 @@ FLEET_FAMILIES = (
     FleetFamily(
         Family("wawp_group_working_sessions", "gauge", "Eligible members that are WORKING."),
         group_lines("wawp_group_working_sessions", 2),
+    ),
+    FleetFamily(
+        Family("wawp_group_configured_sessions", "gauge", "Members of the group on all shards."), configured_members
     ),
     FleetFamily(
         Family("wawp_threshold_default_seconds", "gauge", "Limits where a session has none of its own; 0 is off."),

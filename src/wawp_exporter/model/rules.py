@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from zlib import crc32
 
 import msgspec
 
 from wawp_exporter.config.schema import Config
 from wawp_exporter.config.values import glob
 from wawp_exporter.model.limits import Limits
+from wawp_exporter.model.shard import shard_of
 
 Key = tuple[str, str]  # (source, session)
 
@@ -37,7 +37,7 @@ class Rules:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.shard, self.shards = config.shard.ordinal, config.shard.total
+        self.shard = shard_of(config)
         self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
         self._group_of = {key: name for name, members in self.groups.items() for key in members}
         self._sessions = [(glob(rule.source), glob(rule.session), rule) for rule in config.sessions]
@@ -50,7 +50,7 @@ class Rules:
 
     def holds(self, key: Key) -> bool:
         """Whether a session belongs to this replica's shard."""
-        return in_shard(key, self.shard, self.shards)
+        return self.shard.holds(key[0])
 
     def meta(self, source: str, session: str) -> Meta:
         """The first matching `sessions` rule, the group, and every maintenance window that matches."""
@@ -73,16 +73,6 @@ class Rules:
         """The default thresholds with these over them, in ms."""
         given = {kind: overrides.get(kind, getattr(self.config.thresholds, kind)) for kind in Limits.__struct_fields__}
         return Limits(**{kind: round(seconds * 1000) for kind, seconds in given.items()})
-
-
-def slot_of(key: Key) -> int:
-    """A number that spreads sessions evenly; those of one remainder by the count of shards are one shard."""
-    return crc32(f"{key[0]}\0{key[1]}".encode())
-
-
-def in_shard(key: Key, index: int, total: int) -> bool:
-    """Whether a session belongs to shard `index` of `total`."""
-    return total == 1 or slot_of(key) % total == index
 
 
 def split_member(member: str) -> Key:

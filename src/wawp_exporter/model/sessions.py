@@ -43,7 +43,8 @@ class Sessions:
 
     def folds(self, source: str) -> bool:
         """Whether events of a source are folded here."""
-        return source in self.rules.config.sources and source not in self.away
+        rules = self.rules
+        return source in rules.config.sources and source not in self.away and rules.shard.holds(source)
 
     # -- one session --------------------------------------------------------------------------------------------
 

@@ -29,8 +29,7 @@ class Parts:
         self.stopping = False
         self.telemetry = Telemetry()
         self.fleet = Fleet(Rules(settings.config))
-        shard = settings.config.shard
-        self.log = Log(place_of(settings.config.database.url), (shard.ordinal, shard.total))
+        self.log = Log(place_of(settings.config.database.url), self.fleet.rules.shard)
         self.ingest = Ingest(self.fleet, self.log, self.telemetry)
         self.exposition = Exposition(self.fleet, self.telemetry)
         self.reader = Reader()

@@ -69,7 +69,7 @@ class Reloader:
         rules = Rules(settings.config)
         # What leaves the fleet must be saved first: it comes back from the log when its source does.
         await parts.ingest.saving.save()
-        added = sorted(set(settings.config.sources) - set(parts.settings.config.sources))
+        added = rules.shard.held(sorted(set(settings.config.sources) - set(parts.settings.config.sources)))
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
         async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():
             restored = await asyncio.to_thread(parts.log.restore, added) if added else None
@@ -77,6 +77,7 @@ class Reloader:
             # From here on nothing waits and nothing can fail: no webhook meets half a configuration.
             log_lines.configure(settings.config.log.level, settings.config.log.format)
             parts.fleet.reconfigure(rules, unix_now(), time.monotonic())
+            parts.log.database.shard = rules.shard
             if restored:
                 refill(parts.fleet, restored)
             parts.put_in_force(settings)
@@ -96,6 +97,9 @@ def refuse_fixed(old: Config, new: Config) -> None:
         "web.tls": (bool(old.web.tls.cert_file), bool(new.web.tls.cert_file)),
         "database.url": (old.database.url, new.database.url),
         "shard": (old.shard, new.shard),
+    } | {
+        f"sources.{name}.shard": (old.sources[name].shard, new.sources[name].shard)
+        for name in sorted(old.sources.keys() & new.sources.keys())
     }
     changed = [f"{key}: changed, expected the old value until a restart" for key, (a, b) in fixed.items() if a != b]
     if changed:

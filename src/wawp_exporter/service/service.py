@@ -51,7 +51,7 @@ class Service(Parts):
 
     def _restore(self) -> Restored:
         started = time.perf_counter()
-        restored = restore(self.fleet, self.log, list(self.settings.config.sources))
+        restored = restore(self.fleet, self.log, self.fleet.rules.shard.held(self.settings.config.sources))
         self.ingest.folding.restored(restored.mark)
         self.hub.newest = restored.seq
         took = round(time.perf_counter() - started, 3)

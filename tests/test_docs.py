@@ -11,6 +11,7 @@ from wawp_exporter.config.load import check
 from wawp_exporter.config.schema import Config
 from wawp_exporter.metrics.families import LAST_EVENT_FAMILY, RESTRICTED_FAMILY, SESSION_FAMILIES
 from wawp_exporter.metrics.fleet_families import FLEET_FAMILIES
+from wawp_exporter.metrics.judged import JUDGED_FAMILIES
 from wawp_exporter.metrics.telemetry import Telemetry
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +39,10 @@ def table(document: str) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def test_the_readme_lists_every_metric_of_sessions_and_the_fleet() -> None:
     """Name and type of each row equal the exposition's own table, and none is missing."""
-    families = [*(family for family, _ in SESSION_FAMILIES), *(item.family for item in FLEET_FAMILIES)]
+    families = [
+        *(family for family, _ in SESSION_FAMILIES),
+        *(item.family for item in (*FLEET_FAMILIES, *JUDGED_FAMILIES)),
+    ]
     expected = {family.name: family.kind for family in [*families, RESTRICTED_FAMILY, LAST_EVENT_FAMILY]}
 
     assert {name: kind for name, (kind, _) in table("README.md").items()} == expected

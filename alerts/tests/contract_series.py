@@ -2,6 +2,7 @@
 
 SESSION = {"source", "session"}
 FLEET = {"source", "engine", "shard"}
+OUTAGE = {"source", "engine", "kind"}
 TARGET = {"job", "instance"}
 
 SERIES: dict[str, set[str]] = {
@@ -33,6 +34,12 @@ SERIES: dict[str, set[str]] = {
     "wawp_threshold_default_seconds": {"source", "kind"},
     "wawp_slo_objective_ratio": {"source"},
     "wawp_sessions_dropped": {"shard"},
+    "wawp_session_problem_since_timestamp_seconds": SESSION | {"engine", "group", "owner", "tier", "problem", "reason"},
+    "wawp_outage_since_timestamp_seconds": OUTAGE,
+    "wawp_outage_sessions": OUTAGE,
+    "wawp_outage_step": OUTAGE | {"step"},
+    "wawp_source_synced": {"source"},
+    "wawp_losses_total": {"source", "engine", "reason"},
     "wawp_exporter_names_over_limit": {"source"},
     "wawp_exporter_webhooks_total": {"source", "outcome"},
     "wawp_exporter_webhooks_rejected_total": {"source", "reason"},

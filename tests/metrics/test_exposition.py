@@ -74,6 +74,15 @@ PER_FLEET = {
     "wawp_threshold_default_seconds": ("gauge", {"source", "kind"}),
     "wawp_slo_objective_ratio": ("gauge", {"source"}),
     "wawp_sessions_dropped": ("gauge", set()),
+    "wawp_source_synced": ("gauge", {"source"}),
+    "wawp_losses_total": ("counter", {"source", "engine", "reason"}),
+}
+# There while they hold; `tests/metrics/test_judged.py` has their labels.
+PER_VERDICT = {
+    "wawp_session_problem_since_timestamp_seconds": ("gauge", set[str]()),
+    "wawp_outage_since_timestamp_seconds": ("gauge", set[str]()),
+    "wawp_outage_sessions": ("gauge", set[str]()),
+    "wawp_outage_step": ("gauge", set[str]()),
 }
 EXPORTER = {
     "wawp_exporter_webhooks_total": ("counter", {"source", "outcome"}),
@@ -212,14 +221,14 @@ def test_the_metrics_are_the_contracts(whole: bytes) -> None:
     """Each name and type, none missing and none of our own beside those of the process and of Python."""
     found = {name: kind for name, kind in families(whole).items() if name.startswith("wawp_")}
 
-    assert found == {name: kind for name, (kind, _) in (PER_SESSION | PER_FLEET | EXPORTER).items()}
+    assert found == {name: kind for name, (kind, _) in (PER_SESSION | PER_FLEET | PER_VERDICT | EXPORTER).items()}
 
 
 def test_each_metric_has_help(whole: bytes) -> None:
     """A sentence, right before its type."""
     helped = re.findall(rb"^# HELP (wawp_\S+) \S.*\.\n# TYPE \1 ", whole, re.MULTILINE)
 
-    assert len(helped) == len(PER_SESSION | PER_FLEET | EXPORTER)
+    assert len(helped) == len(PER_SESSION | PER_FLEET | PER_VERDICT | EXPORTER)
 
 
 @FORMATS

@@ -14,6 +14,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from wawp_exporter.metrics.families import LAST_EVENT_FAMILY, RESTRICTED_FAMILY, SECONDS_INDEX, SESSION_FAMILIES
 from wawp_exporter.metrics.fleet_families import FLEET_FAMILIES
 from wawp_exporter.metrics.gzip_pieces import Piece, gzip_stream, pack
+from wawp_exporter.metrics.judged import Judged, judged_text
 from wawp_exporter.metrics.shelf import Shelf, View
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.fleet import Fleet
@@ -29,6 +30,7 @@ class Exposition:
     def __init__(self, fleet: Fleet, telemetry: Telemetry) -> None:
         self.fleet = fleet
         self.shelf = Shelf()
+        self.judged = Judged(fleet)
         self._registry: CollectorRegistry = telemetry.registry
 
     def sync(self) -> None:
@@ -38,6 +40,7 @@ class Exposition:
         for key in changed:
             self.shelf.place(key, self.fleet.sessions.get(key), limit)
         self.shelf.balance(limit)
+        self.judged.sync(changed)
 
     def refresh(self, now: int, pages: int | None = None) -> bool:
         """Renders up to `pages` pages that changed (None: all); whether some are left."""
@@ -66,6 +69,7 @@ class Exposition:
         for item in FLEET_FAMILIES:
             parts.append(item.family.header(is_openmetrics))
             parts.append("".join(item.lines(self.fleet, buckets, self.shelf)).encode())
+        parts.append(judged_text(self.judged, is_openmetrics, buckets))
         return b"".join(parts)
 
 

@@ -4,6 +4,7 @@ from wawp_exporter.audit.recovery import Recoveries, recovery_of
 from wawp_exporter.config.settings import Settings
 from wawp_exporter.gateways.restarts import Remedies
 from wawp_exporter.gateways.watch import Watch
+from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.follower import Follower
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.reader import Reader
@@ -16,6 +17,8 @@ from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import Transition
 from wawp_exporter.model.rules import Rules
 from wawp_exporter.model.session import Session
+
+SYNCED_MS = 10_000  # what is known of a source may be so old, and no older
 
 
 class Parts:
@@ -32,6 +35,7 @@ class Parts:
         self.log = Log(place_of(settings.config.database.url), self.fleet.rules.shard)
         self.ingest = Ingest(self.fleet, self.log, self.telemetry)
         self.exposition = Exposition(self.fleet, self.telemetry)
+        self.exposition.judged.synced = self.synced
         self.reader = Reader()
         self.recoveries = Recoveries()
         self.hub = Hub(self.fleet, self.log.place, self.reader)
@@ -42,6 +46,15 @@ class Parts:
         self.fleet.on_forget = self.hub.deleted
         self.hub.ready = self.watch.ready
         self.put_in_force(settings)
+
+    def synced(self, source: str) -> bool:
+        """Whether all of a source's log is folded and judged here, but for the last seconds.
+
+        A session that is still dormant may have to be judged anew, under another configuration.
+        """
+        if not self.fleet.folds(source) or unix_now() - self.ingest.folding.judged_to >= SYNCED_MS:
+            return False
+        return not any(key[0] == source for key in self.fleet.dormant)
 
     def put_in_force(self, settings: Settings) -> None:
         """Keeps a configuration as the current one, and shows that it was loaded."""

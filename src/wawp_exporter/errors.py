@@ -1,6 +1,7 @@
 """Every error raised on purpose, as one tree; each knows its HTTP or exit status."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class WawpExporterError(Exception):
@@ -10,13 +11,17 @@ class WawpExporterError(Exception):
 
 
 class ConfigError(WawpExporterError):
-    """The configuration cannot be used; `mistakes` holds all of them, each as `key: what, expected what`."""
+    """The configuration cannot be used; `mistakes` holds all of them, each as `key: what, expected what`.
+
+    `stamps` are those of the files that were read for it: when one of them changes, it may be right.
+    """
 
     exit_status = 2
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
+        self.stamps: dict[Path, tuple[int, int, int, int, int] | None] = {}
 
 
 class ListenError(WawpExporterError):

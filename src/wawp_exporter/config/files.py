@@ -24,6 +24,20 @@ COMMENT = re.compile(r"#(\s|\Z)")
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})  # categories: controls, marks without width, line ends
 
 
+# Device, inode, size, and the times of the last change of the content and of the inode; None: there is no such file.
+Stamp = tuple[int, int, int, int, int]
+Stamps = dict[Path, Stamp | None]
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What is different once a file was written, replaced, or hidden behind another link."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def read(path: Path, limit: int) -> bytes:
     """The whole of a regular file. Raises OSError, for anything else too: a pipe would be waited for."""
     try:

@@ -43,9 +43,14 @@ class StrictLoader(yaml.SafeLoader):
 
 def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
     """Reads the file (None: defaults only) and the environment; raises ConfigError with every mistake."""
-    data = read_yaml(path) if path else {}
-    overlay(data, os.environ if environ is None else environ)
-    return check(data, path.parent if path else Path())
+    stamps: files.Stamps = {path: files.stamp_of(path)} if path else {}
+    try:
+        data = read_yaml(path) if path else {}
+        overlay(data, os.environ if environ is None else environ)
+        return check(data, path.parent if path else Path(), stamps)
+    except ConfigError as error:
+        error.stamps = stamps
+        raise
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -105,10 +110,14 @@ def same_key(data: Mapping[Any, Any], name: str) -> str:
     return next((key for key in data if isinstance(key, str) and key.lower() == name.lower()), name.lower())
 
 
-def check(data: dict[str, Any], base: Path = Path()) -> Settings:
-    """Checks a raw mapping as a whole: mistakes of form, then those between sections that have none."""
+def check(data: dict[str, Any], base: Path = Path(), stamps: files.Stamps | None = None) -> Settings:
+    """Checks a raw mapping as a whole: mistakes of form, then those between sections that have none.
+
+    `stamps` is given those of the files that are read.
+    """
     secrets: dict[str, tuple[bytes, ...]] = {}
-    context = {"base": base, "secrets": secrets}
+    stamps = {} if stamps is None else stamps
+    context = {"base": base, "secrets": secrets, "stamps": stamps}
     mistakes: list[str] = []
     bad: set[object] = set()
     try:
@@ -121,4 +130,4 @@ def check(data: dict[str, Any], base: Path = Path()) -> Settings:
     mistakes += cross_check(config, bad)
     if mistakes:
         raise ConfigError(mistakes)
-    return Settings(config, secrets_of(config, secrets))
+    return Settings(config, secrets_of(config, secrets), stamps)

@@ -46,10 +46,10 @@ class Section(BaseModel):
 
 
 class Tls(Section):
-    """Certificate and key, both or none; SIGHUP reads them again."""
+    """Certificate and key, both or none; renewed ones are read by themselves."""
 
     cert_file: NamedFile | None = None
-    """Certificate chain (PEM), of both listeners; SIGHUP reads a renewed one."""
+    """Certificate chain (PEM), of both listeners."""
     key_file: NamedFile | None = None
     """Its key."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wawp_exporter.config.files import Stamps
 from wawp_exporter.config.schema import Config
 
 
@@ -20,10 +21,14 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A configuration that was checked, with the contents of its secret files."""
+    """A configuration that was checked, with the contents of its secret files.
+
+    `stamps` are those of all its files, as they were just before they were read.
+    """
 
     config: Config
     secrets: Secrets
+    stamps: Stamps = field(default_factory=dict, repr=False)
 
 
 def secrets_of(config: Config, read: Mapping[str, tuple[bytes, ...]]) -> Secrets:

@@ -198,7 +198,7 @@ def check_not_empty(value: str) -> str:
 def check_file(value: str, info: ValidationInfo) -> str:
     """Makes a path relative to the configuration file absolute, and reads the file once to be sure."""
     path = base_of(info) / value
-    if not content_of(path).strip():
+    if not content_of(path, info).strip():
         raise ValueError(f"{path} is empty, expected at least one line")
     return str(path)
 
@@ -211,7 +211,7 @@ def check_secrets(value: str, info: ValidationInfo) -> str:
     path = str(base_of(info) / value)
     kept = secrets_read(info)
     if path not in kept:
-        content = content_of(Path(path))
+        content = content_of(Path(path), info)
         try:
             kept[path] = files.secrets_in(content)
         except ValueError as error:
@@ -230,8 +230,10 @@ def check_key(value: str, info: ValidationInfo) -> str:
     return path
 
 
-def content_of(path: Path) -> bytes:
-    """The bytes of a named file."""
+def content_of(path: Path, info: ValidationInfo) -> bytes:
+    """The bytes of a named file. Its stamp is taken first: what is written meanwhile is a change."""
+    stamps: files.Stamps = (info.context or {}).get("stamps", {})
+    stamps.setdefault(path, files.stamp_of(path))
     try:
         return files.read(path, files.MAX_NAMED_BYTES)
     except OSError as error:

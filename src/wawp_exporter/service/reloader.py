@@ -19,6 +19,7 @@ from wawp_exporter.live.restoring import refill
 from wawp_exporter.model.rules import Rules
 from wawp_exporter.service.jobs import Jobs
 from wawp_exporter.service.parts import Parts
+from wawp_exporter.service.renewal import Renewal, stamps_of
 from wawp_exporter.service.upkeep import Upkeep
 
 logger = structlog.get_logger()
@@ -41,6 +42,7 @@ class Reloader:
         self._jobs = jobs
         self._upkeep = upkeep
         self._config_path = config_path
+        self.renewal = Renewal(parts.settings.stamps, self.reload)
 
     async def reload(self) -> None:
         """Raises ConfigError, ListenError or LogError for a configuration that is refused, TooBusy during a stop."""
@@ -63,7 +65,13 @@ class Reloader:
 
     async def _reload(self) -> None:
         parts = self._parts
-        settings = await asyncio.to_thread(load, self._config_path)
+        try:
+            settings = await asyncio.to_thread(load, self._config_path)
+        except ConfigError as error:
+            # Perhaps not all of the old files were read: what has become of them is seen once this mistake is mended.
+            self.renewal.tried({**stamps_of(parts.settings.stamps), **error.stamps})
+            raise
+        self.renewal.tried(settings.stamps)
         refuse_fixed(parts.settings.config, settings.config)
         replace_front = self.front.prepare(settings) if self.front else None
         rules = Rules(settings.config)

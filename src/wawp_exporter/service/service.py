@@ -16,7 +16,8 @@ from wawp_exporter.service.health import Health
 from wawp_exporter.service.jobs import Jobs
 from wawp_exporter.service.parts import Parts
 from wawp_exporter.service.reloader import Reloader
-from wawp_exporter.service.upkeep import Upkeep
+from wawp_exporter.service.renewal import RENEW_S
+from wawp_exporter.service.upkeep import Job, Upkeep
 
 logger = structlog.get_logger()
 
@@ -29,7 +30,8 @@ class Service(Parts):
     def __init__(self, settings: Settings, config_path: Path | None = None) -> None:
         super().__init__(settings)
         self.jobs = Jobs(self)
-        self.upkeep = Upkeep(self.jobs.table, self.telemetry)
+        renew = Job("renew", RENEW_S, RENEW_S, self._renew)
+        self.upkeep = Upkeep([*self.jobs.table, renew], self.telemetry)
         self.health = Health(self, self.upkeep)
         self.reloader = Reloader(self, self.jobs, self.upkeep, config_path)
         register(self, self.jobs)
@@ -57,6 +59,10 @@ class Service(Parts):
         took = round(time.perf_counter() - started, 3)
         logger.info("log restored", sessions=len(self.fleet.sessions) + len(self.fleet.dormant), seconds=took)
         return restored
+
+    async def _renew(self) -> None:
+        if not self.stopping:
+            await self.reloader.renewal.look()
 
     async def reload(self) -> None:
         """Reads the configuration again. Raises what `Reloader.reload` raises."""

@@ -7,24 +7,20 @@ every time in rules and routing is divided by the pace; limits are the exporter'
 """
 
 import argparse
-import json
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from alerts.tests import stack
+from alerts.tests import recorder, stack
 from tests import parts
 
 HOUR = 60.0  # minutes that the scenario lasts
@@ -35,8 +31,8 @@ LASTING = {"watchdog", "slo"}
 ABOUT = """
 An hour of ten sessions in {minutes:g} minutes: one second is {pace:g} s of the hour, in limits and ages too. A message
 lists alerts that fire, then resolved ones. Prometheus sends a resolved alert again for 15 minutes (no setting changes
-this), so the next message of its group lists it again. Of the dead-man's switch only the first message is shown. "Page"
-leads to the exporter while this runs; "Look" would lead to your Grafana."""
+this), so the next message of its group lists it again. Of the dead-man's switch only the first message is shown.
+"Session page" leads to the exporter while this runs; Grafana has no address here, so there is no link to it."""
 MISSING = """make demo needs a real Prometheus and a real Alertmanager; not found: {names}.
 Install Debian's packages prometheus and prometheus-alertmanager, or run `make tools`."""
 
@@ -45,70 +41,29 @@ Install Debian's packages prometheus and prometheus-alertmanager, or run `make t
 
 
 class Phones:
-    """All receivers of Alertmanager: mail, chat, pager and webhook; prints what they get."""
+    """Prints what the receivers get."""
 
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()
         self.lock = threading.Lock()
-        self.http = ""
-        self.smtp = ""
-        self.names: dict[str, str] = {}
 
-    def connect(self, receiver: Mapping[str, Any]) -> dict[str, Any]:
-        """The shipped receiver with its addresses replaced by ours, and nothing else."""
-        name = receiver["name"]
-        url = f"{self.http}/{name}"
-        ours: dict[str, dict[str, Any]] = {
-            "webhook_configs": {"url": url},
-            "slack_configs": {"api_url": url},
-            "pagerduty_configs": {"url": url},
-            "email_configs": {"smarthost": self.smtp, "require_tls": False},
-        }
-        changed = dict(receiver)
-        for kind in ours.keys() & receiver.keys():
-            changed[kind] = [{**settings, **ours[kind]} for settings in receiver[kind]]
-            self.names |= {settings["to"]: name for settings in receiver[kind] if "to" in settings}
-        return changed
-
-    def show(self, receiver: str, channel: str, title: str, text: str) -> None:
+    def show(self, letter: recorder.Letter) -> None:
         """Prints a message; of those that only say "alive" the first."""
+        channel, title, text = posted(letter.body)
         with self.lock:
-            self.told[receiver] += 1
-            if receiver == "dead-mans-switch" and self.told[receiver] > 1:
+            self.told[letter.receiver] += 1
+            if letter.receiver == "dead-mans-switch" and self.told[letter.receiver] > 1:
                 return
-            print(f"\n{time.strftime('%H:%M:%S')}  to {receiver} ({channel})\n  {title}")
+            print(f"\n{time.strftime('%H:%M:%S')}  to {letter.receiver} ({channel})\n  {title}")
             for line in text.strip().splitlines():
                 print(f"  | {line}".rstrip())
             sys.stdout.flush()
 
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        """Takes what is sent, until the end."""
-        with parts.serving(self.web()) as web, mail_server(self) as mail:
-            self.http = f"http://127.0.0.1:{web.server_port}"
-            self.smtp = f"127.0.0.1:{mail}"
-            yield
-
-    def web(self) -> type[BaseHTTPRequestHandler]:
-        """Chat, pager and webhooks."""
-        phones = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(202)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                phones.show(self.path.strip("/"), *posted(body))
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
-
 
 def posted(body: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Channel, title and text of what a chat, a pager or a webhook is sent."""
+    """Channel, title and text of what somebody was sent."""
+    if "subject" in body:
+        return f"mail to {body['to']}", body["subject"], body["text"]
     if "attachments" in body:
         message = body["attachments"][0]
         return f"chat {body.get('channel', '')}", message["title"], message["text"]
@@ -118,45 +73,6 @@ def posted(body: Mapping[str, Any]) -> tuple[str, str, str]:
         return f"pager, {body['event_action']}", payload.get("summary", body["dedup_key"]), text
     annotations = body["commonAnnotations"]
     return f"webhook, {body['status']}", annotations.get("summary", ""), annotations.get("description", "")
-
-
-@contextmanager
-def mail_server(phones: Phones) -> Iterator[int]:
-    """The least that Alertmanager takes for a mail server; gives its port."""
-
-    class Handler(StreamRequestHandler):
-        def handle(self) -> None:
-            self.say("220 demo")
-            for line in self.rfile:
-                word = line[:4].upper().strip()
-                if word == b"DATA":
-                    self.say("354 go on")
-                    mail = b"".join(iter(self.rfile.readline, b".\r\n"))
-                    self.say("250 thanks")
-                    read(mail)
-                else:
-                    self.say("221 bye" if word == b"QUIT" else "250 demo")
-                if word == b"QUIT":
-                    return
-
-        def say(self, text: str) -> None:
-            self.wfile.write(f"{text}\r\n".encode())
-
-    def read(mail: bytes) -> None:
-        message = message_from_bytes(mail, policy=policy.default)
-        body = message.get_body(("plain",))
-        receiver = phones.names.get(message["To"], message["To"])
-        phones.show(receiver, f"mail to {message['To']}", message["Subject"], body.get_content() if body else "")
-
-    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 # What is shown
@@ -195,10 +111,10 @@ def demonstrate(pace: float, version: str) -> int:
     shorter = stack.divided_by(pace)
     rules = stack.shortened_rules(stack.divided_by(pace, 1.0), stack.ranges_divided_by(pace))
     with ExitStack() as started:
-        started.enter_context(phones.answering())
+        receivers = started.enter_context(recorder.Recorder(phones.show))
         exporter = started.enter_context(parts.Exporter(settings(pace)))
-        routing = stack.routing(dict.fromkeys(stack.ROUTE_TIMES, shorter), phones.connect)
-        routing["templates"] = [str(template(exporter))]
+        routing = stack.routing(dict.fromkeys(stack.ROUTE_TIMES, shorter), receivers.connect)
+        routing["templates"] = [stack.filled_templates(exporter.directory, external_url=exporter.url)]
         interval = min(1.0, 30 / pace)
         print("Starting exporter, Prometheus and Alertmanager (a few seconds) …", flush=True)
         servers = started.enter_context(stack.running([exporter], rules, routing, interval, version))
@@ -211,14 +127,6 @@ def demonstrate(pace: float, version: str) -> int:
     told = ", ".join(f"{name} {count}" for name, count in sorted(phones.told.items()))
     print(f"\nThe day is over. Messages: {told}. Nothing is left running.")
     return status
-
-
-def template(exporter: parts.Exporter) -> Path:
-    """The shipped messages with the address of the exporter's pages filled in."""
-    path = exporter.directory / "wawp.tmpl"
-    shipped = (stack.ALERTS / "templates/wawp.tmpl").read_text()
-    path.write_text(shipped.replace("https://wawp-exporter.placeholder.invalid", exporter.url))
-    return path
 
 
 def settings(pace: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tests import parts
 ALERTS = parts.ROOT / "alerts"
 RULE_FILES = tuple(sorted(ALERTS.glob("*.rules.yml")))
 ROUTING = ALERTS / "alertmanager.yml"
+TEMPLATES = ALERTS / "templates" / "wawp.tmpl"
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 ROUTE_TIMES = ("group_wait", "group_interval", "repeat_interval")
 
@@ -105,6 +106,21 @@ def routes(route: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield route
     for child in route.get("routes", ()):
         yield from routes(child)
+
+
+def filled_templates(folder: Path, external_url: str = "", grafana_url: str = "", zone: str = "") -> str:
+    """The pattern of a copy of the templates in which addresses, and a time zone (Alertmanager 0.28), are filled in."""
+    text = TEMPLATES.read_text()
+    for name, address in (("external_url", external_url), ("grafana_url", grafana_url)):
+        head = f'{{{{ define "wawp.{name}" }}}}'
+        text = text.replace(head + '{{ with "" }}', head + f'{{{{ with "{address}" }}}}')
+    if zone:
+        text = text.replace(
+            '{{ define "wawp.time" }}{{ .UTC.Format "02 Jan 15:04 UTC" }}',
+            f'{{{{ define "wawp.time" }}}}{{{{ (tz "{zone}" .).Format "02 Jan 15:04 MST" }}}}',
+        )
+    (folder / TEMPLATES.name).write_text(text)
+    return str(folder / "*.tmpl")
 
 
 def recorded_at(url: str) -> Receivers:

@@ -51,7 +51,7 @@ def test_the_demo_shows_each_receiver_its_messages_and_ends(home: dict[str, str]
     assert done.returncode == 0, done.stderr
     for receiver, words in TELLS.items():
         assert re.search(rf"to {receiver} \(.*\)\n .*{words}", done.stdout), done.stdout
-    assert re.search(r"^  OK: .* must be paired", done.stdout, re.MULTILINE)
+    assert re.search(r"^  RESOLVED: .* had to be paired", done.stdout, re.MULTILINE)
     assert re.search(r"^Fleet page +http://127\.0\.0\.1:\d+/$", done.stdout, re.MULTILINE)
     assert left_running(Path(home["TMPDIR"])) == []
     assert list(Path(home["TMPDIR"]).iterdir()) == []

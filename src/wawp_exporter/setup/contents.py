@@ -13,11 +13,14 @@ from wawp_exporter.setup import monitoring
 from wawp_exporter.setup.answers import Answers
 from wawp_exporter.setup.gateways import path_of
 from wawp_exporter.setup.routing import Routing, dump, template
+from wawp_exporter.setup.versions import Version
 
 SECRET, PLAIN = 0o600, 0o644
 PASTE = "paste-into-the-gateway.txt"
 EXPORTER_HEADER = "# Written by `wawp-exporter setup`; every other key has its default: docs/configuration.md.\n\n"
 DATA = ("exporter", "prometheus", "alertmanager", "grafana")
+# The first Alertmanager whose templates know time zones.
+LOCAL_TIMES = Version(0, 28)
 FOLDERS = tuple(f"data/{name}" for name in DATA)
 
 
@@ -50,11 +53,12 @@ def contents(answers: Answers) -> dict[str, File]:
 
 def copied(shared: Traversable, answers: Answers) -> Iterator[tuple[str, File]]:
     """Rules, templates, dashboards and provisioning, from the package."""
-    links = {"wawp.grafana": answers.general["grafana"], "wawp.exporter": answers.general["external-url"]}
+    links = {"wawp.grafana_url": answers.general["grafana"], "wawp.external_url": answers.general["external-url"]}
+    zone = answers.general["timezone"] if answers.alertmanager >= LOCAL_TIMES else ""
     for path, file in texts(shared / "rules"):
         yield f"rules/{path}", File(file)
     for path, file in texts(shared / "alertmanager" / "templates"):
-        yield f"templates/{path}", File(template(file, links))
+        yield f"templates/{path}", File(template(file, links, zone))
     for path, file in texts(shared / "dashboards"):
         yield f"dashboards/{path}", File(file)
     for path, file in texts(shared / "provisioning"):

@@ -10,7 +10,9 @@ from wawp_exporter.setup.fields import Field
 from wawp_exporter.setup.versions import ALERTMANAGER, Version
 
 TITLE = '{{ template "wawp.title" . }}'
-TEXT = '{{ template "wawp.text" . }}'
+DETAILS = '{{ template "wawp.details" . }}'
+HTML = '{{ template "wawp.html" . }}'
+MARKDOWN = '{{ template "wawp.markdown" . }}'
 
 Settings = dict[str, Any]
 
@@ -113,7 +115,7 @@ def whatsapp(place: Place) -> Settings:
         "payload": {
             "session": place.given["whatsapp-session"],
             "chatId": place.given["whatsapp-to"],
-            "text": f"*{TITLE}*\n\n{TEXT}",
+            "text": f"*{TITLE}*\n\n{DETAILS}",
         },
     }
 
@@ -154,8 +156,7 @@ KINDS: dict[str, Kind] = {
                 ),
             ),
             telegram,
-            # Plain text: names of sessions are no markup.
-            {"parse_mode": "", "message": f"{TITLE}\n\n{TEXT}"},
+            {"parse_mode": "HTML", "message": HTML},
         ),
         Kind("slack", "slack", (Field("slack-url", "Slack: incoming webhook", URL, fields.link, secret=True),), slack),
         Kind(
@@ -163,14 +164,14 @@ KINDS: dict[str, Kind] = {
             "discord",
             (Field("discord-url", "Discord: webhook of the channel", URL, fields.link, secret=True),),
             discord,
-            {"title": TITLE, "message": TEXT},
+            {"title": TITLE, "message": MARKDOWN},
         ),
         Kind(
             "msteams",
             "msteamsv2",
             (Field("msteams-url", "Teams: webhook of the workflow", URL, fields.link, secret=True),),
             msteams,
-            {"title": TITLE, "text": TEXT},
+            {"title": TITLE, "text": MARKDOWN},
             since=Version(0, 28),
         ),
         Kind(

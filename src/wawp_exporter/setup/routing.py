@@ -118,9 +118,11 @@ def send_resolved(receiver: Mapping[str, Any]) -> bool:
     return bool(configs[0].get("send_resolved", True))
 
 
-def template(shipped: str, links: Mapping[str, str]) -> str:
-    """The shipped template with the addresses of Grafana and of the pages."""
-    text = re.sub(r"\{\{/\* PLACEHOLDER.*?\*/\}\}\n", "", shipped)
+def template(shipped: str, links: Mapping[str, str], zone: str) -> str:
+    """The shipped template with the addresses of Grafana and of the pages, and with local times if there is a zone."""
     for name, url in links.items():
-        text = re.sub(rf'(\{{\{{ define "{name}" \}}\}}).*?(\{{\{{ end \}}\}})', rf"\g<1>{url}\g<2>", text)
-    return text
+        head = f'{{{{ define "{name}" }}}}'
+        shipped = shipped.replace(head + '{{ with "" }}', head + f'{{{{ with "{url}" }}}}')
+    head = '{{ define "wawp.time" }}'
+    local = f'{head}{{{{ (tz "{zone}" .).Format "02 Jan 15:04 MST" }}}}{{{{ end }}}}'
+    return re.sub(rf"^{re.escape(head)}.*$", lambda _: local, shipped, flags=re.MULTILINE) if zone else shipped

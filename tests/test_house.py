@@ -29,6 +29,7 @@ ORDER = (
     "web",
     "simulator",
     "setup",
+    "doctor",
     "commands",
     "__main__",
 )

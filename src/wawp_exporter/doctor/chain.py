@@ -87,7 +87,7 @@ def linked(asked: Asked, settings: Settings | None) -> Iterator[Finding]:
         yield from pages.look(settings)
     else:
         yield skipped(pages.PAGES, "the configuration says where they are")
-    grafana = asked.grafana or (getattr(settings.config.web, "grafana_url", None) if settings else None)
+    grafana = asked.grafana or (settings.config.web.grafana_url if settings else None)
     yield pages.dashboards(grafana, asked.grafana_token)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from wawp_exporter.config.values import parse_duration
 
-MATCHER = re.compile(r'\s*("(?:\\.|[^"\\])*"|[^\s=!~{},"]+)\s*(=~|!~|!=|=)\s*("(?:\\.|[^"\\])*"|[^,}]*?)\s*')
+MATCHER = re.compile(r'\s*("(?:\\.|[^"\\])*"|[^\s=!~{},"]+)\s*(=~|!~|!=|=)\s*("(?:\\.|[^"\\])*"|[^,{}"]*)\s*')
 ESCAPE = re.compile(r"\\(.)")
 ESCAPED = {"n": "\n"}
 WAIT, INTERVAL = "30s", "5m"  # Alertmanager's own defaults
@@ -111,7 +111,7 @@ def parsed(text: str) -> Iterator[Matcher]:
 def unquoted(text: str) -> str:
     r"""Without quotes; `\n`, `\"` and `\\` are what they stand for."""
     if not text.startswith('"'):
-        return text
+        return text.strip()
     return ESCAPE.sub(lambda found: ESCAPED.get(found[1], found[1]), text[1:-1])
 
 

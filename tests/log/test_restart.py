@@ -36,6 +36,7 @@ STEPS = 30
 KEYS = [("default", "a"), ("default", "b"), ("b", "c")]
 STATUSES = ("STARTING", "SCAN_QR_CODE", "WORKING", "WORKING", "FAILED", "STOPPED", "DISCONNECTED", "READY")
 CAPPED, FREE = ({"messageCapping": {"cappingStatus": word}} for word in ("CAPPED", "NONE"))
+REASONS = tuple({"statusReason": code} for code in (401, 408, 500))
 Told = dict[Key, tuple[State, str, frozenset[tuple[Limit, int]]]]
 
 
@@ -59,7 +60,7 @@ class Gateway:
         shown = self.history[max(0, end - draw.randrange(0, 5)) : end]
         status, at = self.history[end - 1]
         told = [{"status": each, "timestamp": when} for each, when in shown]
-        data = draw.choice([None, None, CAPPED, FREE])
+        data = draw.choice([None, None, CAPPED, FREE, *REASONS])
         engine = draw.choice(["GOWS", "NOWEB", None])
         raw = body(
             session=self.key[1], timestamp=at, payload={"status": status, "statuses": told, "data": data}, engine=engine

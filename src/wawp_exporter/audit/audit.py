@@ -1,6 +1,7 @@
 """The uptime audit: how reliable sessions were, and when they failed, computed from the log."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,14 @@ class Query(msgspec.Struct, frozen=True):
     timezone: str = "UTC"
 
 
+class Loss(msgspec.Struct, frozen=True):
+    """How many disconnects had this reason (empty: the gateway gave none), and of how many sessions."""
+
+    reason: str
+    losses: int
+    sessions: int
+
+
 class Audit(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     """The whole report. `hour_of_week[weekday][hour]` counts disconnects, Monday first, in `timezone`.
 
@@ -46,6 +55,7 @@ class Audit(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     groups: list[Row]
     engines: list[Row]
     sources: list[Row]
+    losses: list[Loss]
     hour_of_week: list[list[int]]
     recurring: list[Recurring]
 
@@ -99,10 +109,18 @@ def audit(place: Place, config: Config, query: Query, progress: Progress | None 
         groups=groups.rows("group"),
         engines=engines.rows("engine"),
         sources=sources.rows("source"),
+        losses=losses_of(total.losses, rows),
         hour_of_week=hour_of_week(total.disconnects, zone),
         recurring=[Recurring(*key, *when, weeks) for key, found in sorted(recurring(lost, zone).items())
                    for when, weeks in sorted(found.items())],
     )  # fmt: skip
+
+
+def losses_of(counts: Mapping[str, int], rows: Iterable[Row]) -> list[Loss]:
+    """Disconnects by reason, the most frequent first."""
+    sessions = Counter(reason for each in rows for reason in each.losses)
+    found = [Loss(reason, count, sessions[reason]) for reason, count in counts.items()]
+    return sorted(found, key=lambda loss: (-loss.losses, loss.reason))
 
 
 def wanted(past: Past, meta: Meta, query: Query) -> bool:

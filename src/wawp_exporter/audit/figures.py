@@ -27,6 +27,7 @@ class Tally(msgspec.Struct):
     longest: float = 0.0
     ongoing: bool = False
     disconnects: list[int] = []
+    losses: Counter[str] = msgspec.field(default_factory=Counter)  # the disconnects by reason
     earlier: list[int] = []  # disconnects before the period, for patterns
     recoveries: list[float] = []
     starts: Counter[StartOutcome] = msgspec.field(default_factory=Counter)
@@ -45,51 +46,81 @@ class Tally(msgspec.Struct):
             self.longest, self.ongoing = other.longest, other.ongoing
         for name in ("disconnects", "recoveries", "start_lengths", "wait_lengths"):
             getattr(self, name).extend(getattr(other, name))
+        self.losses += other.losses
         self.starts += other.starts
         self.waits += other.waits
 
 
-def spans(past: Past) -> Iterator[tuple[Transition, int]]:
-    """Each status of a session with the time at which it ended (Unix ms), 0 for the last; a deletion ends one too."""
+def spans(past: Past) -> Iterator[tuple[Transition, int, str]]:
+    """Each status of a session with the time at which it ended (Unix ms), and the reason of the loss by then.
+
+    The time is 0 for the last status; a deletion ends one too.
+    """
     state: State | None = None
     entered: Transition | None = None
     for point in past.points:
         if state and state.at <= past.tombstone < point.at:
             if entered:
-                yield entered, past.tombstone
+                yield entered, past.tombstone, state.reason
             state = entered = None
-        state, transition = step(state, point)
+        before = state
+        state, transition = step(before, point)
         if transition:
-            if entered:
-                yield entered, point.at
+            if entered and before:
+                yield entered, point.at, before.reason
             entered = transition
     if entered and state:
-        yield entered, past.tombstone if state.at <= past.tombstone else 0
+        yield entered, past.tombstone if state.at <= past.tombstone else 0, state.reason
 
 
 def tally(past: Past, windows: Windows, start: int, end: int) -> Tally:
     """One session's figures over [start, end) (Unix ms); `windows` are its maintenance."""
     found = Tally(period=(end - start) / 1000)
     stays: list[Stay] = []
-    for transition, until in spans(past):
+    losses = Losses(found.losses)
+    for transition, until, reason in spans(past):
         state = transition.after
         if state.since >= end:
             break
         ended = min(until or end, end)
         if ended > start:
             stays.append((state, max(state.since, start), ended))
-        if disconnected(transition, windows):
+        lost = disconnected(transition, windows)
+        if lost:
             (found.disconnects if state.since >= start else found.earlier).append(state.since)
+        losses.follow(state, reason, begins=lost and state.since >= start)
         if state.since >= start:
             entry(found, transition)
         if state.auth_since and ended == end:
             found.waits["open"] += 1
         elif state.auth_since and start <= ended == past.tombstone:
             waited(found, WaitOutcome.DELETED, state.auth_since, ended)
+    losses.close()
     for each in stays:
         stay(found, *each, windows)
     found.longest, found.ongoing = longest_outage(stays, windows)
     return found
+
+
+class Losses:
+    """Counts losses by the reason that was known at their ends."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self._counts = counts
+        self._reason: str | None = None  # of the loss that is under way
+
+    def follow(self, state: State, reason: str, *, begins: bool) -> None:
+        """Takes a status with the reason by its end; `begins`: a loss that counts begins with it."""
+        if not state.left_working:
+            self.close()
+        if begins or self._reason is not None:
+            self._reason = reason
+
+    def close(self) -> None:
+        """The loss is over, if there is one."""
+        if self._reason is not None:
+            self._counts[self._reason] += 1
+            self._reason = None
 
 
 def stay(found: Tally, state: State, since: int, until: int, windows: Windows) -> None:

@@ -29,6 +29,7 @@ class Row(msgspec.Struct, frozen=True):
     downtime_seconds: float
     excluded_seconds: float
     disconnects: int
+    losses: dict[str, int]
     mttr_seconds: float | None
     mtbf_seconds: float | None
     longest_outage_seconds: float
@@ -61,6 +62,7 @@ def row(kind: str, name: str, found: Tally, *, source: str | None = None, engine
         downtime_seconds=found.bad,
         excluded_seconds=max(0.0, found.observed - counted),
         disconnects=len(found.disconnects),
+        losses=dict(found.losses),
         mttr_seconds=sum(found.recoveries) / len(found.recoveries) if found.recoveries else None,
         mtbf_seconds=found.good / len(found.disconnects) if found.disconnects else None,
         longest_outage_seconds=found.longest,

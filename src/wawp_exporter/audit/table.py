@@ -26,7 +26,7 @@ def print_table(audit: Audit, console: Console) -> None:
         )
         if rows
     ]
-    console.print(Group(title, *tables, hours(audit), patterns(audit)))
+    console.print(Group(title, *tables, losses(audit), hours(audit), patterns(audit)))
 
 
 def figures(title: str, rows: list[Row]) -> Table:
@@ -56,6 +56,16 @@ def figures(title: str, rows: list[Row]) -> Table:
 def printable(name: str) -> str:
     """A name that cannot move the cursor or draw in colours."""
     return "".join(sign if sign.isprintable() else "�" for sign in name).replace("[", "\\[")
+
+
+def losses(audit: Audit) -> Table:
+    """Disconnects by reason."""
+    table = Table(title="Disconnects by reason", title_justify="left")
+    for name in ("reason", "disconnects", "sessions"):
+        table.add_column(name, justify="left" if name == "reason" else "right")
+    for each in audit.losses:
+        table.add_row(each.reason or "none given", str(each.losses), str(each.sessions))
+    return table
 
 
 def hours(audit: Audit) -> Table:

@@ -1,7 +1,7 @@
 """Webhooks of the Evolution API: its connection, QR codes, and an instance that is closed, logged out or removed."""
 
 from wawp_exporter.dialects.localtime import instant_of, not_ahead
-from wawp_exporter.dialects.reading import build, decode, ending, name_of
+from wawp_exporter.dialects.reading import because, build, decode, ending, name_of
 from wawp_exporter.model.event import CLOSED, OtherEvent, Status, StatusEvent
 
 STATES = {
@@ -40,6 +40,8 @@ def parse(
     status = status_of(kind, data.get("data"))
     at = instant_of(data.get("date_time"), received_at)
     event = build(source, session, status, [(status, at)] if at else [], received_at, body, request_id)
+    expired = kind == "qrcode.updated" and status == Status.FAILED
+    event = because(event, "qr_expired" if expired else data.get("data"))
     # A logout is also sent after each loss, and may come first: by itself it only means that the instance is closed.
     return ending(not_ahead(event), CLOSED if kind == "logout.instance" else None)
 

@@ -5,11 +5,23 @@ from typing import Any
 
 import msgspec
 
+from wawp_exporter.dialects.reasons import reason_of
 from wawp_exporter.errors import InvalidEvent, Malformed
-from wawp_exporter.model.event import MAX_AHEAD_MS, USUAL_ENDINGS, Limit, Point, StatusEvent, normal
+from wawp_exporter.model.event import (
+    MAX_AHEAD_MS,
+    STOPPED,
+    UNKNOWN,
+    USUAL_ENDINGS,
+    WORKING,
+    Limit,
+    Point,
+    StatusEvent,
+    normal,
+)
 
 MAX_NAME_BYTES = 256
 MAX_INSTANT_MS = 253_402_300_799_999  # the end of the year 9999
+NOT_LOST = frozenset({WORKING, STOPPED, UNKNOWN})
 MAX_POINTS = 64  # of one event: gateways send ten at most
 
 
@@ -48,6 +60,16 @@ def build(
     keyed = (None, False) if sent else timeless(body, request_id)
     points = believed(sent or [(status, received_at)], received_at)
     return StatusEvent(source, session, points, received_at, event_id, engine, limits, *keyed)
+
+
+def because(event: StatusEvent, said: object) -> StatusEvent:
+    """The event with why the session is lost, as `said` (`reasons.reason_of`); nothing to one that is not lost."""
+    own = event.own
+    reason = "" if normal(own.status) in NOT_LOST else reason_of(said)
+    if not reason:
+        return event
+    own = msgspec.structs.replace(own, reason=reason)
+    return msgspec.structs.replace(event, points=(*event.points[:-1], own))
 
 
 def ending(event: StatusEvent, word: str | None = None) -> StatusEvent:

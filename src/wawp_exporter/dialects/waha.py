@@ -7,6 +7,7 @@ import msgspec
 from wawp_exporter.dialects.reading import (
     MAX_INSTANT_MS,
     MAX_NAME_BYTES,
+    because,
     believed,
     build,
     decode,
@@ -42,11 +43,15 @@ class Entry(msgspec.Struct, gc=False):
 
 
 class Payload(msgspec.Struct, gc=False):
-    """The payload of an `Envelope`: without restrictions."""
+    """The payload of an `Envelope`: without restrictions, and without a reason."""
 
     status: Name
     statuses: list[Entry] = []
     data: None = None
+    statusReason: None = None  # noqa: N815 - as it is sent
+    statusCode: None = None  # noqa: N815
+    reason: None = None
+    error: None = None
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -118,7 +123,7 @@ def status_event(
         raise InvalidEvent("payload: missing or not an object, expected an object with a status")
     status = name_of(payload.get("status"), "payload.status")
     sent = sent_points(history(payload.get("statuses")), status, instant(data.get("timestamp")))
-    return build(
+    event = build(
         source,
         session,
         status,
@@ -130,6 +135,7 @@ def status_event(
         engine_of(data),
         limits_of(payload.get("data")) if status == WORKING else (),
     )
+    return because(event, payload)
 
 
 def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int, request_id: str | None) -> StatusEvent:
@@ -139,7 +145,7 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
     status = name_of(data.get("status"), "status")
     at = instant(data.get("timestamp")) or instant(data.get("ts"), unit=1000)
     sent = sent_points(history(data.get("statuses")), status, at)
-    return build(
+    event = build(
         source,
         session,
         status,
@@ -149,6 +155,7 @@ def flat_event(source: str, data: dict[str, Any], body: bytes, received_at: int,
         request_id,
         engine=engine_of(data),
     )
+    return because(event, data)
 
 
 def history(value: object) -> list[tuple[str, int]]:

@@ -1,6 +1,6 @@
 """Webhooks of wppconnect-server: `status-find`, a QR or pairing code, and a session that is closed or logged out."""
 
-from wawp_exporter.dialects.reading import build, decode, ending, name_of
+from wawp_exporter.dialects.reading import because, build, decode, ending, name_of
 from wawp_exporter.model.event import OtherEvent, Status, StatusEvent
 
 IN_URL = "; if the gateway leaves it out, put it into the webhook's URL: /webhook/{source}?session=NAME"
@@ -42,7 +42,8 @@ def parse(
     status = EVENTS.get(kind) or status_of(data.get("status"))
     # A retry is recognized by the body, which is the same for two sessions if their names are in the URL only.
     whole = body if data.get("session") else body + b"\0" + named.encode()
-    return ending(build(source, session, status, [], received_at, whole, request_id))
+    event = build(source, session, status, [], received_at, whole, request_id)
+    return ending(because(event, data.get("status")))
 
 
 def status_of(text: object) -> str:

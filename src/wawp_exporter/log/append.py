@@ -114,7 +114,7 @@ class Appender:
             return {}
         each, (owner,) = self._database.statements.rows_of([session.c.id])
         newest = (
-            sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
+            sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin, event.c.reason)
             .where(event.c.session_id == owner, event.c.at > session.c.tombstone, event.c.seq > session.c.buried)
             .order_by(event.c.key_at.desc())
             .limit(8)
@@ -136,6 +136,10 @@ def rows_for(event: StatusEvent, owner: int) -> list[Row]:
     *older, own = event.points
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
     received_at, engine, origin = event.received_at, event.engine, event.origin or own.ending
-    rows: list[Row] = [(owner, p.status, p.at, p.tie, p.key_at, received_at, None, engine, None, origin) for p in older]
-    rows.append((owner, own.status, own.at, own.tie, own.key_at, received_at, event.event_id, engine, limits, origin))
+    rows: list[Row] = [
+        (owner, p.status, p.at, p.tie, p.key_at, received_at, None, engine, None, origin, p.reason or None)
+        for p in older
+    ]
+    named = (received_at, event.event_id, engine, limits, origin, own.reason or None)
+    rows.append((owner, own.status, own.at, own.tie, own.key_at, *named))
     return rows

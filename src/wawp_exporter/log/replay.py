@@ -15,7 +15,8 @@ from wawp_exporter.model.session import FIRST_LIFE, Grave, Memory, learn
 
 def point_of(row: Any) -> Point:
     """A row of the log as a point. `origin` also holds the kind of an end, since no event has both."""
-    return Point(row.status, row.at, row.tie, row.key_at, row.origin if row.origin in ENDINGS else None)
+    ending = row.origin if row.origin in ENDINGS else None
+    return Point(row.status, row.at, row.tie, row.key_at, ending, row.reason or "")
 
 
 def counted(owner: int, grave: Grave) -> list[sa.ColumnElement[bool]]:
@@ -27,7 +28,7 @@ def fold_session(
     reader: sa.Connection, owner: int, grave: Grave = FIRST_LIFE, *, since: int = 0, seq: int | None = None
 ) -> State | None:
     """Folds the rows of a session from `since` (Unix ms) on, up to row `seq`, by (at, tie), then arrival."""
-    columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin)
+    columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin, event.c.reason)
     # The time as sent is never before `at`, and it is the one that is indexed.
     where = [*counted(owner, grave), event.c.at >= since, event.c.key_at >= since]
     if seq is not None:

@@ -17,8 +17,11 @@ Row = tuple[int | str | None, ...]
 Numbers = Sequence[int]
 
 AT_ONCE = 128  # most rows of a statement; the text for each count of rows is kept
-EVENT_COLUMNS = ("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine", "limits", "origin")
-USUAL = 8  # the first columns: few events have restrictions or an origin, and binding None is slow
+EVENT_COLUMNS = (
+    *("session_id", "status", "at", "tie", "key_at", "received_at", "event_id", "engine"),
+    *("limits", "origin", "reason"),
+)
+USUAL = 8  # the first columns: few events have one of the others, and binding None is slow
 NEWER = "SELECT seq, session_id, key_at, status, revision FROM event WHERE seq > ?"
 
 
@@ -85,7 +88,7 @@ class Statements:
 
     def _store(self, raw: sqlite3.Connection, rows: Sequence[Row], after: int) -> Numbers:
         """At most AT_ONCE points in SQLite: that all are new, as nearly always, needs no row to be read back."""
-        usual = not any(row[8] or row[9] for row in rows)
+        usual = not any(row[8] or row[9] or row[10] for row in rows)
         width = USUAL if usual else len(EVENT_COLUMNS)
         values = tuple(chain.from_iterable([row[:width] for row in rows]))
         inserted = raw.execute(self._text(False, width, len(rows)), values)
@@ -116,10 +119,14 @@ class Statements:
             set_={
                 "tie": sa.case((more_ties, again.tie), else_=event.c.tie),
                 "limits": sa.func.coalesce(event.c.limits, again.limits),
+                "reason": sa.func.coalesce(event.c.reason, again.reason),
                 "revision": event.c.revision + sa.literal_column("1"),
             },
-            # A point from the history of another event has no restrictions.
-            where=sa.or_(more_ties, sa.and_(event.c.limits.is_(None), again.limits.is_not(None))),
+            # A point from the history of another event has no restrictions and no reason.
+            where=sa.or_(
+                more_ties,
+                *(sa.and_(event.c[name].is_(None), again[name].is_not(None)) for name in ("limits", "reason")),
+            ),
         ).returning(event.c.seq, event.c.session_id, event.c.key_at, event.c.status, event.c.revision)
 
 
@@ -131,7 +138,8 @@ def merged(rows: Sequence[Row]) -> list[Row]:
         first = found.setdefault(key, row)
         if first is not row:
             ties = (first[3], row[3]) if first[2] == row[2] else (first[3],)
-            found[key] = (*first[:3], max(ties), *first[4:8], first[8] or row[8], first[9])  # type: ignore[type-var]  # numbers
+            more = (first[8] or row[8], first[9], first[10] or row[10])
+            found[key] = (*first[:3], max(ties), *first[4:8], *more)  # type: ignore[type-var]  # numbers
     return list(found.values())
 
 

@@ -7,6 +7,7 @@ import msgspec
 from wawp_exporter.model.event import STARTING, STOPPED, UNKNOWN, WORKING, Status
 from wawp_exporter.model.facts import Facts, Problem, Restricted
 from wawp_exporter.model.limits import Constants
+from wawp_exporter.model.reasons import Reason, stronger
 from wawp_exporter.model.rules import Key
 
 NEVER = 1 << 62
@@ -20,13 +21,14 @@ class Spell(msgspec.Struct, array_like=True):
     """A down episode as the judge sees it: short spells of WORKING and restarts do not end it.
 
     `since` is the begin of the episode; `lost_at` is when WORKING was left, or the end of the maintenance that excused
-    it.
+    it. `reason` is the strongest that the gateway gave in it: a short WORKING does not take it away.
     """
 
     since: int
     lost_at: int
     failed: bool = False
     disconnected: bool = False
+    reason: str = ""
 
 
 class Case(msgspec.Struct, array_like=True):
@@ -100,11 +102,14 @@ class Case(msgspec.Struct, array_like=True):
 
     def cause(self, constants: Constants) -> str:
         """Why it was lost: a restriction just before explains what the gateway does not."""
-        if self.facts.reason in ("", "other") and self.spell:
-            lost_at = self.spell.lost_at
-            if any(0 <= lost_at - limit.since <= constants.restricted_ms for limit in self.restrictions):
-                return "restricted"
-        return self.facts.reason
+        if self.spell is None:
+            return self.facts.reason
+        lost_at, reason = self.spell.lost_at, self.spell.reason
+        if reason in ("", Reason.OTHER) and any(
+            0 <= lost_at - limit.since <= constants.restricted_ms for limit in self.restrictions
+        ):
+            return Reason.RESTRICTED
+        return reason
 
     @property
     def idle(self) -> bool:
@@ -196,6 +201,7 @@ def follow_spell(case: Case, now: int) -> None:
         left = state.left_working if state.worked and state.left_working else since
         case.spell = spell = Spell(since, max(min(left, now), case.excused))
         case.alone = now
+    spell.reason = stronger(spell.reason, case.facts.reason)
     spell.failed = spell.failed or state.status is FAILED
     spell.disconnected = spell.disconnected or state.status is DISCONNECTED
 

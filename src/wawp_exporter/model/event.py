@@ -67,7 +67,8 @@ class Point(msgspec.Struct, frozen=True, gc=False):
 
     `key_at` is the time as sent and identifies the point in the log. `at` is the time that is used: the same, or the
     time of receipt if that was more than a minute ahead. `(at, tie)` orders the points of one session.
-    `ending` is one of ENDINGS if the gateway reports one end with several webhooks.
+    `ending` is one of ENDINGS if the gateway reports one end with several webhooks. `reason` (of `reasons.Reason`, ""
+    for none) is why the session is lost, if the gateway says so with this status.
     """
 
     status: str
@@ -75,6 +76,7 @@ class Point(msgspec.Struct, frozen=True, gc=False):
     tie: int
     key_at: int
     ending: str | None = None
+    reason: str = ""
 
 
 class StatusEvent(msgspec.Struct, frozen=True, gc=False):

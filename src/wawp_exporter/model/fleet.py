@@ -74,7 +74,10 @@ class Fleet(Sessions):
         state, transition = step(session.state if session else None, point)
         if transition is None:
             assert session  # noqa: S101 - a session's first point is a transition
-            session.state = state
+            before, session.state = session.state, state
+            if state.reason != before.reason:
+                self._refresh(session, now, mono)
+                self.hearing.note(session, event.received_at)
             return session, REPEAT
         session = session or self._meet(event, state, mono)
         self._enter(session, transition, seq, now, mono)

@@ -17,6 +17,7 @@ from wawp_exporter.model.event import (
     Status,
     normal,
 )
+from wawp_exporter.model.reasons import stronger
 
 RESTART_MS = 30_000  # a restart is STOPPED for 3 to 13 s; longer is somebody's decision
 END_MS = 30_000  # webhooks about one end of a session come within this time, in any order
@@ -28,7 +29,8 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
     `since` is the entry into `status`; `auth_since` and `down_since` begin the login and the down episode;
     `held_*` keep both through a STOPPED that may turn out to be a restart, which began at `stopped_at`.
     `left_working` is when it left WORKING, until it is WORKING again or stays STOPPED. `lost_at` and `decided_at` are
-    the times of the last webhooks that called the present end LOST or DECIDED (`event.ENDINGS`).
+    the times of the last webhooks that called the present end LOST or DECIDED (`event.ENDINGS`). `reason` is why the
+    session is lost, the strongest of those that its gateway gave since it was lost; "" if it gave none.
     """
 
     status: Status
@@ -44,6 +46,7 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
     worked: bool = False
     lost_at: int = 0
     decided_at: int = 0
+    reason: str = ""
 
     def outdates(self, point: Point) -> bool:
         """Whether `point` is older than the live status: `(at, tie)` decides, then arrival."""
@@ -100,8 +103,9 @@ def step(state: State | None, point: Point) -> tuple[State, Transition | None]:
         return end(state, point, point.ending)
     status = normal(point.status)
     if state and state.status is status:
-        return msgspec.structs.replace(state, at=point.at, tie=point.tie, lost_at=0, decided_at=0), None
-    after = enter(state or BLANK, status, point.at, point.tie)
+        reason = reason_after(state, point)
+        return msgspec.structs.replace(state, at=point.at, tie=point.tie, lost_at=0, decided_at=0, reason=reason), None
+    after = enter(state or BLANK, status, point)
     return after, Transition(state, after)
 
 
@@ -120,17 +124,28 @@ def end(state: State | None, point: Point, ending: str) -> tuple[State, Transiti
     lost = point.at if ending == LOST else before.lost_at
     decided = point.at if ending == DECIDED else before.decided_at
     if state and (state.status is status or point.at - stronger <= END_MS):
-        return msgspec.structs.replace(state, at=point.at, tie=point.tie, lost_at=lost, decided_at=decided), None
-    entered = enter(before, status, point.at, point.tie, lost=ending == LOST)
+        reason = reason_after(state, point)
+        return msgspec.structs.replace(
+            state, at=point.at, tie=point.tie, lost_at=lost, decided_at=decided, reason=reason
+        ), None
+    entered = enter(before, status, point, lost=ending == LOST)
     after = msgspec.structs.replace(entered, lost_at=lost, decided_at=decided)
     return after, Transition(state, after)
 
 
-def enter(before: State, status: Status, at: int, tie: int, *, lost: bool = False) -> State:
+def reason_after(state: State, point: Point) -> str:
+    """The reason of the present loss after a point that does not begin another one."""
+    if not point.reason or state.status is WORKING:
+        return state.reason
+    return stronger(state.reason, point.reason)
+
+
+def enter(before: State, status: Status, point: Point, *, lost: bool = False) -> State:
     """What entering `status` does to the episodes. UNKNOWN opens none and closes none.
 
     `lost`: the STOPPED before it was part of the same loss, not a decision.
     """
+    at, tie = point.at, point.tie
     if status is UNKNOWN:
         return msgspec.structs.replace(before, status=status, since=at, at=at, tie=tie, lost_at=0, decided_at=0)
     if status is WORKING:
@@ -138,13 +153,17 @@ def enter(before: State, status: Status, at: int, tie: int, *, lost: bool = Fals
     left = at if before.status is WORKING else before.left_working
     if status is STOPPED:
         held = before.auth_since, before.down_since
-        return State(status, at, at, tie, 0, 0, *held, stopped_at=at, left_working=left, worked=before.worked)
+        return State(
+            status, at, at, tie, 0, 0, *held, stopped_at=at, left_working=left, worked=before.worked,
+            reason=reason_after(before, point),
+        )  # fmt: skip
     auth, down = before.auth_since, before.down_since
     if before.stopped_at:
         auth, down, left = resume(before, at) if status is STARTING or lost else (0, 0, 0)
     # Neither WORKING nor STOPPED: the session is down, and if it waits for a human, a login begins.
     auth = auth or (at if status in LOGIN else 0)
-    return State(status, at, at, tie, auth, down or at, left_working=left, worked=before.worked)
+    reason = stronger(before.reason if down else "", point.reason) if before.reason or point.reason else ""
+    return State(status, at, at, tie, auth, down or at, left_working=left, worked=before.worked, reason=reason)
 
 
 def resume(before: State, at: int) -> tuple[int, int, int]:

@@ -185,7 +185,8 @@ class Session:
     def facts(self, now: int) -> Facts:
         """What the judge needs to know of it at `now`."""
         limits = stated(self.limits.values()) if self.limits else ()
-        return Facts(self.state, self.engine, self.meta.excuses(now), self.meta.limits, limits, self.last_event)
+        known = (self.meta.excuses(now), self.meta.limits, limits, self.last_event)
+        return Facts(self.state, self.engine, *known, self.state.reason)
 
     @property
     def available(self) -> bool:

@@ -70,7 +70,7 @@ def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -
     """For each (session id, Unix ms) the session's events from then until before `end`, in order of (at, tie, seq).
 
     Sessions come in order of ids; those without events are left out. An event is a tuple of (session id, at, tie, seq,
-    status, engine, origin).
+    status, engine, origin, reason).
     """
     asked = sorted(asked)
     usual = sa.and_(event.c.at == event.c.key_at, event.c.key_at < end), event.c.key_at
@@ -85,7 +85,7 @@ def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -
 def _since(postgresql: bool, where: sa.ColumnElement[bool], column: sa.Column[int]) -> sa.Select[Any]:
     """The events of each requested session from its time on, session after session."""
     each, (owner, since) = rows_of(postgresql, [event.c.session_id, event.c.at])
-    columns = (event.c.at, event.c.tie, event.c.seq, event.c.status, event.c.engine, event.c.origin)
+    columns = (event.c.at, event.c.tie, event.c.seq, event.c.status, event.c.engine, event.c.origin, event.c.reason)
     wanted = sa.and_(event.c.session_id == owner, column >= since, where)
     if postgresql:  # OFFSET makes PostgreSQL read the table session by session
         mine = sa.select(*columns).where(wanted).offset(sa.literal_column("0")).lateral("mine")
@@ -108,7 +108,8 @@ def shared(reader: sa.Connection) -> bool:
 def points_of(rows: Iterable[Any]) -> list[Point]:
     """Events of `between` as points."""
     return [
-        Point(status, at, tie, at, origin if origin in ENDINGS else None) for _, at, tie, _, status, _, origin in rows
+        Point(status, at, tie, at, origin if origin in ENDINGS else None, reason or "")
+        for _, at, tie, _, status, _, origin, reason in rows
     ]
 
 

@@ -84,7 +84,7 @@ def read_pasts(connect: Connect, since: Since, end: int, source: str | None, nam
 
 def past_of(owner: Any, rows: Sequence[Any]) -> Past:
     """A session's row and its rows of `ordered.between` as its past."""
-    engines = [engine for *_, engine, _ in rows if engine]
+    engines = [engine for *_, engine, _, _ in rows if engine]
     return Past(owner.source, owner.name, engines[-1] if engines else OTHER_ENGINE, owner.tombstone, points_of(rows))
 
 

@@ -34,7 +34,7 @@ class TransitionRow(msgspec.Struct, frozen=True):
     """A transition in the log: the session went from `before` (None for its first status) to `status`.
 
     `at` and `received_at` are in Unix ms, `at` by the gateway's clock. `observed` is the status as the gateway sent it,
-    `seq` the row of the event in the log.
+    `seq` the row of the event in the log, `reason` why the session is lost, if the gateway said so with this event.
     """
 
     source: str
@@ -48,6 +48,7 @@ class TransitionRow(msgspec.Struct, frozen=True):
     seq: int
     engine: str
     origin: str | None = None
+    reason: str = ""
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -74,7 +75,8 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 COLUMNS = tuple(
-    event.c[name] for name in ("seq", "session_id", "status", "at", "tie", "key_at", "received_at", "engine", "origin")
+    event.c[name]
+    for name in ("seq", "session_id", "status", "at", "tie", "key_at", "received_at", "engine", "origin", "reason")
 )
 # Written as in the index `event_at`, so that the database uses that index here and for no other query.
 IN_ORDER: sa.ColumnElement[int] = event.c.at + sa.literal_column("0")
@@ -195,6 +197,7 @@ def transition_row(row: Any, before: Status | None, status: Status, at: int) -> 
         row.seq,
         row.engine or OTHER_ENGINE,
         None if row.origin in ENDINGS else row.origin,
+        row.reason or "",
     )
 
 

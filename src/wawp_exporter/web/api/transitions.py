@@ -47,6 +47,10 @@ class TransitionView(msgspec.Struct, frozen=True, rename={"before": "from"}):
     origin: Annotated[
         str, Meta(description="`webhook`, or `reconcile`: the gateway's API reported what no webhook did.")
     ]
+    reason: Annotated[
+        str,
+        Meta(description="Why the session is lost, if the gateway said so with this event; empty if not."),
+    ]
 
 
 class Transitions(msgspec.Struct, frozen=True):
@@ -97,4 +101,5 @@ def transition_view(row: TransitionRow) -> TransitionView:
         received,
         row.engine,
         row.origin or "webhook",
+        row.reason,
     )

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from wawp_exporter.config.load import check
 from wawp_exporter.config.schema import Config
 from wawp_exporter.log.append import Appended
@@ -48,11 +50,12 @@ def event(
     received: float | None = None,
     engine: str | None = "GOWS",
     limits: Sequence[Limit] = (),
+    reason: str = "",
     **more: Any,
 ) -> StatusEvent:
     """A status event whose own point follows the back-filled ones of `before`; received when it happened."""
     heard = ms(at if received is None else received)
-    points = (*before, point(status, at, tie))
+    points = (*before, replace(point(status, at, tie), reason=reason))
     return StatusEvent(*key, points, heard, engine=engine, limits=tuple(limits), **more)
 
 

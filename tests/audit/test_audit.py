@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import parts
-from tests.builders import DAY, HOUR, KEY, MINUTE, T0, event, ms
+from tests.builders import DAY, HOUR, KEY, MINUTE, T0, event, ms, timelock
 from wawp_exporter.audit.audit import Query, audit
 from wawp_exporter.audit.figures import Tally, tally
 from wawp_exporter.audit.instants import instant, period
@@ -339,6 +339,46 @@ def test_sums_are_of_the_sessions(path: Path) -> None:
     assert [e.name for e in audit(path, config, Query(ms(0), ms(1000), group="g")).sessions] == ["a", "b"]
     assert [e.name for e in audit(path, config, Query(ms(0), ms(1000), source="other")).sessions] == ["c"]
     assert [e.name for e in audit(path, config, Query(ms(0), ms(1000), session="b")).sessions] == ["b"]
+
+
+def test_losses_are_counted_by_reason(path: Path) -> None:
+    """Each disconnect once, with the reason that says most; a restriction just before explains one without."""
+    a, b = ("default", "a"), ("default", "b")
+    logged(
+        path,
+        event(W, 0, key=a),
+        event(D, 60, key=a),
+        event(F, 70, key=a, reason="logged_out"),
+        event(W, 100, key=a),
+        event(F, 160, key=a, reason="other"),
+        event(W, 200, key=a),
+        event(X, 260, key=a),
+        event(W, 0, key=b),
+        event(D, 60, key=b, reason="logged_out"),
+        event(W, 100, key=b, limits=[timelock()]),
+        event(D, 160, key=b),
+        event(W, 900, key=b, limits=[timelock()]),
+        event(D, 960, key=b),
+    )
+
+    report = audit(path, CONFIG, Query(ms(0), ms(1000)))
+
+    assert [(each.reason, each.losses, each.sessions) for each in report.losses] == [
+        ("logged_out", 2, 2), ("", 1, 1), ("other", 1, 1), ("restricted", 1, 1),
+    ]  # fmt: skip
+    assert {each.name: each.losses for each in report.sessions} == {
+        "a": {"logged_out": 1, "other": 1},
+        "b": {"logged_out": 1, "restricted": 1, "": 1},
+    }
+    assert sum(report.total.losses.values()) == report.total.disconnects
+
+
+def test_losses_of_other_times_are_not_counted(path: Path) -> None:
+    """One that began before the period is none of it; one that goes on at its end is."""
+    logged(path, event(W, 0), event(D, 10, reason="banned"), event(W, 150), event(F, 180), event(F, 190))
+
+    assert audit(path, CONFIG, Query(ms(100), ms(170))).losses == []
+    assert [each.losses for each in audit(path, CONFIG, Query(ms(100), ms(185))).losses] == [1]
 
 
 def test_it_says_what_prometheus_can_have_seen(path: Path) -> None:

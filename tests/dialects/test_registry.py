@@ -16,6 +16,7 @@ from wawp_exporter.dialects import evolution, wppconnect
 from wawp_exporter.dialects.registry import DIALECTS
 from wawp_exporter.errors import InvalidEvent, Malformed
 from wawp_exporter.model.event import OtherEvent, Status, StatusEvent
+from wawp_exporter.model.machine import fold
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SRC = parts.ROOT / "src" / "wawp_exporter"
@@ -317,6 +318,70 @@ def test_where_the_url_could_help_the_error_says_so() -> None:
     """An operator of wppconnect-server reads how to go on."""
     with pytest.raises(InvalidEvent, match=r"/webhook/\{source\}\?session=NAME"):
         read("wppconnect", json.loads((SAMPLES / "wppconnect-status-find-real-no-session.json").read_text()))
+
+
+# -- why it was lost
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        *((update("close", data={"statusReason": code}), reason) for code, reason in (
+            (401, "logged_out"), (402, "banned"), (403, "banned"), (406, "banned"), (408, "timed_out"),
+            (411, "other"), (428, "connection_lost"), (440, "replaced"), (500, "other"), (503, "connection_lost"),
+            (515, "restart_required"), ("401", "logged_out"), (200, ""), (None, ""), (10**30, ""),
+        )),
+        (update("open", data={"statusReason": 200}), ""),
+        (update("connecting", data={"statusReason": 200}), ""),
+        (update("refused", data={"statusReason": 428}), "qr_expired"),
+        (update(event="qrcode.updated", data={"message": "QR code limit reached", "statusCode": 500}), "qr_expired"),
+        (update(event="qrcode.updated", data={"qrcode": {"base64": "data:image/png;base64,AAAA"}}), ""),
+        (update(event="status.instance", data={"status": "closed", "disconnectionReasonCode": 403,
+                                               "statusReason": None}), "banned"),
+        (update(event="logout.instance", data={"statusReason": None}), ""),
+    ],
+)  # fmt: skip
+def test_evolution_gives_the_codes_of_baileys(event: dict[str, Any], reason: str) -> None:
+    """Why, in the contract's words; what has no word of its own there is `other`, and 200 is no reason."""
+    told = read("evolution", event)
+
+    assert isinstance(told, StatusEvent)
+    assert told.own.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("disconnectedMobile", "logged_out"),
+        ("desconnectedMobile", "logged_out"),
+        ("autocloseCalled", "qr_expired"),
+        ("phoneNotConnected", "connection_lost"),
+        ("serverClose", "connection_lost"),
+        ("browserClose", "other"),
+        ("qrReadFail", "other"),
+        ("qrReadError", "other"),
+        ("notLogged", ""),
+        ("inChat", ""),
+        ("deleteToken", ""),
+    ],
+)
+def test_wppconnect_gives_a_reason_by_its_word(status: str, reason: str) -> None:
+    """An unlinked phone is something else than a browser that crashed."""
+    told = read("wppconnect", {"event": "status-find", "session": "s", "status": status})
+
+    assert isinstance(told, StatusEvent)
+    assert told.own.reason == reason
+
+
+@pytest.mark.parametrize("order", [("disconnectedMobile", "browserClose"), ("browserClose", "disconnectedMobile")])
+def test_the_browser_that_closes_after_an_unlinked_phone_is_no_reason(order: tuple[str, str]) -> None:
+    """Both are sent at once, in any order, and the one that says more is kept."""
+    told = [read("wppconnect", {"event": "status-find", "session": "s", "status": each}) for each in order]
+
+    state = fold(each.own for each in told if isinstance(each, StatusEvent))
+
+    assert state
+    assert state.reason == "logged_out"
 
 
 # -- adding another one

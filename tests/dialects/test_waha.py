@@ -162,6 +162,34 @@ def test_a_sample_without_its_envelope_back_fills_too() -> None:
     assert [(p.status, p.at) for p in event.points] == [("STOPPED", 1_764_222_900_005), ("STARTING", 1_764_222_900_014)]
 
 
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"status": "FAILED"}, ""),
+        ({"status": "FAILED", "data": None}, ""),
+        ({"status": "FAILED", "statusReason": 401}, "logged_out"),
+        ({"status": "STARTING", "statusReason": "428"}, "connection_lost"),
+        ({"status": "STARTING", "statusReason": 200}, ""),
+        ({"status": "FAILED", "reason": "LOGOUT"}, "logged_out"),
+        ({"status": "FAILED", "data": {"reason": "events.StreamReplaced"}}, "replaced"),
+        ({"status": "FAILED", "error": {"output": {"statusCode": 403}}}, "banned"),
+        ({"status": "FAILED", "reason": "something new"}, "other"),
+        ({"status": "FAILED", "reason": ["LOGOUT"], "statusReason": True}, ""),
+        ({"status": "WORKING", "statusReason": 401}, ""),
+        ({"status": "STOPPED", "reason": "LOGOUT"}, ""),
+        ({"status": "SCAN_QR_CODE", "statusReason": 401}, "logged_out"),
+        ({"status": "FAILED", "data": {"data": {"data": {"data": {"reason": "LOGOUT"}}}}}, ""),
+    ],
+)
+def test_the_reason_of_a_loss_is_read_if_it_is_said(payload: dict[str, Any], reason: str) -> None:
+    """WAHA says none so far. Whatever it or Wawp pass on of their engines' reasons is understood."""
+    history = statuses(("WORKING", T0 - 5), (payload["status"], T0))
+
+    event = read(body(payload=payload | {"statuses": history}))
+
+    assert [point.reason for point in event.points] == ["", reason]
+
+
 def test_secrets_of_a_passkey_are_not_kept() -> None:
     """Neither the challenge nor the code is part of the event."""
     for name in ("waha-docs-passkey-required", "waha-docs-passkey-confirmation-required"):

@@ -28,9 +28,9 @@ from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place, make_engine
 from wawp_exporter.log.statements import AT_ONCE
 from wawp_exporter.model.event import StatusEvent
-from wawp_exporter.model.machine import State
+from wawp_exporter.model.machine import State, fold
 from wawp_exporter.model.rules import Key
-from wawp_exporter.model.session import Memory
+from wawp_exporter.model.session import Memory, decode_memory
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 NONE = (False,)
@@ -112,6 +112,37 @@ def test_a_restriction_is_kept_though_its_point_came_first_as_history(log: Log, 
     assert fresh_of(late) == [NONE]
     assert dict(restored(log)[KEY].limits) == {timelock(): ms(10)}
     assert sql(place, "SELECT count(*) FROM event") == [(2,)]
+
+
+def test_a_reason_is_kept_though_its_point_came_first_as_history(log: Log, place: Place) -> None:
+    """The saved state covers that point: a start folds the session anew. The first reason of a point stays."""
+    first = log.append([event(S, 20, before=[point(W, 0), point(F, 10)])])
+    log.save([(KEY, memory(state(S, 20)))], first.seq)
+
+    log.append([event(F, 10, reason="logged_out"), event(F, 10, reason="other")])
+
+    assert restored(log)[KEY].state.reason == "logged_out"
+    assert sql(place, "SELECT status, reason FROM event ORDER BY at") == [(W, None), (F, "logged_out"), (S, None)]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_reason_of_a_loss_comes_back_after_a_restart(log: Log, saved: bool) -> None:
+    """From the saved state, and from the events."""
+    told = [event(W, 0), event(F, 10, reason="banned"), event(F, 20)]
+    appended = log.append(told)
+    if saved:
+        folded = fold(each.own for each in told)
+        assert folded
+        log.save([(KEY, memory(folded))], appended.seq)
+
+    assert restored(log)[KEY].state.reason == "banned"
+
+
+def test_a_state_that_an_older_version_saved_has_no_reason(log: Log) -> None:
+    """Its row ends before the field."""
+    old = decode_memory('[["FAILED",5,5,0,0,5,0,0,0,5,true,5,0],"GOWS",5,[],5]')
+
+    assert (old.state.reason, old.state.lost_at) == ("", 5)
 
 
 def test_a_double_delivery_within_a_batch_is_stored_once(log: Log) -> None:

@@ -1,12 +1,13 @@
 """What sequences of statuses mean: episodes by what real engines send."""
 
 import pytest
+from msgspec.structs import replace
 
 from tests.builders import ms, point, state, told, told_all
 from wawp_exporter.model.event import Point, Status
 from wawp_exporter.model.machine import State, fold, step
 
-S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
+S, Q, W, F, X, D = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED"
 
 
 def episodes(state: State) -> tuple[float, float]:
@@ -172,6 +173,51 @@ def test_starting_within_30_s_of_a_stop_continues_the_episodes(pause: float, exp
 def test_only_starting_continues_an_episode() -> None:
     """A QR code straight after a stop is a login of its own."""
     assert episodes(told((S, 0), (Q, 2), (X, 50), (Q, 55))) == (55, 55)
+
+
+# -- why it is lost
+
+
+def lost(*points: tuple[str, float, str]) -> str:
+    """The reason after points, each as (status, at, the reason that its gateway gives)."""
+    state = fold(replace(point(status, at), reason=reason) for status, at, reason in points)
+    assert state
+    return state.reason
+
+
+@pytest.mark.parametrize(
+    ("points", "reason"),
+    [
+        ([(W, 0, ""), (F, 1, "logged_out")], "logged_out"),
+        ([(W, 0, ""), (F, 1, "")], ""),
+        ([(W, 0, ""), (D, 1, "connection_lost"), (S, 2, ""), (D, 3, "other"), (D, 4, "")], "connection_lost"),
+        ([(W, 0, ""), (D, 1, "connection_lost"), (D, 4, "timed_out")], "connection_lost"),
+        ([(W, 0, ""), (F, 1, "other"), (F, 1.1, "logged_out")], "logged_out"),
+        ([(W, 0, ""), (D, 1, "timed_out"), (F, 60, "banned"), (Q, 70, ""), (F, 200, "qr_expired")], "banned"),
+        ([(S, 0, ""), (Q, 1, ""), (F, 160, "qr_expired")], "qr_expired"),
+    ],
+    ids=["given", "none given", "the first", "of equal ones the first", "in a repeat", "a final one", "never worked"],
+)
+def test_the_reason_of_a_loss_is_the_one_that_says_most(points: list[tuple[str, float, str]], reason: str) -> None:
+    """Gateways report one loss several times, and mostly know least at the end."""
+    assert lost(*points) == reason
+
+
+def test_working_ends_the_reason() -> None:
+    """The next loss has its own, also where a gateway gives one with WORKING."""
+    assert lost((W, 0, ""), (D, 1, "timed_out"), (W, 2, "")) == ""
+    assert lost((W, 0, ""), (D, 1, "timed_out"), (W, 2, ""), (W, 3, "other"), (D, 4, "")) == ""
+
+
+@pytest.mark.parametrize(("pause", "reason"), [(30, "timed_out"), (30.001, "")])
+def test_a_reason_lasts_through_a_restart_but_not_through_a_stop(pause: float, reason: str) -> None:
+    """As the episodes do: after a decision to stop it, what comes is not the old loss."""
+    assert lost((W, 0, ""), (D, 1, "timed_out"), (X, 10, ""), (S, 10 + pause, "")) == reason
+
+
+def test_unknown_neither_gives_nor_takes_a_reason() -> None:
+    """It opens no episode, and closes none."""
+    assert lost((W, 0, ""), (D, 1, "timed_out"), ("READY", 2, ""), (S, 3, "")) == "timed_out"
 
 
 def test_a_restart_of_a_working_session_is_down_from_its_start() -> None:

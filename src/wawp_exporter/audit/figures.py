@@ -1,15 +1,18 @@
 """What is counted of one session over a period: stays, outages, disconnects, starts, login waits."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from wawp_exporter.log.history.timelines import Past
 from wawp_exporter.model.event import Status
+from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.machine import RESTART_MS, State, Transition, step
 from wawp_exporter.model.outcome import START_OUTCOMES, WAIT_OUTCOMES, StartOutcome, WaitOutcome
+from wawp_exporter.model.reasons import Reason
 
+RESTRICTED_MS = Constants().restricted_ms
 EXCUSED = (Status.STOPPED, Status.UNKNOWN)  # their seconds count neither as good nor as bad
 Windows = tuple[tuple[int, int], ...]
 Stay = tuple[State, int, int]  # a state, from, until (Unix ms), cut to the period that is asked for
@@ -77,7 +80,7 @@ def tally(past: Past, windows: Windows, start: int, end: int) -> Tally:
     """One session's figures over [start, end) (Unix ms); `windows` are its maintenance."""
     found = Tally(period=(end - start) / 1000)
     stays: list[Stay] = []
-    losses = Losses(found.losses)
+    losses = Losses(found.losses, past.restricted)
     for transition, until, reason in spans(past):
         state = transition.after
         if state.since >= end:
@@ -103,24 +106,31 @@ def tally(past: Past, windows: Windows, start: int, end: int) -> Tally:
 
 
 class Losses:
-    """Counts losses by the reason that was known at their ends."""
+    """Counts losses by the reason that was known at their ends; a restriction just before explains one without."""
 
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: Counter[str], restricted: Sequence[int]) -> None:
         self._counts = counts
+        self._restricted = restricted
+        self._at = 0
         self._reason: str | None = None  # of the loss that is under way
 
     def follow(self, state: State, reason: str, *, begins: bool) -> None:
         """Takes a status with the reason by its end; `begins`: a loss that counts begins with it."""
         if not state.left_working:
             self.close()
+        if begins:
+            self._at = state.since
         if begins or self._reason is not None:
             self._reason = reason
 
     def close(self) -> None:
         """The loss is over, if there is one."""
-        if self._reason is not None:
-            self._counts[self._reason] += 1
-            self._reason = None
+        if self._reason is None:
+            return
+        explained = any(0 <= self._at - began <= RESTRICTED_MS for began in self._restricted)
+        reason = Reason.RESTRICTED if explained and self._reason in ("", Reason.OTHER) else self._reason
+        self._counts[str(reason)] += 1
+        self._reason = None
 
 
 def stay(found: Tally, state: State, since: int, until: int, windows: Windows) -> None:

@@ -17,6 +17,7 @@ from wawp_exporter.log.tables import certain, event, rows_of, session
 from wawp_exporter.model.event import ENDINGS, Point
 
 RECENT_MS = 40 * 86_400_000  # searched first, since PostgreSQL keeps each older month in a table of its own
+DETAILS = ("status", "origin", "reason", "engine", "limits")
 AT_ONCE = 500  # sessions that one statement asks for
 
 prior = event.alias("prior")
@@ -70,7 +71,7 @@ def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -
     """For each (session id, Unix ms) the session's events from then until before `end`, in order of (at, tie, seq).
 
     Sessions come in order of ids; those without events are left out. An event is a tuple of (session id, at, tie, seq,
-    status, engine, origin, reason).
+    *DETAILS).
     """
     asked = sorted(asked)
     usual = sa.and_(event.c.at == event.c.key_at, event.c.key_at < end), event.c.key_at
@@ -85,7 +86,7 @@ def between(reader: sa.Connection, asked: Iterable[tuple[int, int]], end: int) -
 def _since(postgresql: bool, where: sa.ColumnElement[bool], column: sa.Column[int]) -> sa.Select[Any]:
     """The events of each requested session from its time on, session after session."""
     each, (owner, since) = rows_of(postgresql, [event.c.session_id, event.c.at])
-    columns = (event.c.at, event.c.tie, event.c.seq, event.c.status, event.c.engine, event.c.origin, event.c.reason)
+    columns = tuple(event.c[name] for name in ("at", "tie", "seq", *DETAILS))
     wanted = sa.and_(event.c.session_id == owner, column >= since, where)
     if postgresql:  # OFFSET makes PostgreSQL read the table session by session
         mine = sa.select(*columns).where(wanted).offset(sa.literal_column("0")).lateral("mine")
@@ -109,7 +110,7 @@ def points_of(rows: Iterable[Any]) -> list[Point]:
     """Events of `between` as points."""
     return [
         Point(status, at, tie, at, origin if origin in ENDINGS else None, reason or "")
-        for _, at, tie, _, status, _, origin, reason in rows
+        for _, at, tie, _, status, origin, reason, *_ in rows
     ]
 
 

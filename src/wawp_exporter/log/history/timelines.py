@@ -1,6 +1,6 @@
 """Spans of time from the log: the statuses and points of each session between two instants."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
@@ -12,11 +12,13 @@ from wawp_exporter.log.history import ordered
 from wawp_exporter.log.history.ordered import points_of, selected
 from wawp_exporter.log.names import OVER
 from wawp_exporter.log.tables import certain, session
-from wawp_exporter.model.event import OTHER_ENGINE, Point, Status
+from wawp_exporter.model.event import OTHER_ENGINE, Limit, Point, Restriction, Status
 from wawp_exporter.model.machine import State, step
 
 # Leaving WORKING for one of these is a disconnect.
 WORSE = [status.value for status in Status if status not in (Status.WORKING, Status.STOPPED, Status.UNKNOWN)]
+
+decode_limits = msgspec.json.Decoder(tuple[Limit, ...]).decode
 
 Connect = Callable[[], AbstractContextManager[sa.Connection]]
 # From when on (Unix ms) the events of each session (by its row id) are read; all of them where it has no entry.
@@ -44,6 +46,7 @@ class Past(msgspec.Struct, frozen=True):
     engine: str
     tombstone: int
     points: list[Point]
+    restricted: list[int] = []  # when restrictions began (Unix ms)
 
 
 def timeline_of(past: Past, start: int) -> Timeline:
@@ -84,8 +87,19 @@ def read_pasts(connect: Connect, since: Since, end: int, source: str | None, nam
 
 def past_of(owner: Any, rows: Sequence[Any]) -> Past:
     """A session's row and its rows of `ordered.between` as its past."""
-    engines = [engine for *_, engine, _, _ in rows if engine]
-    return Past(owner.source, owner.name, engines[-1] if engines else OTHER_ENGINE, owner.tombstone, points_of(rows))
+    engines = [engine for *_, engine, _ in rows if engine]
+    engine = engines[-1] if engines else OTHER_ENGINE
+    return Past(owner.source, owner.name, engine, owner.tombstone, points_of(rows), list(restrictions_of(rows)))
+
+
+def restrictions_of(rows: Iterable[Any]) -> Iterator[int]:
+    """When restrictions began (Unix ms): gateways repeat those that go on."""
+    active: set[Restriction] = set()
+    for _, at, *_, limits in rows:
+        for limit in decode_limits(limits) if limits else ():
+            if limit.active and limit.restriction not in active:
+                yield at
+            (active.add if limit.active else active.discard)(limit.restriction)
 
 
 def last_before(start: int) -> Since:

@@ -302,6 +302,22 @@ def test_transitions_of_the_api_are_those_of_the_log(exporter: parts.Exporter) -
     assert second["next_cursor"] is None
 
 
+def test_the_reason_of_a_loss_is_shown_wherever_the_loss_is(tmp_path: Path) -> None:
+    """By the API, on the session's page, and in the audit."""
+    with parts.Exporter({"sources": {"wpp": {"dialect": "wppconnect"}}}, tmp_path) as exporter:
+        for status in ("inChat", "disconnectedMobile", "browserClose"):
+            exporter.post({"event": "status-find", "session": "s", "status": status}, source="wpp").raise_for_status()
+        newest, first = exporter.get("/api/v1/transitions").json()["transitions"]
+        report = exporter.get("/api/v1/audit?from=1h").json()
+        page, audit = text(exporter, "/sessions/wpp/s"), text(exporter, "/audit", **{"from": "1h"})
+
+    assert [(each["to"], each["reason"]) for each in (first, newest)] == [(W, ""), ("FAILED", "logged_out")]
+    assert report["losses"] == [{"reason": "logged_out", "losses": 1, "sessions": 1}]
+    assert "Reason logged out" in page
+    assert "FAILED logged out at once" in page
+    assert "logged out 1 1" in audit
+
+
 # -- tokens
 
 

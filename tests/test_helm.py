@@ -1,12 +1,14 @@
 """The chart, with the real Helm: linted, rendered in each shape, held to Kubernetes' schemas, and started."""
 
+import base64
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from http.server import BaseHTTPRequestHandler
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,182 @@ def test_more_of_the_endpoint_does_not_lose_the_jobs_name() -> None:
     assert [each["targetLabel"] for each in endpoint["relabelings"]] == ["cluster", "job"]
 
 
+@pytest.mark.parametrize(("value", "kind"), [("serviceMonitor", "ServiceMonitor"), ("podMonitor", "PodMonitor")])
+def test_monitors_take_every_field_of_the_spec(value: str, kind: str) -> None:
+    """Also those that are newer than this chart. Selector and endpoints are its own, and so is the job's name."""
+    given = {
+        "enabled": True,
+        "annotations": {"a": "b"},
+        "interval": "7s",
+        "scrapeTimeout": "6s",
+        "jobLabel": "team",
+        "honorLabels": True,
+        "relabelings": [{"targetLabel": "job", "replacement": "other"}],
+        "metricRelabelings": [{"regex": "python_.*", "sourceLabels": ["__name__"], "action": "drop"}],
+        "spec": {"scrapeClassicHistograms": True, "convertClassicHistogramsToNHCB": True, "sampleLimit": 9},
+    }
+
+    monitor = only(rendered({value: given}), kind)
+
+    endpoints = [monitor["spec"].pop(name) for name in ("endpoints", "podMetricsEndpoints") if name in monitor["spec"]]
+    assert monitor["metadata"]["annotations"] == {"a": "b"}
+    assert monitor["spec"].pop("selector")["matchLabels"]["app.kubernetes.io/instance"] == "rel"
+    assert monitor["spec"] == {**given["spec"], "jobLabel": "team"}
+    ((endpoint,),) = endpoints
+    assert endpoint == {
+        "port": "metrics",
+        "path": "/metrics",
+        "interval": "7s",
+        "scrapeTimeout": "6s",
+        "honorLabels": True,
+        "metricRelabelings": given["metricRelabelings"],
+        "relabelings": [*given["relabelings"], {"targetLabel": "job", "replacement": "wawp-exporter"}],
+    }
+
+
+# -- the webhook key
+
+
+KEY_SECRET = "rel-wawp-exporter-webhook-key"
+
+
+class Cluster:
+    """As much of a Kubernetes API as Helm's `lookup` asks for: which resources there are, and one Secret."""
+
+    def __init__(self, secret: Mapping[str, Any] | None) -> None:
+        self.answers: dict[str, Any] = {
+            "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": [SECRETS]},
+            "/version": {"major": "1", "minor": "31", "gitVersion": "v1.31.0"},
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+        }
+        if secret:
+            self.answers[f"/api/v1/namespaces/ns/secrets/{KEY_SECRET}"] = secret
+        self.asked: list[str] = []
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """Answers as the API does."""
+        cluster = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                cluster.asked.append(path)
+                missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+                body = json.dumps(cluster.answers.get(path, missing)).encode()
+                self.send_response(200 if path in cluster.answers else 404)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+SECRETS = {"name": "secrets", "singularName": "secret", "namespaced": True, "kind": "Secret", "verbs": ["get"]}
+
+
+def key_in(secret: Mapping[str, Any] | None) -> str:
+    """The webhook key that the chart puts into its Secret where this one is in the cluster."""
+    cluster = Cluster(secret)
+    with parts.serving(cluster.handler()) as api, helm.Chart.load(str(CHART)) as chart:
+        server = {"server": f"http://127.0.0.1:{api.server_port}"}
+        kubeconfig = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": server}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "ns"}}],
+            "current-context": "x",
+        }
+        config = helm.Config(kubeconfig_content=json.dumps(kubeconfig), namespace="ns")
+        try:
+            files = config.render(chart, {}, name="rel", namespace="ns", is_upgrade=True)
+        finally:
+            config.close()
+    assert f"/api/v1/namespaces/ns/secrets/{KEY_SECRET}" in cluster.asked
+    (made,) = (each for each in yaml.safe_load_all(files["wawp-exporter/templates/secret.yaml"]) if each)
+    return base64.b64decode(made["data"]["hmac.keys"]).decode()
+
+
+def test_without_any_value_a_key_is_made() -> None:
+    """It is long, another one each time, mounted where the configuration reads it, and stays when the release goes."""
+    keys = set()
+    for _ in range(2):
+        documents = rendered({})
+        secret = only(documents, "Secret")
+        pod = only(documents, "StatefulSet")["spec"]["template"]["spec"]
+        (mounted,) = (volume for volume in pod["volumes"] if volume["name"] == "secrets")
+        config = yaml.safe_load(only(documents, "ConfigMap")["data"]["wawp-exporter.yml"])
+        keys.add(base64.b64decode(secret["data"]["hmac.keys"]))
+
+        assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+        assert mounted["projected"]["sources"] == [{"secret": {"name": KEY_SECRET}}]
+        assert config["sources"]["default"]["hmac_keys_file"] == "/etc/wawp-exporter/secrets/hmac.keys"
+
+    assert [len(key) for key in keys] == [48, 48]
+
+
+def test_an_upgrade_keeps_the_key() -> None:
+    """The gateway signs with the one that it was given; the chart finds it in the cluster."""
+    old = base64.b64encode(b"the-first-key").decode()
+
+    kept = key_in({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": KEY_SECRET}, "data": {"hmac.keys": old}})
+
+    assert kept == "the-first-key"
+    assert len(key_in(None)) == 48
+    assert len(key_in({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": KEY_SECRET}})) == 48
+
+
+@pytest.mark.parametrize(
+    ("values", "mounted"),
+    [
+        ({}, [KEY_SECRET]),
+        (KEYS, ["rel-wawp-exporter"]),
+        ({"secrets": {"existingSecret": "mine"}}, ["mine"]),
+        ({"secrets": {"files": {"api.token": "a-token"}}}, ["rel-wawp-exporter", KEY_SECRET]),
+        ({"config": {"sources": {"a": {"allow_unsigned": True}}}}, []),
+        ({"config": {"sources": {"a": {"hmac_keys_file": "/etc/wawp-exporter/secrets/hmac.keys"}}}}, [KEY_SECRET]),
+    ],
+)
+def test_a_key_is_made_only_where_none_is_given(values: dict[str, Any], mounted: list[str]) -> None:
+    """Other files of a Secret are beside it."""
+    documents = rendered(values)
+
+    volumes = only(documents, "StatefulSet")["spec"]["template"]["spec"]["volumes"]
+    sources = [each for volume in volumes for each in volume.get("projected", {}).get("sources", [])]
+
+    assert [source["secret"]["name"] for source in sources] == mounted
+    made = {secret["metadata"]["name"] for secret in of_kind(documents, "Secret")}
+    assert made == set(mounted) - {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("values", "secret", "url"),
+    [
+        ({}, KEY_SECRET, "http://rel-wawp-exporter-webhooks.ns:10012/webhook"),
+        ({"secrets": {"existingSecret": "mine"}}, "mine", "http://rel-wawp-exporter-webhooks.ns:10012/webhook"),
+        (
+            {"ingress": {"enabled": True, "hosts": ["hooks.example"], "tls": [{}]}},
+            KEY_SECRET,
+            "https://hooks.example/webhook",
+        ),
+    ],
+)
+def test_the_notes_say_what_to_paste(values: dict[str, Any], secret: str, url: str) -> None:
+    """Where the key is, as a command, and the gateway's environment; the key itself is not shown."""
+    with helm.Chart.load(str(CHART)) as chart:
+        files = chart.render(values, name="rel", namespace="ns")
+
+    notes = files["wawp-exporter/templates/NOTES.txt"]
+    assert f"kubectl -n ns get secret {secret} -o jsonpath='{{.data.hmac\\.keys}}' | base64 -d" in notes
+    assert f"WHATSAPP_HOOK_URL={url}\n" in notes
+    assert "WHATSAPP_HOOK_HMAC_KEY=<the key>" in notes
+
+
 def test_the_example_of_the_docs_renders() -> None:
     """As it stands in docs/kubernetes.md."""
     (example,) = re.findall(r"```yaml\n(.*?)```", (parts.ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
@@ -209,7 +387,6 @@ def test_replicas_and_shards_are_pods() -> None:
         ({**KEYS, "replicas": 2}, "SQLite takes one replica of one shard: set database.kind to postgresql"),
         ({**KEYS, "shards": 2}, "SQLite takes one replica of one shard"),
         ({**KEYS, "database": {"kind": "postgresql"}}, "set database.existingSecret"),
-        ({}, "webhooks must be signed: set secrets.existingSecret or secrets.files"),
         ({**KEYS, "ingress": {"enabled": True}}, "ingress.hosts is empty"),
         ({**KEYS, "httpRoute": {"enabled": True}}, "httpRoute.parentRefs is empty"),
         ({**KEYS, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "scrape everything twice"),
@@ -234,6 +411,8 @@ def test_what_cannot_work_is_said_before_anything_is_made(values: dict[str, Any]
         ({"image": {"digest": "latest"}}, "/image/digest"),
         ({"service": {"metrics": {"port": "http"}}}, "/service/metrics/port"),
         ({"serviceMonitor": {"interval": "15"}}, "/serviceMonitor/interval"),
+        ({"serviceMonitor": {"spec": {"endpoints": []}}}, "invalid propertyName 'endpoints'"),
+        ({"podMonitor": {"relabelings": {}}}, "/podMonitor/relabelings"),
         ({"config": []}, "/config"),
         ({"config": {"thresholds": {"startin": "3m"}}}, "/config/thresholds.*startin"),
         ({"config": {"thresholds": {"starting": "3 minutes"}}}, "/config/thresholds/starting"),

@@ -45,13 +45,43 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret whose keys are mounted as files; empty for none. */}}
-{{- define "wawp-exporter.secret" -}}
+{{/* The file that the webhook key is in, unless the values say otherwise. */}}
+{{- define "wawp-exporter.keyFile" -}}
+/etc/wawp-exporter/secrets/hmac.keys
+{{- end -}}
+
+{{/* The Secret with the webhook key that the chart makes itself; empty if the values give a key, or need none. */}}
+{{- define "wawp-exporter.ownKey" -}}
+{{- $used := or (not (hasKey .Values.config "sources")) (contains (include "wawp-exporter.keyFile" .) (toYaml .Values.config)) -}}
+{{- if and $used (not .Values.secrets.existingSecret) (not (hasKey .Values.secrets.files "hmac.keys")) -}}
+{{- include "wawp-exporter.fullname" . }}-webhook-key
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets whose keys are mounted as files, a name a line; empty for none. */}}
+{{- define "wawp-exporter.secrets" -}}
 {{- if .Values.secrets.existingSecret -}}
 {{- .Values.secrets.existingSecret -}}
-{{- else if .Values.secrets.files -}}
-{{- include "wawp-exporter.fullname" . -}}
+{{- else -}}
+{{- $made := ternary (include "wawp-exporter.fullname" .) "" (not (empty .Values.secrets.files)) -}}
+{{- list $made (include "wawp-exporter.ownKey" .) | compact | join "\n" -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Where a gateway sends webhooks: from outside if the values say where, else from within the cluster. */}}
+{{- define "wawp-exporter.hook" -}}
+{{- if .Values.ingress.hosts -}}
+{{ ternary "https" "http" (not (empty .Values.ingress.tls)) }}://{{ first .Values.ingress.hosts }}/webhook
+{{- else if .Values.httpRoute.hostnames -}}
+https://{{ first .Values.httpRoute.hostnames }}/webhook
+{{- else -}}
+http://{{ include "wawp-exporter.fullname" . }}-webhooks.{{ .Release.Namespace }}:{{ .Values.service.ingress.port }}/webhook
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret that holds hmac.keys. */}}
+{{- define "wawp-exporter.keySecret" -}}
+{{- default (first (splitList "\n" (include "wawp-exporter.secrets" .))) (include "wawp-exporter.ownKey" .) -}}
 {{- end -}}
 
 {{/* Values that cannot work are refused here, before anything is made. */}}
@@ -62,9 +92,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- if and (eq .Values.database.kind "postgresql") (not .Values.database.url) (not .Values.database.existingSecret) -}}
 {{- fail "database.kind is postgresql: set database.existingSecret (a Secret with the URL), or database.url" -}}
-{{- end -}}
-{{- if and (not (hasKey .Values.config "sources")) (not (include "wawp-exporter.secret" .)) -}}
-{{- fail "webhooks must be signed: set secrets.existingSecret or secrets.files (with the key hmac.keys), or config.sources" -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is empty: name the host that gateways send to" -}}
@@ -81,7 +108,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "wawp-exporter.config" -}}
 {{- $base := dict "web" (dict "listen" "0.0.0.0:10011" "ingress_listen" "0.0.0.0:10012") -}}
 {{- if not (hasKey .Values.config "sources") -}}
-{{- $_ := set $base "sources" (dict "default" (dict "hmac_keys_file" "/etc/wawp-exporter/secrets/hmac.keys")) -}}
+{{- $_ := set $base "sources" (dict "default" (dict "hmac_keys_file" (include "wawp-exporter.keyFile" .))) -}}
 {{- end -}}
 {{- if eq .Values.database.kind "sqlite" -}}
 {{- $_ := set $base "database" (dict "url" "sqlite:////data/wawp.db") -}}

@@ -20,6 +20,7 @@ LAZY = {
     "migrate-log": "wawp_exporter.commands.migrate_log",
     "setup": "wawp_exporter.commands.setup",
     "simulate": "wawp_exporter.commands.simulate",
+    "test-alert": "wawp_exporter.commands.test_alert",
 }
 
 

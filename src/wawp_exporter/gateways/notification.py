@@ -39,11 +39,12 @@ def parse(body: bytes) -> Notification:
 
 
 def wanted(notification: Notification, alerts: Sequence[str]) -> Iterator[tuple[Key, str]]:
-    """Each session that a firing alert of `alerts` names, once, with the alert."""
+    """Each session that a firing alert of `alerts` names, once, with the alert; a test alert names none."""
     seen = set()
     for alert in notification.alerts:
         name = alert.labels.get("alertname", "")
         key = (alert.labels.get("source", ""), alert.labels.get("session", ""))
-        if alert.status == "firing" and name in alerts and all(key) and key not in seen:
+        real = alert.status == "firing" and alert.labels.get("test") != "true"
+        if real and name in alerts and all(key) and key not in seen:
             seen.add(key)
             yield key, name

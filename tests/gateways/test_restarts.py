@@ -76,7 +76,7 @@ def test_only_what_a_restart_can_help_is_restarted(status: Status) -> None:
 
 
 def test_a_notification_names_each_session_once() -> None:
-    """Firing alerts of the configured names only."""
+    """Firing alerts of the configured names only; `wawp-exporter test-alert` restarts nothing."""
     labels = {"source": "a", "session": "s"}
     given = [
         {"status": "resolved", "labels": {"alertname": ALERTS[0], **labels}},
@@ -84,6 +84,7 @@ def test_a_notification_names_each_session_once() -> None:
         {"status": "firing", "labels": {"alertname": ALERTS[1], **labels}},
         {"status": "firing", "labels": {"alertname": ALERTS[0], **labels}},
         {"status": "firing", "labels": {"alertname": ALERTS[0], "source": "a"}},
+        {"status": "firing", "labels": {"alertname": ALERTS[0], "source": "a", "session": "t", "test": "true"}},
     ]
 
     found = list(wanted(parse(parts.encode({"version": "4", "alerts": given})), ALERTS))

@@ -1,4 +1,4 @@
-"""Makes what the chart holds of other files: rules, dashboards, routing, the configuration's schema, and its README.
+"""Makes what the chart holds of other files: rules, dashboards, routing, texts, the configuration's schema, its README.
 
 `python scripts/chart.py [FOLDER]`; the sources are `alerts/`, `grafana/dashboards/`, `config.py` and `values.yaml`.
 """
@@ -29,7 +29,12 @@ RENAMED = {
 
 def make(chart: Path) -> None:
     """Writes all of it."""
-    for folder, sources in {"rules": "alerts/*.rules.yml", "dashboards": "grafana/dashboards/*.json"}.items():
+    copied = {
+        "rules": "alerts/*.rules.yml",
+        "templates": "alerts/templates/*.tmpl",
+        "dashboards": "grafana/dashboards/*.json",
+    }
+    for folder, sources in copied.items():
         target = chart / "files" / folder
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)

@@ -21,6 +21,8 @@ import yaml
 
 from tests import parts
 from wawp_exporter import __version__
+from wawp_exporter.setup.monitoring import GRAFANA_IMAGE
+from wawp_exporter.setup.versions import ALERTMANAGER, PROMETHEUS
 
 ROOT = parts.ROOT
 UNIT = ROOT / "deploy" / "systemd" / "wawp-exporter.service"
@@ -304,6 +306,17 @@ def test_compose_shows_the_world_nothing_but_webhooks() -> None:
     exporter = services["exporter"]
     assert (exporter["read_only"], exporter["cap_drop"]) == (True, ["ALL"])
     assert all(re.search(r":v?\d+\.\d+\.\d+$", each["image"]) for name, each in services.items() if name != "exporter")
+
+
+def test_compose_has_the_releases_that_setup_writes_for() -> None:
+    """Current ones, with long-term support where there is such a thing; they are named in one place."""
+    images = {name: service["image"] for name, service in compose()["services"].items() if name != "exporter"}
+
+    assert images == {
+        "prometheus": f"prom/prometheus:v{PROMETHEUS.current}",
+        "alertmanager": f"prom/alertmanager:v{ALERTMANAGER.current}",
+        "grafana": GRAFANA_IMAGE,
+    }
 
 
 def test_composes_configurations_are_good(tmp_path: Path, promtool: Path, amtool: Path) -> None:

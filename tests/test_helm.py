@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from scripts import chart as generator
 from tests import parts
+from wawp_exporter.setup.routing import template
 
 CHART = parts.ROOT / "helm" / "wawp-exporter"
 SHAPES = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
@@ -351,7 +352,7 @@ def test_the_notes_say_what_to_paste(values: dict[str, Any], secret: str, url: s
 
 def test_the_example_of_the_docs_renders() -> None:
     """As it stands in docs/kubernetes.md."""
-    (example,) = re.findall(r"```yaml\n(.*?)```", (parts.ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
+    (example, *_) = re.findall(r"```yaml\n(.*?)```", (parts.ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
 
     kinds = {document["kind"] for document in rendered(yaml.safe_load(example))}
 
@@ -489,6 +490,25 @@ def test_the_dashboards_are_the_shipped_ones() -> None:
     assert texts == {
         f"wawp-{path.name}": path.read_text() for path in (parts.ROOT / "grafana" / "dashboards").glob("*.json")
     }
+
+
+@pytest.mark.parametrize(
+    "web", [{"external_url": "https://tools.example/wawp", "grafana_url": "https://grafana.example"}, {}]
+)
+def test_messages_have_the_links_of_the_configuration(web: dict[str, str], amtool: Path, tmp_path: Path) -> None:
+    """The templates as `wawp-exporter setup` fills them; Alertmanager takes them."""
+    documents = rendered({"config": {"web": web}, "alertmanagerConfig": {"enabled": True}})
+    links = {f"wawp.{name}": web.get(name, "") for name in ("external_url", "grafana_url")}
+
+    (made,) = (
+        each for each in of_kind(documents, "ConfigMap") if each["metadata"]["name"] == "rel-wawp-exporter-messages"
+    )
+
+    shipped = {path.name: path.read_text() for path in (parts.ROOT / "alerts" / "templates").glob("*.tmpl")}
+    assert made["data"] == {name: template(text, links, "") for name, text in shipped.items()}
+    (tmp_path / "wawp.tmpl").write_text(made["data"]["wawp.tmpl"])
+    (tmp_path / "alertmanager.yml").write_text("{route: {receiver: a}, receivers: [{name: a}], templates: ['*.tmpl']}")
+    subprocess.run([amtool, "check-config", tmp_path / "alertmanager.yml"], check=True, capture_output=True)
 
 
 def test_every_route_leads_to_a_receiver() -> None:

@@ -46,7 +46,8 @@ def contents(answers: Answers) -> dict[str, File]:
         "alertmanager.yml": File(routes, SECRET if routing.shown else PLAIN),
         "compose.yml": File(monitoring.compose(answers)),
         PASTE: File(paste(answers, key), SECRET),
-        **{path: File(f"{value}\n", SECRET) for path, value in routing.secrets.items()},
+        # Without a line end: Alertmanager before 0.27 takes it for a part of a password.
+        **{path: File(value, SECRET) for path, value in routing.secrets.items()},
         **dict(copied(shared, answers)),
     }
 
@@ -96,6 +97,7 @@ def exporter(answers: Answers) -> str:
         "listen": general["listen"],
         **({"ingress_listen": ingress} if ingress else {}),
         "external_url": general["external-url"],
+        "grafana_url": general["grafana"],
     }
     database = {"url": f"sqlite:///{answers.folder}/data/exporter/wawp.db"}
     config = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from wawp_exporter.config import files
-from wawp_exporter.config.values import SOURCE_NAME, check_listen, check_zone, is_port, is_web_url
+from wawp_exporter.config.values import SOURCE_NAME, check_external_url, check_listen, check_zone, is_port, is_web_url
 
 EMAIL = re.compile(r"[^@\s,<>{}]+@[^@\s,<>{}]+")
 HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
@@ -72,6 +72,11 @@ def server(value: str) -> str:
     if not is_web_url(value) or "{" in value or "}" in value:
         raise ValueError
     return value.rstrip("/")
+
+
+def shown(value: str) -> str:
+    """The URL of pages that people open, as the exporter's configuration takes it."""
+    return check_external_url(server(value))
 
 
 def link(value: str) -> str:
@@ -157,10 +162,10 @@ EXTERNAL_URL = Field(
     "external-url",
     "URL at which people open the pages",
     f"{URL_EXAMPLE}:10011",
-    server,
+    shown,
     default="http://127.0.0.1:10011",
 )
-GRAFANA = Field("grafana", "URL of Grafana", f"{URL_EXAMPLE}:3000", server, default="http://127.0.0.1:3000")
+GRAFANA = Field("grafana", "URL of Grafana", f"{URL_EXAMPLE}:3000", shown, default="http://127.0.0.1:3000")
 PROMETHEUS = Field(
     "prometheus", "URL of Prometheus", f"{URL_EXAMPLE}:9090", server, default="http://127.0.0.1:9090", asked=False
 )

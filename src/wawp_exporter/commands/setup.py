@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
+from wawp_exporter.config.values import is_loopback
 from wawp_exporter.errors import WawpExporterError
 from wawp_exporter.setup import contents, fields, folder, monitoring
 from wawp_exporter.setup.answers import Answers
@@ -115,6 +117,11 @@ def warnings(answers: Answers) -> Iterator[str]:
         yield ""
         yield "Note: a gateway cannot report its own death. Use a WAHA for messages that is not one of those watched,"
         yield "or give --it a receiver of another kind."
+    local = [general[name] for name in ("external-url", "grafana") if is_local(general[name])]
+    if local:
+        yield ""
+        yield f"Note: only this machine can open {' and '.join(local)}, so links in messages work on no phone:"
+        yield "--external-url and --grafana say other addresses, or --grafana='' that there is none."
     if not general["dead-mans-switch"]:
         yield ""
         yield "Note: nobody is told when Prometheus or Alertmanager itself stops: --dead-mans-switch URL is for that."
@@ -144,9 +151,14 @@ def steps(answers: Answers, paste: str) -> Iterator[str]:
         yield f"  Webhooks are taken at {ingress} and nothing else is; {general['ingress-url']} must lead there."
     yield ""
     yield "3. Check each link, then send a test message:"
-    urls = [f"--{name}={general[name]}" for name in ("prometheus", "alertmanager", "grafana")]
+    urls = [f"--{name}={general[name]}" for name in ("prometheus", "alertmanager", "grafana") if general[name]]
     yield f"  {program} doctor --config {config} {shlex.join(urls)}"
     yield f"  {program} test-alert --alertmanager {general['alertmanager']}"
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL leads to the machine that opens it."""
+    return bool(url) and is_loopback(urlsplit(url).hostname or "")
 
 
 def how_started() -> str:

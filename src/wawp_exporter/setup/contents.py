@@ -37,13 +37,14 @@ def contents(answers: Answers) -> dict[str, File]:
     keys = keys_of(answers)
     key = named.secrets_in(keys)[0].decode()
     shared = files("wawp_exporter") / "share"
-    routing = Routing((shared / "alertmanager" / "alertmanager.yml").read_text(), answers)
-    routes = routing.text()
+    routes, kinds = ((shared / "alertmanager" / name).read_text() for name in ("alertmanager.yml", "receivers.yml"))
+    routing = Routing(routes, kinds, answers)
+    routed = routing.text()
     return {
         answers.gateway.secret: File(keys.decode(), SECRET),
         "wawp-exporter.yml": File(exporter(answers)),
         "prometheus.yml": File(monitoring.prometheus(answers)),
-        "alertmanager.yml": File(routes, SECRET if routing.shown else PLAIN),
+        "alertmanager.yml": File(routed, SECRET if routing.shown else PLAIN),
         "compose.yml": File(monitoring.compose(answers)),
         PASTE: File(paste(answers, key), SECRET),
         # Without a line end: Alertmanager before 0.27 takes it for a part of a password.
@@ -96,8 +97,8 @@ def exporter(answers: Answers) -> str:
     web = {
         "listen": general["listen"],
         **({"ingress_listen": ingress} if ingress else {}),
-        "external_url": general["external-url"],
-        "grafana_url": general["grafana"],
+        "external_url": general["external-url"] or None,
+        "grafana_url": general["grafana"] or None,
     }
     database = {"url": f"sqlite:///{answers.folder}/data/exporter/wawp.db"}
     config = {

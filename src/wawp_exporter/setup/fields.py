@@ -75,8 +75,8 @@ def server(value: str) -> str:
 
 
 def shown(value: str) -> str:
-    """The URL of pages that people open, as the exporter's configuration takes it."""
-    return check_external_url(server(value))
+    """The URL of pages that people open, as the exporter's configuration takes it; empty: there are none."""
+    return check_external_url(server(value)) if value else ""
 
 
 def link(value: str) -> str:
@@ -160,12 +160,14 @@ INGRESS_LISTEN = Field(
 )
 EXTERNAL_URL = Field(
     "external-url",
-    "URL at which people open the pages",
+    "URL at which people open the pages (links in messages)",
     f"{URL_EXAMPLE}:10011",
     shown,
     default="http://127.0.0.1:10011",
 )
-GRAFANA = Field("grafana", "URL of Grafana", f"{URL_EXAMPLE}:3000", shown, default="http://127.0.0.1:3000")
+GRAFANA = Field(
+    "grafana", "URL at which people open Grafana", f"{URL_EXAMPLE}:3000", shown, default="http://127.0.0.1:3000"
+)
 PROMETHEUS = Field(
     "prometheus", "URL of Prometheus", f"{URL_EXAMPLE}:9090", server, default="http://127.0.0.1:9090", asked=False
 )

@@ -126,10 +126,12 @@ def compose(answers: Answers) -> str:
                 "GF_PATHS_PLUGINS": f"{answers.folder}/data/grafana/plugins",
                 "GF_PATHS_PROVISIONING": f"{answers.folder}/grafana/provisioning",
                 "GF_SERVER_HTTP_ADDR": "127.0.0.1",
-                "GF_SERVER_HTTP_PORT": str(port(answers.general["grafana"])),
+                "GF_SERVER_HTTP_PORT": str(port(answers.general["grafana"] or "http://127.0.0.1:3000")),
             },
         },
     }
+    if not answers.general["grafana"]:
+        del services["grafana"]
     header = COMPOSE_HEADER.format(folder=answers.folder, user=user())
     return header + dump({"name": "wawp", "services": escaped(services)})
 

@@ -9,11 +9,6 @@ from wawp_exporter.setup import fields
 from wawp_exporter.setup.fields import Field
 from wawp_exporter.setup.versions import ALERTMANAGER, Version
 
-TITLE = '{{ template "wawp.title" . }}'
-DETAILS = '{{ template "wawp.details" . }}'
-HTML = '{{ template "wawp.html" . }}'
-MARKDOWN = '{{ template "wawp.markdown" . }}'
-
 Settings = dict[str, Any]
 
 
@@ -51,15 +46,13 @@ class Place:
 class Kind:
     """A kind of receiver. `address` is the field that `KIND:ADDRESS` fills in.
 
-    `build` returns the settings of one `{key}_configs` entry. `texts`: what it shows, if the shipped configuration has
-    no receiver of this kind to take it from.
+    `build` returns where one entry of `{key}_configs` sends; what it sends is in the shipped receivers.yml.
     """
 
     name: str
     key: str
     fields: tuple[Field, ...]
     build: Callable[[Place], Settings]
-    texts: Mapping[str, Any] = field(default_factory=dict)
     since: Version = ALERTMANAGER.oldest
 
     @property
@@ -107,7 +100,7 @@ def pagerduty(place: Place) -> Settings:
 
 
 def whatsapp(place: Place) -> Settings:
-    """A WAHA's `sendText`. Alertmanager reads the rendered text as YAML: one that begins with `*` stays text."""
+    """A WAHA's `sendText`; the text is added."""
     headers = {"X-Api-Key": {"files": [place.file("whatsapp-key")]}} if place.given["whatsapp-key"] else {}
     return {
         "url": f"{place.given['whatsapp-url']}/api/sendText",
@@ -115,7 +108,6 @@ def whatsapp(place: Place) -> Settings:
         "payload": {
             "session": place.given["whatsapp-session"],
             "chatId": place.given["whatsapp-to"],
-            "text": f"*{TITLE}*\n\n{DETAILS}",
         },
     }
 
@@ -156,7 +148,6 @@ KINDS: dict[str, Kind] = {
                 ),
             ),
             telegram,
-            {"parse_mode": "HTML", "message": HTML},
         ),
         Kind("slack", "slack", (Field("slack-url", "Slack: incoming webhook", URL, fields.link, secret=True),), slack),
         Kind(
@@ -164,14 +155,12 @@ KINDS: dict[str, Kind] = {
             "discord",
             (Field("discord-url", "Discord: webhook of the channel", URL, fields.link, secret=True),),
             discord,
-            {"title": TITLE, "message": MARKDOWN},
         ),
         Kind(
             "msteams",
             "msteamsv2",
             (Field("msteams-url", "Teams: webhook of the workflow", URL, fields.link, secret=True),),
             msteams,
-            {"title": TITLE, "text": MARKDOWN},
             since=Version(0, 28),
         ),
         Kind(

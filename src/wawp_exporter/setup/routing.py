@@ -19,8 +19,25 @@ SECTION = re.compile(r"^(?=[a-z_]+:)", re.MULTILINE)
 # A line to fill in, as in `location: UTC # PLACEHOLDER: the office's time zone`.
 ZONE = re.compile(r"(location: )\S+( # PLACEHOLDER.*)?$", re.MULTILINE)
 WATCHDOG = "dead-mans-switch"
-# What a shipped receiver says about where it sends, as opposed to what it sends.
-ADDRESSES = ("to", "from", "channel", "routing_key", "url", "api_url", "smarthost", "send_resolved")
+# What the shipped receivers say about where they send, as opposed to what.
+ADDRESSES = frozenset(
+    [
+        "to",
+        "from",
+        "smarthost",
+        "auth_username",
+        "auth_password",
+        "api_url",
+        "channel",
+        "bot_token",
+        "chat_id",
+        "webhook_url",
+        "routing_key",
+        "url",
+        "http_config",
+        "send_resolved",
+    ]
+)
 
 
 def dump(value: object) -> str:
@@ -49,10 +66,14 @@ Plain.add_representer(str, text)
 
 
 class Routing:
-    """The configuration of Alertmanager for these answers; `secrets` are the files that it needs, by their paths."""
+    """The configuration of Alertmanager for these answers, made of the shipped alertmanager.yml and receivers.yml.
 
-    def __init__(self, shipped: str, answers: Answers) -> None:
+    `secrets` are the files that it needs, by their paths.
+    """
+
+    def __init__(self, shipped: str, kinds: str, answers: Answers) -> None:
         self.answers = answers
+        self.kinds = {receiver["name"]: receiver for receiver in yaml.safe_load(kinds)["receivers"]}
         self.parts = {part.partition(":")[0]: part for part in SECTION.split(shipped)[1:]}
         self.receivers: list[dict[str, Any]] = yaml.safe_load(self.parts["receivers"])["receivers"]
         self.secrets: dict[str, str] = {}
@@ -87,19 +108,12 @@ class Routing:
         place = self.place(receiver.given, "" if role == EVERYONE else f"{role}-")
         where = receiver.kind.build(place)
         self.shown |= place.shown
-        texts = receiver.kind.texts or self.shipped_texts(f"{receiver.kind.key}_configs")
-        return {**where, **texts}
+        what = self.kinds[receiver.kind.name][f"{receiver.kind.key}_configs"][0]
+        return merged({name: value for name, value in what.items() if name not in ADDRESSES}, where)
 
     def place(self, given: Mapping[str, str], prefix: str = "") -> Place:
         """Where secrets go."""
         return Place(given, self.answers.alertmanager, self.answers.folder, prefix, self.secrets)
-
-    def shipped_texts(self, key: str) -> Settings:
-        """What the shipped receivers of a kind show."""
-        texts: Settings = next((receiver[key][0] for receiver in self.receivers if key in receiver), {})
-        return (
-            {name: value for name, value in texts.items() if name not in ADDRESSES} if key != "webhook_configs" else {}
-        )
 
     def watchdog(self, name: str) -> dict[str, Any]:
         """The dead man's switch; without one its messages go nowhere."""
@@ -110,6 +124,14 @@ class Routing:
         settings = webhook(place)
         self.shown |= place.shown
         return {"name": name, "webhook_configs": [{**settings, "send_resolved": False}]}
+
+
+def merged(shipped: Settings, given: Settings) -> Settings:
+    """The shipped settings with the given ones in their place, also within mappings that both have."""
+    inner = {
+        key: merged(shipped[key], given[key]) for key in given.keys() & shipped.keys() if isinstance(given[key], dict)
+    }
+    return {**shipped, **given, **inner}
 
 
 def send_resolved(receiver: Mapping[str, Any]) -> bool:

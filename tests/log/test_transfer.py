@@ -34,7 +34,7 @@ def source(tmp_path: Path) -> Path:
     keys = [("default", f"s{number}\N{SNOWMAN}'") for number in range(20)]
     for day in range(0, 90, 3):
         log.append([event(draw.choice([W, F, X]), day * DAY + draw.random() * DAY, key=key) for key in keys])
-    log.append([event(W, 90 * DAY, limits=[capping()]), event("READY", 3e9, key=keys[0])])
+    log.append([event(W, 90 * DAY, limits=[capping()]), event("READY", 3e9, key=keys[0], reason="other")])
     log.append([event(W, 91 * DAY, timeless_key="body:1")])
     log.save([(KEY, Memory(state(W, 90 * DAY), "GOWS", ms(90 * DAY)))], 100)
     log.forget(keys[1], ms(95 * DAY))

@@ -94,6 +94,8 @@ class FleetOfPlay:
                 self.tell(key, replace(facts, restrictions=(limit,)), now)
             case ["free"]:
                 self.tell(key, replace(facts, restrictions=()), now)
+            case ["because", *reason]:
+                self.tell(key, replace(facts, reason="".join(reason)), now)
             case ["limit", kind, value]:
                 limits = replace(facts.limits, **{kind: round(float(value) * 1000)})
                 self.tell(key, replace(facts, limits=limits), now)

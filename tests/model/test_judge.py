@@ -660,6 +660,27 @@ def test_a_loss_is_counted_once_with_its_reason() -> None:
     ]
 
 
+def test_a_reason_lasts_as_long_as_its_loss() -> None:
+    """WORKING for moments does not end the loss, nor change the label of its problem; a stronger reason does."""
+    fleet = FleetOfPlay(Judge(UNSCALED))
+    key = ("waha", "a")
+    perform("0 a WORKING\n 100 a DISCONNECTED\n 101 a because timed_out\n 120 a heard", fleet)
+    first = fleet.judge.reason(key)
+    perform("130 a WORKING\n 131 a because \n 140 a DISCONNECTED\n 150 a because other\n 160 a heard", fleet)
+    second = fleet.judge.reason(key)
+    perform("170 a because logged_out", fleet)
+
+    assert (first, second, fleet.judge.reason(key)) == ("timed_out", "timed_out", "logged_out")
+
+
+def test_a_restriction_explains_a_loss_also_after_its_end() -> None:
+    """It ends while the session is lost: why it was lost stays the same."""
+    fleet = FleetOfPlay(Judge(UNSCALED))
+    perform("0 a WORKING\n 50 a restricted 200\n 100 a DISCONNECTED\n 400 a FAILED\n 500 a heard", fleet)
+
+    assert fleet.judge.reason(("waha", "a")) == "restricted"
+
+
 def test_what_one_event_says_to_be_over_never_was() -> None:
     """Gateways send the statuses before with each event: a loss that is over in the same breath does not count."""
     fleet = FleetOfPlay(Judge(UNSCALED))

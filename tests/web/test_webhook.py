@@ -48,6 +48,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter
         "either": {"hmac_keys_file": "keys", "token_file": "tokens"},
         "open": {"allow_unsigned": True},
         "vector": {"hmac_keys_file": "vector"},
+        "evolution": {"dialect": "evolution", "token_file": "tokens"},
     }
     with parts.Exporter({"sources": sources, "metrics": {"session_histograms": False}}, folder) as exporter:
         yield exporter
@@ -285,6 +286,8 @@ def test_the_first_refusal_since_an_acceptance_is_shown(running: parts.Exporter)
         ("token", {}, set()),
         ("token", {"X-Webhook-Timestamp": "1795399962612"}, {"bad_token"}),
         ("token", {"Authorization": "Bearer wrong"}, {"bad_token"}),
+        ("token", {"User-Agent": "axios/1.7.9"}, set()),
+        ("evolution", {"User-Agent": "axios/1.7.9"}, {"bad_token"}),
         ("signed", {"Content-Encoding": "gzip"}, set()),
         ("signed", {"Content-Encoding": "gzip", "User-Agent": "WAHA/2026.2.1"}, {"malformed"}),
     ],
@@ -294,7 +297,7 @@ def test_scanners_do_not_look_like_a_gateway_that_is_refused(
 ) -> None:
     """A public URL is found by scanners, who send anything; nobody is to be woken up for that."""
     before = sum(n for own, n in samples(running, "wawp_exporter_webhooks_rejected_total") if own["source"] == source)
-    token = {"Authorization": f"Bearer {TOKENS[0]}"} if source == "token" else {}
+    token = {"Authorization": f"Bearer {TOKENS[0]}"} if source in ("token", "evolution") else {}
     running.post(event(), source=source, headers=token, key=NEW_KEY).raise_for_status()
 
     assert running.post(event(), source=source, headers=headers).status_code in (401, 415)

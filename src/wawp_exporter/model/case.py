@@ -21,7 +21,8 @@ class Spell(msgspec.Struct, array_like=True):
     """A down episode as the judge sees it: short spells of WORKING and restarts do not end it.
 
     `since` is the begin of the episode; `lost_at` is when WORKING was left, or the end of the maintenance that excused
-    it. `reason` is the strongest that the gateway gave in it: a short WORKING does not take it away.
+    it. `reason` is the strongest that the gateway gave in it: a short WORKING does not take it away. `restricted`: a
+    restriction began shortly before; that explains the loss also after the end of the restriction.
     """
 
     since: int
@@ -29,6 +30,7 @@ class Spell(msgspec.Struct, array_like=True):
     failed: bool = False
     disconnected: bool = False
     reason: str = ""
+    restricted: bool = False
 
 
 class Case(msgspec.Struct, array_like=True):
@@ -100,16 +102,13 @@ class Case(msgspec.Struct, array_like=True):
             return self.since + constants.restart_ms + 1  # a restart may take exactly that long
         return NEVER
 
-    def cause(self, constants: Constants) -> str:
+    @property
+    def cause(self) -> str:
         """Why it was lost: a restriction just before explains what the gateway does not."""
         if self.spell is None:
             return self.facts.reason
-        lost_at, reason = self.spell.lost_at, self.spell.reason
-        if reason in ("", Reason.OTHER) and any(
-            0 <= lost_at - limit.since <= constants.restricted_ms for limit in self.restrictions
-        ):
-            return Reason.RESTRICTED
-        return reason
+        unexplained = self.spell.reason in ("", Reason.OTHER)
+        return Reason.RESTRICTED if unexplained and self.spell.restricted else self.spell.reason
 
     @property
     def idle(self) -> bool:
@@ -150,7 +149,7 @@ def learn(case: Case, facts: Facts, now: int, constants: Constants, *, recount: 
         excuse(case)
         return
     follow_login(case, now, constants)
-    follow_spell(case, now)
+    follow_spell(case, now, constants)
     if entered and recount and not case.login and state.status in FLAPS:
         enter(case, state.status, now, constants)
 
@@ -191,7 +190,7 @@ def follow_login(case: Case, now: int, constants: Constants) -> None:
     case.login = login
 
 
-def follow_spell(case: Case, now: int) -> None:
+def follow_spell(case: Case, now: int, constants: Constants) -> None:
     """A spell begins with the fold's down episode; short ones of WORKING or STOPPED are part of it."""
     state, spell = case.facts.state, case.spell
     if state.status in (UNKNOWN, WORKING, STOPPED) or not state.down_since:
@@ -202,6 +201,9 @@ def follow_spell(case: Case, now: int) -> None:
         case.spell = spell = Spell(since, max(min(left, now), case.excused))
         case.alone = now
     spell.reason = stronger(spell.reason, case.facts.reason)
+    spell.restricted = spell.restricted or any(
+        0 <= spell.lost_at - limit.since <= constants.restricted_ms for limit in case.restrictions
+    )
     spell.failed = spell.failed or state.status is FAILED
     spell.disconnected = spell.disconnected or state.status is DISCONNECTED
 

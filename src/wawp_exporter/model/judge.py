@@ -144,7 +144,7 @@ class Judge(Verdicts):
     def _lose(self, case: Case, kind: Kind, at: int) -> None:
         self.outages.lose(kind, case.key, case.facts.engine, at, self.now)
         if kind is Kind.DISCONNECT:
-            self.lost.append(Lost(case.key, case.facts.engine, case.cause(self.constants)))
+            self.lost.append(Lost(case.key, case.facts.engine, case.cause))
 
     def _follow(self) -> None:
         """What follows for sessions from a change of outages."""

@@ -64,7 +64,7 @@ class Verdicts:
     def reason(self, key: Key) -> str:
         """Why it was lost, as far as anybody says."""
         case = self.cases.get(key)
-        return case.cause(self.constants) if case else ""
+        return case.cause if case else ""
 
     def exported(self) -> list[Outage]:
         """The outages as they stand."""

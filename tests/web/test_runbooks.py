@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from tests import parts
+from wawp_exporter.web.pages.runbooks import filled
 
 SHIPPED = sorted(path.stem for path in (parts.ROOT / "alerts" / "runbooks").glob("*.md"))
 ALERTS = sorted(
@@ -71,7 +72,10 @@ def test_the_session_is_filled_in(exporter: parts.Exporter) -> None:
     page = page_of(exporter, "WawpSessionDisconnected", source="waha-1", session="sales-de")
 
     assert assigned(page) == ["https://tools.example/wawp", "waha-1", "sales-de"]
+    assert "curl -s $E/api/v1/sessions/waha-1/sales-de " in commands(page)
+    assert "$W/api/sessions/sales-de/restart" in commands(page)
     assert "sales-uk" not in page
+    assert "$S" not in page
     assert 'href="/wawp/sessions/waha-1/sales-de"' in page
     assert 'href="https://grafana.example/d/wawp-session?var-source=waha-1&amp;var-session=sales-de"' in page
 
@@ -94,6 +98,13 @@ def test_only_the_source_is_filled_in_for_an_outage(exporter: parts.Exporter) ->
     assert 'href="/wawp/?source=waha-1"' in page
 
 
+def test_a_loop_keeps_its_variable() -> None:
+    """There `$S` is another session in each turn: all of them would be the one of the alert."""
+    loop = "```sh\nfor S in $(list); do restart $S; done\n```\n"
+
+    assert filled(loop, ("default", "shop"), None) == loop
+
+
 def test_a_runbook_without_a_session_shows_its_examples(exporter: parts.Exporter) -> None:
     """Somebody reads it in advance."""
     assert assigned(page_of(exporter, "WawpSessionDisconnected"))[1:] == ["default", "sales-uk"]
@@ -101,11 +112,13 @@ def test_a_runbook_without_a_session_shows_its_examples(exporter: parts.Exporter
 
 def test_runbooks_lead_to_each_other(exporter: parts.Exporter) -> None:
     """With the same session, and not from within a command."""
-    page = page_of(exporter, "WawpSessionDisconnected", source="default", session="sales-de")
+    pages = {alert: page_of(exporter, alert, source="default", session="shop") for alert in SHIPPED}
+    ways = {each for page in pages.values() for each in re.findall(r'href="/wawp/runbooks/(\w+)\?([^"]*)"', page)}
 
-    assert 'href="/wawp/runbooks/WawpWebhookMissed?source=default&amp;session=sales-de"' in page
-    for alert in SHIPPED:
-        assert "runbooks/" not in commands(page_of(exporter, alert))
+    assert len(ways) > 5
+    assert {alert for alert, _ in ways} <= set(SHIPPED)
+    assert {query for _, query in ways} == {"source=default&amp;session=shop"}
+    assert [alert for alert, page in pages.items() if "runbooks/" in commands(page)] == []
 
 
 @pytest.mark.parametrize("alert", ["WawpNothing", "<b>x</b>", "..%2f..%2frules", "WawpWatchdog.md"])

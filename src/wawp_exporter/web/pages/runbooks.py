@@ -19,6 +19,8 @@ ALERT = re.compile(r"(?<![`\w\"/])Wawp[A-Za-z]+(?![`\w\"])")
 MEANING = re.compile(r"^## Meaning\n+(.+?)\n\n", re.MULTILINE | re.DOTALL)
 # What the examples in the runbooks assign, and what a reader would have to change there.
 EXAMPLE = re.compile(r"\b(E|S|SRC)=[^\s;]+")
+USE = re.compile(r"\$(S|SRC)\b")
+LOOP = "for S in"  # there it is another session in each turn
 
 
 class About(msgspec.Struct, frozen=True):
@@ -40,7 +42,7 @@ class RunbookPages:
     async def all(self, request: Request) -> Response:
         """Every alert, with the first sentences of its runbook."""
         found = {name: MEANING.search(text) for name, text in sorted(self._texts.items())}
-        meanings = {name: meaning[1].replace("\n", " ") if meaning else "" for name, meaning in found.items()}
+        meanings = {name: self._markdown.renderInline(text[1]) if text else "" for name, text in found.items()}
         return render(request, "runbooks.html", unix_now(), meanings=meanings)
 
     async def get(self, request: Request) -> Response:
@@ -72,8 +74,12 @@ def filled(text: str, key: Key, exporter: str | None) -> str:
     source, session = (quote(name, safe="") for name in key)
     known = {"E": exporter or "", "SRC": source, "S": session}
 
-    def fill(example: re.Match[str]) -> str:
+    def assign(example: re.Match[str]) -> str:
         value = known[example[1]]
         return f"{example[1]}={shlex.quote(value)}" if value else example[0]
 
-    return EXAMPLE.sub(fill, text)
+    def put(use: re.Match[str]) -> str:
+        return known[use[1]] or use[0]
+
+    pieces = EXAMPLE.sub(assign, text).split(FENCE)
+    return FENCE.join(piece if LOOP in piece else USE.sub(put, piece) for piece in pieces)

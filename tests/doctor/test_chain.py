@@ -356,8 +356,9 @@ def test_rules_of_another_version_are_to_be_replaced(chain: Chain) -> None:
     finding = found(Asked(chain.exporter.config_file, chain.broken.url))["rules"]
 
     assert "missing: WawpWatchdog" in finding.says
-    assert "not as in this version: WawpSlowStarts, WawpSessionFailed" in finding.says
-    assert f"cp {SHARE / 'rules' / 'session.rules.yml'} {chain.broken.directory}/rules-3.yml" in advice(finding)
+    assert {"WawpSlowStarts", "WawpSessionFailed"} == set(finding.says.partition("version: ")[2].split(", "))
+    place = f"{chain.broken.directory}/rules-{[path.name for path in RULES].index('session.rules.yml')}.yml"
+    assert f"cp {SHARE / 'rules' / 'session.rules.yml'} {place}" in advice(finding)
 
 
 def test_a_rule_that_cannot_be_evaluated_is_named(chain: Chain) -> None:
@@ -511,3 +512,49 @@ def test_a_grafana_that_asks_for_a_login_is_not_broken(chain: Chain) -> None:
 
     assert finding.state is State.SKIPPED
     assert "--grafana-token-file" in advice(finding)
+
+
+# Whatever answers
+
+
+@pytest.mark.parametrize("answer", ["null", "[]", "{}", '"x"', '{"status": "success", "data": []}', '{"data": 1}', "{"])
+def test_no_answer_makes_a_traceback(tmp_path: Path, answer: str) -> None:
+    """The same JSON at every path of every service."""
+    with served(answering({"*": (200, answer)})) as url:
+        config = tmp_path / "wawp.yml"
+        config.write_text(f"web: {{listen: '{url.removeprefix('http://')}', external_url: '{url}'}}\n")
+        findings = found(Asked(config, url, url, url))
+
+    assert findings["Prometheus"].state is State.BROKEN
+    assert findings["Alertmanager"].state is State.BROKEN
+    assert findings["exporter"].state is State.BROKEN
+
+
+def test_an_answer_in_another_form_is_a_finding(tmp_path: Path) -> None:
+    """Something that is like Prometheus, but is not."""
+    build = '{"status": "success", "data": {"version": "2.50.0"}}'
+    pages = {"/api/v1/status/buildinfo": (200, build), "/api/v1/status/runtimeinfo": (200, build)}
+    with served(answering({**pages, "*": (200, '{"status": "success", "data": {"activeTargets": 3}}')})) as url:
+        findings = found(Asked(None, url))
+
+    assert findings["Prometheus"].state is State.OK
+    assert states(findings, State.BROKEN)
+    assert "not as expected" in findings["scrape"].says
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ({"dialect": "evolution", "token_file": "token"}, "webhook/set/$INSTANCE"),
+        ({"dialect": "wppconnect", "token_file": "token"}, "start-session"),
+        ({"token_file": "token"}, "?token="),
+    ],
+)
+def test_each_gateway_has_its_own_lines_to_paste(tmp_path: Path, source: dict[str, str], word: str) -> None:
+    """The same that `setup` prints, without the token."""
+    (tmp_path / "token").write_text("s3cret-t0ken")
+    with exporter_of({**source, "token_file": str(tmp_path / "token")}, tmp_path) as look:
+        finding = look()
+
+    assert word in advice(finding)
+    assert "s3cret-t0ken" not in advice(finding)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from wawp_exporter.doctor.finding import Finding, broken, ok
+from wawp_exporter.doctor.finding import Finding, broken, ok, skipped
 from wawp_exporter.doctor.routing import Route, integrations
 from wawp_exporter.doctor.samples import Samples
 from wawp_exporter.doctor.shipped import rules
@@ -44,14 +44,22 @@ def look(site: Site, note: str) -> tuple[Configuration | None, Finding]:
     """Its configuration, if it can be reached."""
     try:
         version, config = status(site)
-        reloaded = Samples.of(site, "alertmanager_config_last_reload_successful")
     except Unusable as error:
         advice = [f"If it has another address here, give --alertmanager URL ({note})"] if note else []
         return None, broken(ALERTMANAGER, str(error), *error.advice, *advice)
-    if reloaded.total("alertmanager_config_last_reload_successful") == 0:
+    if not reloaded(site):
         says = f"{site.url} has refused its configuration at the last reload and runs with the old one"
         return config, broken(ALERTMANAGER, says, "See what is wrong:  amtool check-config alertmanager.yml", RELOAD)
     return config, ok(ALERTMANAGER, f"{site.url} answers, version {version}" + (f" ({note})" if note else ""))
+
+
+def reloaded(site: Site) -> bool:
+    """Whether it has taken its newest configuration; also where a proxy does not pass on what it says of itself."""
+    try:
+        name = "alertmanager_config_last_reload_successful"
+        return Samples.of(site, name).total(name) != 0
+    except Unusable:
+        return True
 
 
 def receivers(config: Configuration) -> Finding:
@@ -137,8 +145,11 @@ def in_templates(patterns: Sequence[str]) -> Iterator[str]:
 
 
 def delivery(site: Site) -> Finding:
-    """Whether what Alertmanager sends is taken. Raises Unusable."""
-    samples = Samples.of(site, "alertmanager_notification")
+    """Whether what Alertmanager sends is taken."""
+    try:
+        samples = Samples.of(site, "alertmanager_notification")
+    except Unusable as error:
+        return skipped(DELIVERY, str(error), to_try(site))
     sent = by_integration(samples, "alertmanager_notifications_total")
     failed = by_integration(samples, "alertmanager_notifications_failed_total")
     failing = [way for way, count in failed.items() if count and count >= sent.get(way, 0)]

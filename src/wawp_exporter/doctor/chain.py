@@ -40,8 +40,7 @@ def own(settings: Settings | None) -> Iterator[Finding]:
         yield skipped(exporter.EXPORTER, "the configuration says where it listens")
         yield skipped(webhooks.LINK, "the exporter was not asked")
         return
-    with exporter.site_of(settings) as site:
-        samples, finding = exporter.look(site)
+    samples, finding = exporter.look(settings)
     yield finding
     if samples:
         yield from webhooks.look(settings.config, samples)
@@ -76,8 +75,8 @@ def notified(asked: Asked, known: Sequence[str]) -> Iterator[Finding]:
             links = (alertmanager.RECEIVERS, alertmanager.PLACEHOLDERS, alertmanager.DELIVERY)
             yield from (skipped(link, "Alertmanager cannot be asked") for link in links)
             return
-        yield alertmanager.receivers(config)
-        yield alertmanager.placeholders(config)
+        yield from attempt(alertmanager.RECEIVERS, lambda: [alertmanager.receivers(config)])
+        yield from attempt(alertmanager.PLACEHOLDERS, lambda: [alertmanager.placeholders(config)])
         yield from attempt(alertmanager.DELIVERY, lambda: [alertmanager.delivery(site)])
 
 

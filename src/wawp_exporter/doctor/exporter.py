@@ -39,7 +39,7 @@ def address_of(web: Web) -> str:
 
 
 def site_of(settings: Settings) -> Site:
-    """The exporter, with its own token, and trusting its own certificate for whatever name."""
+    """The exporter, with its own token, and trusting its own certificate for whatever name. Raises Unusable."""
     web = settings.config.web
     tokens = settings.secrets.metrics_tokens
     token = tokens[0].decode("latin-1") if tokens else None
@@ -49,28 +49,38 @@ def site_of(settings: Settings) -> Site:
 
 
 def trusting(certificate: str) -> ssl.SSLContext:
-    """Trusts this certificate, by whomever it was signed; the name in it is the public one, not this machine's."""
-    context = ssl.create_default_context(cafile=certificate)
+    """Trusts this certificate, by whomever it was signed; the name in it is the public one. Raises Unusable."""
+    try:
+        context = ssl.create_default_context(cafile=certificate)
+    except OSError as error:
+        says = f"web.tls.cert_file: {certificate} cannot be used ({error.strerror or type(error).__name__})"
+        raise Unusable(says, f"Look at it:  openssl x509 -noout -text -in {certificate}") from None
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 
-def look(site: Site) -> tuple[Samples | None, Finding]:
+def look(settings: Settings) -> tuple[Samples | None, Finding]:
     """What the exporter says of itself, if it is up and ready."""
     try:
-        problem = next(problems(site), None)
-        if problem:
-            return None, problem
-        samples = Samples.of(site, "wawp_exporter_", "wawp_sessions{", "process_start_time_seconds")
+        with site_of(settings) as site:
+            return answered(site)
     except Unusable as error:
         return None, broken(EXPORTER, str(error), *advice_of(error))
+
+
+def answered(site: Site) -> tuple[Samples | None, Finding]:
+    """The same. Raises Unusable."""
+    problem = next(problems(site), None)
+    if problem:
+        return None, problem
+    samples = Samples.of(site, "wawp_exporter_", "wawp_sessions{")
     version = next((labels["version"] for labels, _ in samples.find("wawp_exporter_build_info")), None)
     if version is None:
         return None, broken(EXPORTER, f"{site.url} is not a wawp-exporter", "Set web.listen to the exporter's address")
     if samples.total("wawp_exporter_config_last_reload_successful") == 0:
         says = f"{site.url} is up, but has refused its configuration at the last reload"
-        return samples, broken(EXPORTER, says, "Its log says why; reload it once that is repaired:  kill -HUP PID")
+        return samples, broken(EXPORTER, says, "Its log says why; repair the configuration, and it is read again")
     return samples, ok(EXPORTER, f"{site.url} is up and ready, version {version}")
 
 

@@ -76,10 +76,15 @@ def dashboards(url: str | None, token: str | None) -> Finding:
         except Unusable as error:
             if error.status in (401, 403):
                 return skipped(DASHBOARDS, f"{site.url} answers, but its dashboards cannot be seen", login)
-            return broken(DASHBOARDS, str(error), *error.advice)
+            return broken(DASHBOARDS, str(error), *error.advice, "If there is no Grafana, remove web.grafana_url")
     missing = [uid for uid in UIDS if uid not in found]
     if missing:
-        return broken(DASHBOARDS, f"{site.url} does not show {', '.join(missing)}", *to_import())
+        return broken(
+            DASHBOARDS,
+            f"{site.url} does not show {', '.join(missing)}",
+            *to_import(),
+            *([] if token else [f"If they are there, but not for everybody: {login}"]),
+        )
     return ok(DASHBOARDS, f"{site.url} has all {len(UIDS)}")
 
 

@@ -9,7 +9,6 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from wawp_exporter.config.values import is_loopback
 from wawp_exporter.errors import WawpExporterError
 
 TIMEOUT_S = 5.0
@@ -64,16 +63,18 @@ class Site:
         self._client = httpx.Client(
             timeout=TIMEOUT_S,
             follow_redirects=False,
-            trust_env=not is_loopback(parts.hostname or ""),  # a proxy knows nothing of this machine's loopback
-            verify=trusted or httpx.create_ssl_context(),
-            auth=(httpx.URL(url).userinfo and (httpx.URL(url).username, httpx.URL(url).password)) or None,
+            trust_env=False,  # no proxy: it knows neither this machine nor what is behind it
+            verify=(trusted or usual()) if parts.scheme == "https" else False,
+            auth=credentials(url),
             headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {token}"} if token else {})},
         )
 
-    def __enter__(self) -> Self:  # noqa: D105 - see the class
+    def __enter__(self) -> Self:
+        """To be closed at the end."""
         return self
 
-    def __exit__(self, *_: object) -> None:  # noqa: D105
+    def __exit__(self, *_: object) -> None:
+        """Closes its connections."""
         self._client.close()
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
@@ -124,7 +125,7 @@ class Site:
 
     def _good(self, answer: httpx.Response) -> httpx.Response:
         status = answer.status_code
-        if answer.is_redirect:
+        if answer.has_redirect_location:
             target = shown(urlsplit(answer.headers["location"]))
             raise Unusable(f"{self.url} redirects to {target}", "Give the address to which it redirects", status=status)
         if status in (401, 403):
@@ -143,6 +144,20 @@ class Site:
             kind = "a web page" if "html" in answer.headers.get("content-type", "") else "something that is not JSON"
             advice = f"Is this the address of {self.name}, or does a login page or another service stand there?"
             raise Unusable(f"{self.url} answers with {kind}, not as {self.name} does", advice) from None
+
+
+def usual() -> ssl.SSLContext:
+    """Trusts what SSL_CERT_FILE and SSL_CERT_DIR say, else the usual authorities."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError:  # the variable names no such file: then nothing is trusted, which is said where it matters
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def credentials(url: str) -> tuple[str, str] | None:
+    """User and password of a URL, if it has them."""
+    parsed = httpx.URL(url)
+    return (parsed.username, parsed.password) if parsed.userinfo else None
 
 
 def plain(headers: httpx.Headers) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from wawp_exporter.config.schema import Config, Source
 from wawp_exporter.config.values import split_listen
 from wawp_exporter.doctor.finding import Finding, broken, ok
 from wawp_exporter.doctor.samples import Samples
+from wawp_exporter.setup.gateways import GATEWAYS, Gateway
 
 LINK = "webhooks"
 ACCEPTED = "wawp_exporter_last_accepted_timestamp_seconds"
@@ -93,9 +94,18 @@ def to_paste(name: str, source: Source, config: Config) -> tuple[str, ...]:
                 f"  WHATSAPP_HOOK_HMAC_KEY=…   (the first line of {source.hmac_keys_file})",
             )
         return (f"Let the gateway send to {url}, signed in {source.hmac_header} with {source.hmac_keys_file}",)
+    if source.token_file and (gateway := gateway_of(source)):
+        lines = gateway.lines(url, "SECRET").splitlines()
+        return (f"Paste this, with the first line of {source.token_file} instead of SECRET.", *lines)
     if source.token_file:
         return (f"Let the gateway send to {url}?token=…   (the first line of {source.token_file})",)
     return (f"Let the gateway send its status events to {url}",)
+
+
+def gateway_of(source: Source) -> Gateway | None:
+    """The gateway whose webhooks have a token, if the configuration says which it is."""
+    name = "wawp" if source.api.kind == "wawp" else source.dialect
+    return None if name == "waha" else GATEWAYS.get(name)
 
 
 def webhook_url(name: str, config: Config) -> str:

@@ -53,7 +53,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* The Secret with the webhook key that the chart makes itself; empty if the values give a key, or need none. */}}
 {{- define "wawp-exporter.ownKey" -}}
 {{- $used := or (not (hasKey .Values.config "sources")) (contains (include "wawp-exporter.keyFile" .) (toYaml .Values.config)) -}}
-{{- if and $used (not .Values.secrets.existingSecret) (not (hasKey .Values.secrets.files "hmac.keys")) -}}
+{{- if and $used (not .Values.secrets.existingSecret) (not (hasKey (default dict .Values.secrets.files) "hmac.keys")) -}}
 {{- include "wawp-exporter.fullname" . }}-webhook-key
 {{- end -}}
 {{- end -}}

@@ -1,6 +1,8 @@
 """The documents say what the code does."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,23 @@ def test_links_lead_to_files(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", document.read_text())
 
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_what_the_readme_shows_can_be_used_as_it_is(promtool: Path, tmp_path: Path) -> None:
+    """Each block of YAML is a configuration that its program takes; Prometheus is told to whom it sends alerts."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (theirs,) = (block for block in blocks if "scrape_configs" in block)
+    (tmp_path / "hmac.keys").write_text("a-key")
+    (tmp_path / "prometheus.yml").write_text(theirs)
+    (tmp_path / "rules").mkdir()
+    for rules in (ROOT / "alerts").glob("*.rules.yml"):
+        shutil.copy(rules, tmp_path / "rules")
+
+    for ours in set(blocks) - {theirs}:
+        check(yaml.safe_load(ours), tmp_path)
+    command = [promtool, "check", "config", tmp_path / "prometheus.yml"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "rule files found" in told.stdout
+    assert yaml.safe_load(theirs)["alerting"]["alertmanagers"]

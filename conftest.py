@@ -22,6 +22,7 @@ FIRST = (
     "tests/test_faults.py",
     "tests/metrics/test_prometheus.py",
     "tests/web/test_browser.py",
+    "tests/doctor/test_chain.py",
     "tests/test_commands.py",
 )
 

@@ -1,5 +1,6 @@
 """`wawp-exporter doctor` on real servers: a whole chain, and each of its links broken on purpose."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -558,3 +559,76 @@ def test_each_gateway_has_its_own_lines_to_paste(tmp_path: Path, source: dict[st
 
     assert word in advice(finding)
     assert "s3cret-t0ken" not in advice(finding)
+
+
+@pytest.mark.parametrize("version", ["trixie", "forky"])
+def test_newer_servers_answer_in_their_own_words(chain: Chain, version: str) -> None:
+    """Each Prometheus writes expressions in its own form, each Alertmanager its configuration."""
+    with stack.running([chain.exporter], list(RULES), routing("http://127.0.0.1:9/"), version=version) as newer:
+        findings = found(Asked(chain.exporter.config_file, newer.prometheus.url))
+
+    assert states(findings, State.BROKEN) == []
+
+
+def test_a_configuration_that_prometheus_has_refused_is_noticed(chain: Chain) -> None:
+    """It runs on with the old one, and the file looks right."""
+    with parts.Prometheus() as server:
+        (server.directory / "prometheus.yml").write_text("global: {scrape: 1s}")
+        server.client.post(f"{server.url}/-/reload")
+        finding = found(Asked(chain.exporter.config_file, server.url))["Prometheus"]
+
+    assert "has refused its configuration" in finding.says
+    assert "promtool check config" in advice(finding)
+
+
+def test_a_configuration_that_the_exporter_has_refused_is_noticed(tmp_path: Path) -> None:
+    """The same; a copy of the good one is what the doctor is given."""
+    with parts.Exporter() as exporter:
+        good = tmp_path / "good.yml"
+        good.write_text(exporter.config_file.read_text())
+        exporter.write({"timezone": "Nowhere"})
+        exporter.process.send_signal(parts.signal.SIGHUP)
+        parts.wait_until(lambda: "wawp_exporter_config_last_reload_successful 0" in exporter.metrics())
+        finding = found(Asked(good, "http://127.0.0.1:9"))["exporter"]
+
+    assert "refused its configuration at the last reload" in finding.says
+
+
+def test_user_and_password_of_a_url_are_sent(chain: Chain) -> None:
+    """Behind a proxy that asks for them; they are no part of what is printed."""
+    wanted = f"Basic {base64.b64encode(b'ops:p@ss').decode()}"
+
+    class Guarded(grafana_of(DASHBOARDS)):
+        def do_GET(self) -> None:
+            if self.headers["Authorization"] == wanted:
+                super().do_GET()
+            else:
+                self.send_error(401)
+
+    with served(Guarded) as url:
+        named = url.replace("://", "://ops:p%40ss@")
+        finding = found(Asked(chain.exporter.config_file, chain.whole.prometheus.url, None, named))["dashboards"]
+
+    assert finding.state is State.OK
+    assert "p%40ss" not in finding.says
+
+
+@pytest.mark.parametrize("mark", [200, 401])
+def test_the_token_for_grafana_is_read_from_a_file(chain: Chain, tmp_path: Path, mark: int) -> None:
+    """And never shown, not even when it is refused."""
+    (tmp_path / "token").write_text("glsa_s3cret\n")
+    with served(grafana_of(DASHBOARDS, mark)) as url:
+        options = ["--config", chain.exporter.config_file, "--prometheus", chain.whole.prometheus.url]
+        done = doctor(*options, "--grafana", url, "--grafana-token-file", tmp_path / "token")
+
+    assert done.returncode == 0
+    assert ("has all 4" in done.stdout) is (mark == 200)
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_token_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Before anything is asked."""
+    done = doctor("--grafana-token-file", tmp_path / "none")
+
+    assert done.returncode == 2
+    assert "cannot be read: No such file" in done.stderr

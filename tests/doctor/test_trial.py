@@ -189,3 +189,14 @@ def test_each_test_is_another_alert() -> None:
     assert first.labels != second.labels
     with pytest.raises(UnknownAlert):
         trial_of("WawpNone", "test", "test", NOW)
+
+
+@pytest.mark.parametrize("version", ["trixie", "forky"])
+def test_newer_alertmanagers_say_too_what_they_have_sent(recorder: parts.Receiver, version: str) -> None:
+    """Their counts have more labels, and more ways in which an alert can be muted."""
+    config = {"route": BASE, "receivers": [hook("chat", recorder.url)]}
+    with parts.Alertmanager(config, version=version) as server:
+        done = run(server.url, "--session", version)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert of_session(recorder.notifications, version, "firing")

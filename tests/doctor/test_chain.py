@@ -632,3 +632,31 @@ def test_a_token_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "cannot be read: No such file" in done.stderr
+
+
+def test_what_services_say_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """Control characters of a foreign answer are blanks."""
+    with served(answering({"*": (500, json.dumps({"error": "\x1b[2J\nall is well"}))})) as url:
+        done = doctor("--prometheus", url)
+
+    assert "\x1b" not in done.stdout
+    assert " [2J all is well" in done.stdout
+
+
+def test_the_token_of_the_api_is_not_sent_to_the_public_address(chain: Chain, tmp_path: Path) -> None:
+    """Another service may stand there: that is what is being found out."""
+    seen = []
+
+    class Watching(answering({"*": (200, "wawp-exporter is healthy.")})):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            super().do_GET()
+
+    (tmp_path / "token").write_text("s3cret")
+    with served(Watching) as url:
+        config = tmp_path / "wawp.yml"
+        config.write_text(f"web: {{external_url: '{url}', api_token_file: token}}\n")
+        findings = found(Asked(config, chain.whole.prometheus.url))
+
+    assert findings["pages"].state is State.OK
+    assert set(seen) == {None}

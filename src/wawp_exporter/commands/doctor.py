@@ -10,7 +10,7 @@ import click
 from wawp_exporter.config import files
 from wawp_exporter.config.values import is_web_url
 from wawp_exporter.doctor.chain import Asked, examine
-from wawp_exporter.doctor.finding import Finding, State
+from wawp_exporter.doctor.finding import Finding, State, printable
 
 MARKS = {State.OK: ("✓", "ok", "green"), State.BROKEN: ("✗", "XX", "red"), State.SKIPPED: ("–", "--", "yellow")}
 INDENT = " " * 4
@@ -89,7 +89,8 @@ def as_text(findings: Iterator[Finding]) -> Iterator[Finding]:
         if first is None and finding.state is State.BROKEN:
             first = finding
         yield finding
-    write(f"\nBegin with: {first.link}" if first else "\nNo link that was looked at is broken.")
+    write("")
+    write(f"Begin with: {first.link}" if first else "No link that was looked at is broken.")
 
 
 def writer() -> Callable[..., None]:
@@ -102,7 +103,8 @@ def writer() -> Callable[..., None]:
         able = False
 
     def write(line: str, mark: str = "", plain: str = "", colour: str = "") -> None:
-        text = line if able else line.replace("…", "...").encode("ascii", "replace").decode()
+        text = printable(line)
+        text = text if able else text.replace("…", "...").encode("ascii", "replace").decode()
         shown = click.style(mark if able else plain, fg=colour) if mark else ""
         click.echo(f"{shown} {text}" if mark else text)
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -10,12 +11,14 @@ import click
 
 from wawp_exporter.commands.doctor import address
 from wawp_exporter.config.values import parse_duration
+from wawp_exporter.doctor.finding import printable
 from wawp_exporter.doctor.site import Site, Unusable
 from wawp_exporter.doctor.trial import Expected, Trial, UnknownAlert, expected, held, muted, requests, trial_of
 from wawp_exporter.errors import WawpExporterError
 
 ALERTS = "/api/v2/alerts"
 LEAST_S = 1.0  # after group_wait, for the message to leave
+SOON_S = 2.0
 PATIENCE_S = 15.0  # beyond the time at which it must have been sent
 T = TypeVar("T")
 LOG = "Alertmanager's log says why: look for  component=dispatcher"
@@ -45,7 +48,7 @@ def command(alertmanager: str, name: str, session: str, source: str, wait: float
     try:
         trial = trial_of(name, session, source, datetime.now(UTC))
         with Site("Alertmanager", alertmanager) as site:
-            sent = run(site, trial, wait)
+            sent = Course(site, trial, expected(site, trial.labels), wait).run()
     except UnknownAlert as error:
         click.echo("\n  ".join([str(error), *error.names]), err=True)
         sys.exit(error.exit_status)
@@ -58,68 +61,94 @@ def command(alertmanager: str, name: str, session: str, source: str, wait: float
     sys.exit(0 if sent else 1)
 
 
-def run(site: Site, trial: Trial, wait: float | None) -> bool:
-    """Sends it and its end, and says whether Alertmanager has sent its message. Raises Unusable, ValueError."""
-    goal = expected(site, trial.labels)
-    say(f"{trial.annotations['summary']}")
-    say(f"It should reach {' and '.join(goal.receivers())}, {when(goal)}.")
-    if not goal.by:
-        say("So nobody would get it: give that receiver a way to send, or change the routes.")
-        return False
-    before = requests(site, goal.by)
-    length = max(goal.wait + LEAST_S, wait or 0)
-    if wait is not None and wait < length:
-        say(f"It lasts {length:g} s: ended before its group_wait ({goal.wait:g} s), it would never be sent.")
-    site.send(ALERTS, [trial.firing(max(length, goal.interval))])
-    try:
-        return follow(site, trial, goal, before, length, wait)
-    finally:
-        site.send(ALERTS, [trial.over(datetime.now(UTC))])
-        say(ending(goal))
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One test from its begin to its end. `wait` is how long it is to last (seconds), None: until it was sent."""
 
+    site: Site
+    trial: Trial
+    goal: Expected
+    wait: float | None
 
-def follow(
-    site: Site, trial: Trial, goal: Expected, before: tuple[float, float], length: float, wait: float | None
-) -> bool:
-    """What becomes of it: muted, sent, refused, or nothing yet."""
-    alert = until(lambda: held(site, trial), PATIENCE_S)
-    if not alert:
-        say("Alertmanager has taken it, but does not show it.")
-        return False
-    names = ", ".join(receiver["name"] for receiver in alert["receivers"])
-    say(f"Alertmanager has it, for {names}.")
-    reason = muted(alert)
-    if reason:
-        say(f"No message is sent: it is muted by {reason}.")
-        return False
-    time.sleep(length)
-    # Where others of its group were sent shortly before, it goes out with the group's next message.
-    later = 0 if wait else max(goal.interval - length, 0)
-    return outcome(site, trial, goal, before, later + PATIENCE_S)
+    def run(self) -> bool:
+        """Sends it and its end, and says whether its message was sent. Raises Unusable."""
+        say(self.trial.annotations["summary"])
+        say(f"It should reach {' and '.join(self.goal.receivers())}, {when(self.goal)}.")
+        if not self.goal.by:
+            say("So nobody would get it: give that receiver a way to send, or change the routes.")
+            return False
+        if self.wait is not None and self.wait < self.length:
+            wait = f"{self.goal.wait:g} s"
+            say(f"It lasts {self.length:g} s: ended before its group_wait ({wait}), it would never be sent.")
+        before = self.sent()
+        self.site.send(ALERTS, [self.trial.firing(max(self.length, self.goal.interval))])
+        try:
+            return self.accepted() and self.arrived(before)
+        finally:
+            self.site.send(ALERTS, [self.trial.over(datetime.now(UTC))])
+            say(ending(self.goal))
 
+    @property
+    def length(self) -> float:
+        """How long it lasts at least."""
+        return max(self.goal.wait + LEAST_S, self.wait or 0)
 
-def outcome(site: Site, trial: Trial, goal: Expected, before: tuple[float, float], most: float) -> bool:
-    """Whether a message was sent, within `most` seconds."""
+    def accepted(self) -> bool:
+        """Whether Alertmanager has it and does not mute it. Raises Unusable."""
+        alert = until(lambda: held(self.site, self.trial), PATIENCE_S)
+        if not alert:
+            say("Alertmanager has taken it, but does not show it.")
+            return False
+        say(f"Alertmanager has it, for {', '.join(receiver['name'] for receiver in alert['receivers'])}.")
+        reason = muted(alert)
+        if reason:
+            say(f"No message is sent: it is muted by {reason}.")
+        return not reason
 
-    def new() -> tuple[float, float] | None:
-        now = requests(site, goal.by)
-        return now if now[0] > before[0] else None
+    def arrived(self, before: tuple[float, float] | None) -> bool:
+        """Whether its message was sent. Raises Unusable."""
+        time.sleep(self.length)
+        if before is None:
+            say(f"{self.site.url}/metrics cannot be read, so whether it was sent cannot be seen.")
+            return True
+        ways = ", ".join(sorted(self.goal.by))
+        after = self.more_than(before)
+        if after is None:
+            say(f"Alertmanager has not sent it by {ways}{self.held_back()}. {LOG}")
+            return False
+        if after[1] > before[1]:
+            say(f"Alertmanager could not send it by {ways}. {LOG}")
+            return False
+        say(f"Alertmanager has sent it by {ways}: it must be there now.")
+        return True
 
-    after = until(new, 2)
-    if after is None:
-        say(f"Waiting for Alertmanager to send it, at most {most:.0f} s …")
-        after = until(new, most)
-    ways = ", ".join(sorted(goal.by))
-    if after is None:
-        reason = muted(held(site, trial) or {"status": {}})
-        held_back = f": muted by {reason}" if reason else f": only in {', '.join(goal.times)}" if goal.times else ""
-        say(f"Alertmanager has not sent it by {ways}{held_back}. {LOG}")
-        return False
-    if after[1] > before[1]:
-        say(f"Alertmanager could not send it by {ways}. {LOG}")
-        return False
-    say(f"Alertmanager has sent it by {ways}: it must be there now.")
-    return True
+    def more_than(self, before: tuple[float, float]) -> tuple[float, float] | None:
+        """The counts once more was sent: after `group_interval` at the latest, if its group was sent shortly before."""
+
+        def new() -> tuple[float, float] | None:
+            now = self.sent()
+            return now if now and now[0] > before[0] else None
+
+        most = PATIENCE_S + (0 if self.wait else max(self.goal.interval - self.length, 0))
+        after = until(new, SOON_S)
+        if after is None:
+            say(f"Waiting for Alertmanager to send it, at most {most:.0f} s …")
+            after = until(new, most)
+        return after
+
+    def sent(self) -> tuple[float, float] | None:
+        """How many messages were sent so far and how many of them failed; None if it cannot be seen."""
+        try:
+            return requests(self.site, self.goal.by)
+        except Unusable:
+            return None
+
+    def held_back(self) -> str:
+        """Why it was not sent, as far as Alertmanager says. Raises Unusable."""
+        reason = muted(held(self.site, self.trial) or {"status": {}})
+        if reason:
+            return f": muted by {reason}"
+        return f": only in {', '.join(self.goal.times)}" if self.goal.times else ""
 
 
 def until(look: Callable[[], T | None], seconds: float) -> T | None:
@@ -148,4 +177,4 @@ def ending(goal: Expected) -> str:
 
 def say(line: str) -> None:
     """One line, as soon as it is known."""
-    click.echo(line)
+    click.echo(printable(line))

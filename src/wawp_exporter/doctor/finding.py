@@ -22,6 +22,11 @@ class Finding:
     advice: tuple[str, ...] = ()
 
 
+def printable(text: str) -> str:
+    """A line as a terminal may show it: what other services say can hold control characters."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 def ok(link: str, says: str) -> Finding:
     """A link that works."""
     return Finding(link, State.OK, says)

@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,8 @@ PER_FLEET = {
     "wawp_start_duration_seconds": ("histogram", {"source", "engine", "outcome"}),
     "wawp_qr_wait_duration_seconds": ("histogram", {"source", "engine", "outcome"}),
     "wawp_recovery_duration_seconds": ("histogram", {"source", "engine"}),
-    "wawp_group_configured_sessions": ("gauge", {"group"}),
     "wawp_group_sessions": ("gauge", {"group"}),
+    "wawp_group_configured_sessions": ("gauge", {"group"}),
     "wawp_group_eligible_sessions": ("gauge", {"group"}),
     "wawp_group_working_sessions": ("gauge", {"group"}),
     "wawp_threshold_default_seconds": ("gauge", {"source", "kind"}),
@@ -158,6 +159,11 @@ def shown(exposition: Exposition, at: float = 0) -> set[str]:
     return set(values(scrape(exposition, at), "wawp_session_info", "session"))
 
 
+def moment(at: float) -> datetime:
+    """`at` seconds after T0."""
+    return datetime.fromtimestamp(ms(at) / 1000, UTC)
+
+
 def example_fleet() -> Fleet:
     """One session with something to show in every family."""
     fleet = live(
@@ -195,6 +201,19 @@ def test_the_text_is_the_golden_one(file: str, is_openmetrics: bool, start: byte
     if os.environ.get("GOLDEN") == "write":
         (GOLDEN / file).write_bytes(part)
     assert part.decode() == (GOLDEN / file).read_text()
+
+
+def test_recurring_disconnects_are_not_shown_in_maintenance() -> None:
+    """The alert about them reads nothing else, and maintenance silences every alert about a session."""
+    fleet = live((W, 0), maintenance=[{"from": moment(100), "to": moment(200)}])
+    fleet.recur({KEY: {(6, 2): 5}})
+    exposition, seen = exposed(fleet), []
+
+    for at in (50, 150, 250):
+        fleet.advance(ms(at), clock(at))
+        seen.append(b"wawp_session_recurring_disconnects{" in scrape(exposition, at))
+
+    assert seen == [True, False, True]
 
 
 # -- the contract's tables

@@ -559,6 +559,12 @@ def test_a_start_has_an_outcome(status: str, outcome: str) -> None:
     assert observed(bucket_of(live((S, 0), (S, 5), (status, 12))).starts) == {outcome: (1, 12)}
 
 
+def test_a_start_in_maintenance_is_not_counted() -> None:
+    """Slow starts are expected there: WawpSlowStarts is not to fire for them."""
+    assert not observed(bucket_of(live((S, 0), (W, 50), maintenance=[window(0, 100)])).starts)
+    assert observed(bucket_of(live((S, 0), (W, 50), maintenance=[window(100, 200)])).starts) == {"working": (1, 50)}
+
+
 def test_an_unknown_end_of_a_start_is_no_outcome() -> None:
     """Nobody knows what came of it."""
     assert not observed(bucket_of(live((S, 0), ("READY", 12))).starts)

@@ -78,7 +78,9 @@ def threshold_lines(session: Session, labels: str) -> str:
 
 
 def recurring_lines(session: Session, labels: str) -> str:
-    """The hours of the week in which it disconnects again and again."""
+    """The hours of the week in which it disconnects again and again; none in maintenance, which excuses it."""
+    if session.maintenance:
+        return ""
     return "".join(
         f'wawp_session_recurring_disconnects{{{labels},weekday="{WEEKDAYS[weekday]}",hour="{hour:02}"}} {weeks}\n'
         for (weekday, hour), weeks in sorted(session.recurring.items())
@@ -147,7 +149,7 @@ SESSION_FAMILIES: tuple[tuple[Family, Callable[[Session, str], str]], ...] = (
         Family(
             "wawp_session_recurring_disconnects",
             "gauge",
-            "In how many of the last 8 weeks it disconnected in this hour of the week; 3 and more only.",
+            "In how many of the last 8 weeks it disconnected in this hour of the week; from 3 on, not in maintenance.",
         ),
         recurring_lines,
     ),

@@ -157,7 +157,9 @@ FLEET_FAMILIES = (
         fleet_stays,
     ),
     FleetFamily(
-        Family("wawp_start_duration_seconds", "histogram", "Length of each STARTING, by how it ended."),
+        Family(
+            "wawp_start_duration_seconds", "histogram", "Length of each STARTING, by how it ended; not in maintenance."
+        ),
         by_outcome("wawp_start_duration_seconds", "starts"),
     ),
     FleetFamily(

@@ -78,11 +78,11 @@ class Bucket:
             if count:
                 self.slo[slo] += count * elapsed
 
-    def count(self, transition: Transition) -> float:
+    def count(self, transition: Transition, *, excused: bool) -> float:
         """Counts a change of status and what ended with it: a stay, a start, a login episode, an outage.
 
-        A session's first status ends nothing, and `Buckets.join` has counted it as present. Returns the seconds of the
-        stay that has ended.
+        A session's first status ends nothing, and `Buckets.join` has counted it as present. Not counted is a start in
+        maintenance (`excused`), where slow ones are expected. Returns the seconds of the stay that has ended.
         """
         before, after = transition.before, transition.after
         index = ORDINAL[after.status]
@@ -96,7 +96,7 @@ class Bucket:
         stay = transition.stay_ms / 1000
         self.stays[left].observe(stay)
         started = START_OUTCOMES.get(after.status) if before.status is STARTING else None
-        if started:
+        if started and not excused:
             self.starts[started].observe(stay)
         waited = WAIT_OUTCOMES.get(after.status) if before.auth_since else None
         if waited:

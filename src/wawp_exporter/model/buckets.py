@@ -50,7 +50,7 @@ def move(session: Session, transition: Transition, mono: float, histograms: bool
     session.accrue(mono)
     bucket.accrue(mono)
     session.transitions[ORDINAL[after.status]] += 1
-    stay = bucket.count(transition)
+    stay = bucket.count(transition, excused=session.maintenance)
     if before and histograms:
         if before.status not in session.stays:
             session.stays[before.status] = Histogram(STATUS_BOUNDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ class Case:
     topic: str
     alerts: tuple[str, ...]
     build: Callable[[], dict[str, Any]]
+    native: bool = False  # its series are native histograms, which promtool can be given since Prometheus 3
 
     def group(self) -> dict[str, Any]:
         return {"name": self.name, **self.build()}
@@ -32,14 +33,16 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(topic: str, *alerts: str) -> Callable[[Callable[[], dict[str, Any]]], Callable[[], dict[str, Any]]]:
+def case(
+    topic: str, *alerts: str, native: bool = False
+) -> Callable[[Callable[[], dict[str, Any]]], Callable[[], dict[str, Any]]]:
     """Registers a function that returns a promtool test group; its name is the sentence that the test states.
 
     `alerts` are those whose rules it exercises: a mutant of such a rule, or of a record it reads, must meet this case.
     """
 
     def register(build: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-        CASES.append(Case(build.__name__, topic, alerts, build))
+        CASES.append(Case(build.__name__, topic, alerts, build, native))
         return build
 
     return register
@@ -57,28 +60,6 @@ def group(step: int, rows: Iterable[s.Series], checks: Iterable[Check]) -> dict[
             if (rows := [c for k, c in found if k == kind])
         },
     }
-
-
-def sessions(
-    step: int,
-    end: int,
-    members: Sequence[s.Session],
-    checks: Iterable[Check],
-    *,
-    targets: Sequence[s.Target] = (s.Target(),),
-    healthy: int = 0,
-    limits: dict[str, float] | None = None,
-    extra: Sequence[s.Series] = (),
-) -> dict[str, Any]:
-    """A group about sessions: their series, the fleet's (`healthy` more of the first one's engine) and limits."""
-    times = list(range(0, end + 1, step))
-    first = members[0]
-    rest = [s.Session(f"healthy-{i}", [(1, "WORKING")], first.source, first.engine) for i in range(healthy)]
-    rows = [row for m in members for row in s.session_series(m, times, targets)]
-    rows += s.fleet_series([*members, *rest], times, targets)
-    for source in sorted({m.source for m in members}):
-        rows += s.default_series(times, source, **(limits or {}))
-    return group(step, [*rows, *extra], checks)
 
 
 def span(seconds: float) -> str:

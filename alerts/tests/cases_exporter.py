@@ -437,6 +437,99 @@ def an_api_that_no_replica_has_reached_for_two_minutes_is_down() -> Group:
     )
 
 
+@case("exporter", "WawpClockSkew")
+def a_gateways_clock_that_is_behind_is_reported_as_the_exporter_says() -> Group:
+    """One replica has had no webhook of it yet."""
+    rows = [
+        own("wawp_exporter_clock_behind_seconds", "0 95 95 0+0x9", source="default"),
+        own("wawp_exporter_clock_behind_seconds", "0 90 0+0x9", "b:1", source="default"),
+        own("wawp_exporter_clock_behind_seconds", "0+0x9", source="fine"),
+    ]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpClockSkew", 0),
+            *reads("clock-behind", 60),
+            *firing("WawpClockSkew", 240, source="default"),
+            *silent("WawpClockSkew", 300),
+        ],
+    )
+
+
+@case("exporter", "WawpRestartsGivenUp")
+def a_session_that_is_no_longer_restarted_is_reported_for_an_hour() -> Group:
+    """Added up over replicas; restarts that were done or refused for another reason are none of it."""
+    rows = [
+        own("wawp_exporter_restarts_total", "0 0 1+0x90", source="default", result="given_up"),
+        own("wawp_exporter_restarts_total", "3+0x90", "b:1", source="default", result="given_up"),
+        *[own("wawp_exporter_restarts_total", "0+1x90", source="fine", result=r) for r in ("restarted", "failed")],
+        own("wawp_exporter_restarts_total", "0+0x90", source="fine", result="given_up"),
+    ]
+    alert = "WawpRestartsGivenUp"
+    return group(
+        60,
+        rows,
+        [
+            *silent(alert, 60),
+            *reads("given-up", 120),
+            *firing(alert, 3600, source="default"),
+            *silent(alert, 3900),
+        ],
+    )
+
+
+def fleet(samples: str, instance: str = "a:1", job: str = JOB, **labels: str) -> s.Series:
+    who = {"source": "default", "engine": "GOWS", "status": "WORKING", "job": job, "instance": instance, **labels}
+    return s.one("wawp_sessions", samples, **who)
+
+
+@case("exporter", "WawpExporterEmpty")
+def an_exporter_that_has_lost_all_its_sessions_is_empty() -> Group:
+    """Whether their counts are 0 or gone; two minutes are for a start that reads its log."""
+    short = [up("1+0x99", "b:1", "short"), fleet("1 1 0 0 1+0x90", "b:1", "short")]
+    rows = [up("1+0x99"), fleet("3 3 0 0+0x90"), fleet("0+0x99", status="FAILED"), *short]
+    return group(
+        60,
+        rows,
+        [
+            *silent("WawpExporterEmpty", 180),
+            *reads("empty", 240),
+            *firing("WawpExporterEmpty", 3600),
+            *silent("WawpExporterEmpty", 3720),
+        ],
+    )
+
+
+@case("exporter", "WawpExporterEmpty")
+def an_exporter_without_series_of_sessions_is_empty_too() -> Group:
+    """But not one that is down, nor a new one that never had any, nor one of which one shard still has sessions."""
+    rows = [
+        up("1+0x9"),
+        fleet("3 3 stale"),
+        up("1+0x9", "new:1", "new"),
+        up("1 1 0+0x9", "down:1", "down"),
+        fleet("3 3 stale", "down:1", "down"),
+        *[up("1+0x9", i, "sharded") for i in ("s:1", "s:2")],
+        fleet("3 3 0+0x9", "s:1", "sharded", shard="0"),
+        fleet("1+0x9", "s:2", "sharded", shard="1"),
+    ]
+    return group(60, rows, [*silent("WawpExporterEmpty", 180), *firing("WawpExporterEmpty", 240, 540, job=JOB)])
+
+
+@case("exporter", "WawpExporterEmpty")
+def a_replica_that_has_read_nothing_yet_is_not_empty_beside_another() -> Group:
+    rows = [up("1+0x9"), up("1 1 0+0x9", "b:1"), fleet("3+0x9"), fleet("3 3 0+0x9", "b:1")]
+    return group(60, rows, silent("WawpExporterEmpty", 300, 540))
+
+
+@case("exporter", "WawpExporterDown", "WawpExporterEmpty")
+def each_installation_has_alerts_of_its_own_and_they_say_how_long() -> Group:
+    """The alert about one shard is not taken for the one about all."""
+    rows = [up("1 0+0x9"), up("1+0x9", "b:1"), own("wawp_sessions", "1 stale", "a:1", shard="1")]
+    return group(60, rows, [*firing("WawpExporterDown", 180, scope="shard")])
+
+
 @case("exporter", "WawpWatchdog")
 def the_watchdog_always_barks() -> Group:
     return group(60, [], [*reads("watchdog", 0), *firing("WawpWatchdog", 600)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import series as s
-from cases import case, counted, firing, group, reads, silent, value
+from cases import Check, case, counted, firing, group, reads, silent, value
 
 Group = dict[str, Any]
 
@@ -18,90 +18,187 @@ def accepted(samples: str, source: str = "default", instance: str = "a:1") -> s.
     return s.one("wawp_exporter_last_accepted_timestamp_seconds", samples, source=source, instance=instance)
 
 
-def started(samples: str, instance: str = "a:1", job: str = "wawp-exporter") -> s.Series:
-    return s.one("process_start_time_seconds", samples, job=job, instance=instance)
+def refused(samples: str, reason: str = "bad_signature", source: str = "default", instance: str = "a:1") -> s.Series:
+    """Since when webhooks are refused for this reason, with none accepted since."""
+    labels = {"source": source, "reason": reason, "instance": instance}
+    return s.one("wawp_exporter_refused_since_timestamp_seconds", samples, **labels)
 
 
-@case("feed", "WawpWebhookFeedRejected")
-def a_source_never_heard_is_given_five_minutes_from_the_start_of_the_exporter() -> Group:
-    """The newest start counts, and of this job only."""
-    rows = [rejected("0+1x20"), *[accepted("0+0x20", instance=i) for i in ("a:1", "b:1")]]
-    rows += [started("120+0x20"), started("60+0x20", "b:1"), started("600+0x20", "c:1", "other")]
-    return group(60, rows, [*silent("WawpWebhookFeedRejected", 240, 420), *firing("WawpWebhookFeedRejected", 480)])
+REJECTED = "WawpWebhookFeedRejected"
 
 
-@case("feed", "WawpWebhookFeedRejected")
-def three_refusals_and_nothing_accepted_for_five_minutes_is_a_broken_feed() -> Group:
-    """A secret rotated on one side only; it ends when something is accepted."""
+@case("feed", REJECTED)
+def wrong_signatures_over_two_minutes_with_nothing_accepted_are_a_broken_feed() -> Group:
+    """A key changed on one side only; the gateway sends now and then. It fires until one is accepted."""
     return group(
-        60,
+        20,
         [
-            rejected("0 0 1 1 2 2+0x20"),
-            rejected("0 0 0 0 0 0 1+0x20", "missing_signature"),
-            rejected("0+0x25", "bad_token"),
-            accepted("0 60+0x8 600+0x10"),
+            rejected("0 1 1 2 2 3+0x4 4+0x50 5+0x50"),
+            rejected("0+0x99", "bad_token"),
+            refused("0 20+0x99 0+0x9"),
+            refused("0+0x109", "bad_token"),
         ],
         [
-            *silent("WawpWebhookFeedRejected", 300, 360),
-            *reads("feed-rejected", 420),
-            *firing("WawpWebhookFeedRejected", 540, 660),
-            *silent("WawpWebhookFeedRejected", 720),
+            *silent(REJECTED, 120),
+            *reads("feed-rejected", 140),
+            *firing(REJECTED, 360, 900, 2020, severity="critical"),
+            *silent(REJECTED, 2160),
         ],
     )
 
 
-@case("feed", "WawpWebhookFeedRejected")
-def five_minutes_must_have_passed_since_the_last_accepted_one() -> Group:
-    rows = [rejected("0+1x20", "bad_token"), accepted("0 60+0x20"), accepted("0+0x20", instance="b:1")]
-    return group(60, rows, [*silent("WawpWebhookFeedRejected", 360), *firing("WawpWebhookFeedRejected", 420)])
-
-
-@case("feed", "WawpWebhookFeedRejected")
-def a_restart_of_the_exporter_does_not_put_a_broken_feed_off() -> Group:
-    """What it accepted before is in Prometheus, for ten minutes. While it is down nothing is refused."""
-    soon, late = ("0 60 60 stale _x4 0+0x20", "0 60 60 stale _x9 0+0x20")
-    rows = [accepted(soon, "soon"), accepted(late, "late"), started("0 0 0 440+0x30")]
-    rows += [rejected("0+9x30", source="soon"), rejected("0 9 18 _x10 0+9x20", source="late")]
-    rows += [started("0+0x8 _x4 800+0x20", "b:1")]
-    return group(
-        60,
-        rows,
-        [
-            *silent("WawpWebhookFeedRejected", 420),
-            *firing("WawpWebhookFeedRejected", 480, source="soon"),
-            *silent("WawpWebhookFeedRejected", 1020),
-        ],
-    )
-
-
-@case("feed", "WawpWebhookFeedRejected")
-def two_refusals_or_refusals_for_other_reasons_are_no_broken_feed() -> Group:
+@case("feed", REJECTED)
+def wrong_tokens_are_one_too_and_say_so() -> Group:
+    """Both reasons together count: the earlier of them, on whichever replica."""
     rows = [
-        started("0+0x20"),
-        rejected("0 0 1 2+0x20"),
-        accepted("0+0x20"),
-        rejected("0+9x20", "malformed"),
-        rejected("0+9x20", "invalid_event"),
+        rejected("0 1+0x9", "bad_token"),
+        rejected("0 0 1+0x9", instance="b:1"),
+        rejected("0 0 0 1+0x9", "bad_token", instance="b:1"),
+        refused("0 20+0x9", "bad_token"),
+        refused("0 0 0 60+0x9", "bad_token", instance="b:1"),
+        refused("0+0x9"),
+        rejected("0 2+0x9", "bad_token", "two"),
+        refused("0 20+0x9", "bad_token", "two"),
     ]
-    return group(60, rows, silent("WawpWebhookFeedRejected", 420, 600))
+    return group(20, rows, [*silent(REJECTED, 120), *reads("feed-token", 140)])
 
 
-@case("feed", "WawpWebhookFeedRejected")
-def refusals_are_added_over_replicas_and_forgotten_after_ten_minutes() -> Group:
-    """A source that never had an event accepted."""
+@case("feed", REJECTED)
+def the_burst_of_a_scanner_is_no_broken_feed() -> Group:
+    """Five wrong signatures at once, and nothing else for an hour; two that come slowly are not three either."""
     rows = [
-        started("0+0x20"),
-        rejected("0 0 1 2+0x20"),
-        rejected("0 0 1+0x20", instance="b:1"),
-        accepted("0+0x20"),
-        accepted("0+0x20", instance="b:1"),
+        rejected("0 5+0x120"),
+        refused("0 20+0x120"),
+        rejected("0 1+0x5 2+0x120", source="two"),
+        refused("0 20+0x120", source="two"),
     ]
-    other = [rejected("0 0 9+0x20", source="fine"), accepted("0+60x20", source="fine")]
+    return group(20, rows, silent(REJECTED, 140, 160, 200, 600, 1200, 2400))
+
+
+@case("feed", REJECTED)
+def refusals_beside_accepted_webhooks_are_no_broken_feed() -> Group:
+    """Then the exporter says since 0; other reasons are none of this alert's."""
+    rows = [rejected("0+1x30"), refused("0+0x30")]
+    for reason in ("malformed", "invalid_event", "too_large", "log_unavailable"):
+        rows += [rejected("0+1x30", reason, "odd"), refused("0 20+0x30", reason, "odd")]
+    return group(20, rows, silent(REJECTED, 140, 300, 600))
+
+
+@case("feed", REJECTED)
+def three_refusals_count_together_within_half_an_hour() -> Group:
+    """Two long ago and one now are not three; one each ten minutes are."""
+    rows = [
+        rejected("0 2+0x31 3 3 5+0x20", source="old"),
+        refused("0 60+0x60", source="old"),
+        rejected("0 1+0x8 2+0x10 3+0x40", source="slow"),
+        refused("0 60+0x60", source="slow"),
+    ]
+
+    def now(at: int, *names: str) -> list[Check]:
+        return counted(REJECTED, {(("source", n),): 1.0 for n in names}, at, by="source")
+
+    return group(
+        60, rows, [*now(1200), *now(1260, "slow"), *now(1980, "slow"), *now(2040, "slow"), *now(2100, "old", "slow")]
+    )
+
+
+@case("feed", REJECTED)
+def missing_signatures_alone_are_milder_and_later() -> Group:
+    """After ten minutes, and until one is accepted."""
     return group(
         60,
-        [*rows, *other],
-        [*firing("WawpWebhookFeedRejected", 600, source="default"), *silent("WawpWebhookFeedRejected", 900)],
+        [
+            rejected("0 1 1 1 2 2 2 2 2 2 2 3+0x60", "missing_signature"),
+            refused("0 60+0x60 0+0x9", "missing_signature"),
+            rejected("0+0x60"),
+        ],
+        [
+            *silent(REJECTED, 600),
+            *reads("feed-missing", 660),
+            *firing(REJECTED, 1800, 3600, severity="warning"),
+            *silent(REJECTED, 3900),
+        ],
     )
+
+
+@case("feed", REJECTED)
+def a_scanner_without_a_signature_is_no_broken_feed() -> Group:
+    """Three at once, and none ten minutes later; two; and any number beside accepted ones."""
+    rows = [
+        rejected("0 9+0x60", "missing_signature", "burst"),
+        refused("0 60+0x60", "missing_signature", "burst"),
+        rejected("0 1+0x9 2+0x60", "missing_signature", "two"),
+        refused("0 60+0x60", "missing_signature", "two"),
+        rejected("0+9x60", "missing_signature", "fine"),
+        refused("0+0x60", "missing_signature", "fine"),
+    ]
+    return group(60, rows, silent(REJECTED, 660, 720, 780, 1500, 3000))
+
+
+@case("feed", REJECTED)
+def beside_wrong_signatures_the_missing_ones_are_no_second_alert() -> Group:
+    """A stray wrong one hides nothing: it is no alert by itself. Replicas are added up."""
+    both = [row for r in ("bad_signature", "missing_signature") for row in (
+        rejected("0+1x30", r, "both"), refused("0 60+0x30", r, "both"))]  # fmt: skip
+    rows = [
+        *both,
+        rejected("0 1+0x30", source="stray"),
+        refused("0 60+0x30", source="stray"),
+        *[rejected("0 0 0 0 0 0 0 0 0 1 2+0x30", "missing_signature", "stray", i) for i in ("a:1", "b:1")],
+        refused("0 120+0x30", "missing_signature", "stray"),
+        refused("0 0 0 360+0x30", "missing_signature", "stray", "b:1"),
+    ]
+    want = {(("source", "both"), ("severity", "critical")): 1.0, (("source", "stray"), ("severity", "warning")): 1.0}
+    return group(60, rows, counted(REJECTED, want, 720, 900, by="source, severity"))
+
+
+UNREADABLE = "WawpWebhookFeedUnreadable"
+
+
+@case("feed", UNREADABLE)
+def three_webhooks_that_cannot_be_read_are_an_unreadable_feed_until_one_is_accepted() -> Group:
+    return group(
+        60,
+        [
+            rejected("0 1 1 2+0x20", "invalid_event"),
+            rejected("0 0 0 0 1+0x20", "malformed"),
+            refused("0 60+0x20 0+0x9", "invalid_event"),
+            refused("0 0 0 0 240+0x17 0+0x9", "malformed"),
+        ],
+        [
+            *silent(UNREADABLE, 180),
+            *reads("feed-unreadable", 240),
+            *firing(UNREADABLE, 600, 1260),
+            *silent(UNREADABLE, 1440),
+        ],
+    )
+
+
+@case("feed", UNREADABLE)
+def a_body_that_is_not_json_says_so() -> Group:
+    """Two replicas; the earlier of the beginnings; two of them are not three."""
+    rows = [
+        rejected("0 2+0x20", "malformed"),
+        rejected("0 0 1+0x20", "malformed", instance="b:1"),
+        refused("0 60+0x20", "malformed"),
+        refused("0 0 120+0x20", "malformed", instance="b:1"),
+        rejected("0 2+0x20", "malformed", "two"),
+        refused("0 60+0x20", "malformed", "two"),
+    ]
+    return group(60, rows, [*silent(UNREADABLE, 60), *reads("feed-malformed", 180)])
+
+
+@case("feed", UNREADABLE)
+def other_refusals_and_old_ones_and_those_beside_accepted_ones_are_not() -> Group:
+    rows = [
+        rejected("0+9x30"),
+        refused("0 60+0x30"),
+        rejected("0+9x30", "malformed", "fine"),
+        refused("0+0x30", "malformed", "fine"),
+        rejected("0 2+0x11 3+0x20", "invalid_event", "slow"),
+        refused("0 60+0x30", "invalid_event", "slow"),
+    ]
+    return group(60, rows, silent(UNREADABLE, 240, 780, 900))
 
 
 @case("feed", "WawpWebhookForged")
@@ -134,6 +231,7 @@ def a_rotated_secret_is_no_forgery_neither_before_nor_after_it_is_mended() -> Gr
     """Refused from 240 s on, one stray before, until 900 s; forged from 1680 s, and elsewhere all the time."""
     rows = [
         rejected("0 1 1 1 1 10+9x9 91+0x13 92+2x20", source="rotated"),
+        refused("0 60 60 0 240+0x10 0+0x40", source="rotated"),
         rejected("0+2x50", source="forged"),
         *[accepted("0+60x3 240+0x10 900+60x35", "rotated", i) for i in ("a:1", "b:1")],
         accepted("0+60x50", "forged"),
@@ -243,10 +341,10 @@ def a_status_corrected_by_reconciliation_is_reported_for_a_quarter_of_an_hour() 
     )
 
 
-@case("feed", "WawpWebhookFeedRejected", "WawpWebhookFeedSilent")
+@case("feed", "WawpWebhookFeedSilent")
 def the_newest_of_what_replicas_have_accepted_counts_and_they_do_not_add_up() -> Group:
     """Two replicas heard the last at 60 s, a third never anything; seconds are not added."""
-    rows = [rejected("0 0 2 9+0x20"), limit(300), limit(300, instance="b:1"), limit(60, instance="old:1")]
+    rows = [limit(300), limit(300, instance="b:1"), limit(60, instance="old:1")]
     rows += [accepted("0 60+0x20", instance=i) for i in ("a:1", "b:1")] + [
         accepted("0+0x20", instance="c:1"),
         accepted("0 10+0x20", instance="d:1"),
@@ -255,18 +353,19 @@ def the_newest_of_what_replicas_have_accepted_counts_and_they_do_not_add_up() ->
         60,
         rows,
         [
-            *silent("WawpWebhookFeedRejected", 360),
-            *firing("WawpWebhookFeedRejected", 420),
             *silent("WawpWebhookFeedSilent", 360),
             *firing("WawpWebhookFeedSilent", 420),
         ],
     )
 
 
-@case("feed", "WawpWebhookFeedRejected")
-def five_minutes_and_ten_seconds_are_more_than_five() -> Group:
-    rows = [rejected("0+1x60"), accepted("0 10+0x60")]
-    return group(10, rows, [*silent("WawpWebhookFeedRejected", 310), *firing("WawpWebhookFeedRejected", 320)])
+@case("feed", "WawpWebhookFeedSilent")
+def a_refused_or_unreadable_feed_is_not_called_silent_too() -> Group:
+    """The alert about what is refused says more; the neighbour is silent."""
+    rows = [row for n in ("refused", "unreadable", "silent") for row in (limit(300, n), accepted("0 60+0x20", n))]
+    for n, reason in (("refused", "bad_token"), ("unreadable", "malformed")):
+        rows += [rejected("0 0 0+1x20", reason, n), refused("0 0 120+0x20", reason, n)]
+    return group(60, rows, counted("WawpWebhookFeedSilent", {(("source", "silent"),): 1.0}, 420, 600, by="source"))
 
 
 @case("feed", "WawpWebhookFeedSilent")

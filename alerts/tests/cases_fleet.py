@@ -10,62 +10,163 @@ from cases import case, counted, firing, group, reads, silent
 Group = dict[str, Any]
 
 
+EXHAUSTED, DEGRADED = "WawpFailoverGroupExhausted", "WawpFailoverGroupDegraded"
+
+
 def of_group(
-    name: str, eligible: list[float], working: list[float], instance: str = "a:1", **labels: str
+    name: str, eligible: str, working: str, instance: str = "a:1", members: str = "2+0x30", **labels: str
 ) -> list[s.Series]:
+    """What one replica counts; of several shards, `members` are those on its own."""
+    found = {"members": members, "eligible": eligible, "working": working}
     return [
-        s.one(f"wawp_group_{what}_sessions", samples, group=name, instance=instance, **labels)
-        for what, samples in (("eligible", eligible), ("working", working))
+        s.one(f"wawp_group_{what}sessions", samples, group=name, instance=instance, **labels)
+        for what, samples in zip(("", "eligible_", "working_"), found.values(), strict=True)
     ]
 
 
-@case("fleet", "WawpFailoverGroupExhausted", "WawpFailoverGroupDegraded")
-def a_group_of_two_is_degraded_with_one_working_and_exhausted_with_none() -> Group:
-    rows = of_group("sales", [2] * 10, [2, 1, 1, 0, 0, 0, 2, 2, 2, 2])
+def configured(name: str, samples: str = "2+0x30", instance: str = "a:1") -> s.Series:
+    return s.one("wawp_group_configured_sessions", samples, group=name, instance=instance)
+
+
+@case("fleet", EXHAUSTED)
+def a_group_of_which_no_member_has_worked_for_a_minute_is_exhausted() -> Group:
+    rows = [configured("sales"), *of_group("sales", "2+0x30", "2 1 0 0 0 2+0x9")]
     return group(
         60,
         rows,
         [
-            *silent("WawpFailoverGroupDegraded", 0, 300),
-            *reads("group-degraded", 60),
-            *silent("WawpFailoverGroupExhausted", 120),
+            *silent(EXHAUSTED, 60, 120),
             *reads("group-exhausted", 180),
-            *firing("WawpFailoverGroupExhausted", 360, 420, group="sales"),
-            *silent("WawpFailoverGroupExhausted", 480, 540),
+            *firing(EXHAUSTED, 240),
+            *silent(EXHAUSTED, 300),
         ],
     )
 
 
-@case("fleet", "WawpFailoverGroupExhausted", "WawpFailoverGroupDegraded")
-def a_group_with_less_than_two_eligible_members_has_nothing_to_fail_over() -> Group:
-    """STOPPED members and those in maintenance are not eligible."""
-    rows = [*of_group("one", [1, 1], [1, 0]), *of_group("none", [0, 0], [0, 0]), *of_group("three", [3, 3], [3, 2])]
-    alerts = ("WawpFailoverGroupExhausted", "WawpFailoverGroupDegraded")
-    return group(60, rows, [c for a in alerts for c in silent(a, 0, 60)])
+@case("fleet", DEGRADED)
+def a_group_with_one_working_member_for_five_minutes_is_degraded() -> Group:
+    """Restarts of a member are shorter."""
+    rows = [configured("sales"), *of_group("sales", "2+0x30", "2 1+0x7 2+0x9")]
+    short = [configured("short"), *of_group("short", "2+0x30", "2 1+0x4 2 1+0x4 2+0x9")]
+    return group(
+        60,
+        [*rows, *short],
+        [*silent(DEGRADED, 300), *reads("group-degraded", 360), *firing(DEGRADED, 480), *silent(DEGRADED, 540)],
+    )
 
 
-@case("fleet", "WawpFailoverGroupExhausted", "WawpFailoverGroupDegraded")
+@case("fleet", EXHAUSTED, DEGRADED)
+def one_member_that_should_work_is_enough_to_be_exhausted_but_two_are_needed_to_be_degraded() -> Group:
+    """STOPPED members and those in maintenance are not eligible; a group of one has nothing to fail over."""
+    rows = []
+    for name, members, eligible, working in (
+        ("one-left", 2, 1, 0), ("none-left", 2, 0, 0), ("alone", 1, 1, 0), ("alone-works", 1, 1, 1),
+        ("three", 3, 3, 2), ("one-of-one", 2, 1, 1), ("all-of-three", 3, 3, 0), ("one-of-three", 3, 3, 1),
+    ):  # fmt: skip
+        rows += [configured(name, f"{members}+0x30")]
+        rows += of_group(name, f"{eligible}+0x30", f"{working}+0x30", members=f"{members}+0x30")
+    return group(
+        60,
+        rows,
+        [
+            *counted(EXHAUSTED, {(("group", n),): 1.0 for n in ("one-left", "all-of-three")}, 360, by="group"),
+            *counted(DEGRADED, {(("group", "one-of-three"),): 1.0}, 360, by="group"),
+        ],
+    )
+
+
+@case("fleet", EXHAUSTED, DEGRADED)
 def members_are_added_over_shards_and_not_over_replicas() -> Group:
-    """Two replicas of one shard with 1 of 1, and one of another with 0 of 1: one of two works."""
+    """Two replicas of one shard with 1 of 1, and one of another with 0 of 1: one of two works. One replica lags."""
+
+    def shards(name: str, *working: int) -> list[s.Series]:
+        return [
+            configured(name, "2+0x30"), configured(name, "2+0x30", "c:1"), configured(name, "1+0x30", "old:1"),
+            *of_group(name, "1+0x30", f"{working[0]}+0x30", "a:1", "1+0x30", shard="0"),
+            *of_group(name, "1+0x30", f"{working[0]}+0x30", "b:1", "1+0x30", shard="0"),
+            *of_group(name, "0+0x30", "0+0x30", "lags:1", "0+0x30", shard="0"),
+            *of_group(name, "1+0x30", f"{working[1]}+0x30", "c:1", "1+0x30", shard="1"),
+        ]  # fmt: skip
+
+    return group(
+        60,
+        [*shards("sales", 1, 0), *shards("both", 1, 1), *shards("empty", 0, 0)],
+        [
+            *counted(DEGRADED, {(("group", "sales"),): 1.0}, 360, by="group"),
+            *counted(EXHAUSTED, {(("group", "empty"),): 1.0}, 360, by="group"),
+        ],
+    )
+
+
+@case("fleet", EXHAUSTED)
+def a_shard_that_is_not_heard_makes_no_group_look_exhausted() -> Group:
+    """Its members worked when it was last heard, and are not known to be lost."""
     rows = [
-        *of_group("sales", [1], [1], shard="0", instance="a:1"),
-        *of_group("sales", [1], [1], shard="0", instance="b:1"),
-        *of_group("sales", [1], [0], shard="1", instance="c:1"),
-        *of_group("single", [1], [1], shard="0", instance="a:1"),
-        *of_group("single", [1], [1], shard="0", instance="b:1"),
-        *of_group("both", [1], [1], shard="0", instance="a:1"),
-        *of_group("both", [1], [1], shard="1", instance="c:1"),
-        *of_group("empty", [1], [0], shard="0", instance="a:1"),
-        *of_group("empty", [1], [0], shard="1", instance="c:1"),
+        configured("sales"),
+        *of_group("sales", "1+0x30", "0+0x30", "a:1", "1+0x30", shard="0"),
+        *of_group("sales", "1 1 stale _x7 1+0x9", "1 1 stale _x7 0+0x9", "c:1", "1 1 stale _x7 1+0x9", shard="1"),
+    ]
+    never = [configured("never"), *of_group("never", "1+0x30", "0+0x30", "a:1", "1+0x30", shard="0")]
+    return group(60, [*rows, *never], [*silent(EXHAUSTED, 240, 600), *firing(EXHAUSTED, 660, group="sales")])
+
+
+SYNCED = s.one("wawp:source:synced_timestamp_seconds", "0+60x9 stale", source="default")
+
+
+@case("fleet", EXHAUSTED, DEGRADED)
+def nothing_is_over_while_no_exporter_answers() -> Group:
+    """Nor while it answers without the members yet; but for a day only, after which nothing is remembered."""
+    gap = "stale _x4"
+    rows = [
+        s.one("wawp_exporter_time_seconds", f"0 60 {gap} 0+0x1 stale", instance="a:1"),
+        SYNCED,
+        *[configured(name, f"2 2 {gap} 2 2 stale") for name in ("none", "one")],
+        *of_group("none", "2 2 stale", "0 0 stale", members="2 2 stale"),
+        *of_group("one", "2 2 stale", "1 1 stale", members="2 2 stale"),
     ]
     return group(
         60,
         rows,
         [
-            *firing("WawpFailoverGroupDegraded", 0, group="sales"),
-            *firing("WawpFailoverGroupExhausted", 0, group="empty"),
+            *firing(EXHAUSTED, 60, 120, 300, 360, 420, 540, group="none"),
+            *firing(DEGRADED, 300, 360, 540, group="one"),
+            *silent(EXHAUSTED, 600),
+            *silent(DEGRADED, 600),
         ],
     )
+
+
+@case("fleet", EXHAUSTED)
+def a_group_that_is_no_longer_configured_ends() -> Group:
+    """The exporter answers without it."""
+    rows = [
+        s.one("wawp_exporter_time_seconds", "0+60x9", instance="a:1"),
+        SYNCED,
+        configured("sales", "2+0x3 stale"),
+        *of_group("sales", "2+0x3 stale", "0+0x3 stale", members="2+0x3 stale"),
+        configured("other", "2+0x9"),
+        *of_group("other", "2+0x9", "0+0x9"),
+    ]
+    both = {(("group", n),): 1.0 for n in ("sales", "other")}
+    return group(
+        60,
+        rows,
+        [
+            *counted(EXHAUSTED, both, 180, by="group"),
+            *counted(EXHAUSTED, {(("group", "other"),): 1.0}, 240, by="group"),
+        ],
+    )
+
+
+@case("fleet", EXHAUSTED)
+def groups_are_told_apart() -> Group:
+    """What is heard of one says nothing of another."""
+    rows = [
+        *[configured(n, "2+0x9") for n in ("heard", "unheard")],
+        *of_group("heard", "2+0x9", "2+0x9"),
+        *of_group("unheard", "1+0x9", "0+0x9", members="1+0x9"),
+    ]
+    return group(60, rows, silent(EXHAUSTED, 120))
 
 
 def starts(
@@ -123,17 +224,54 @@ def most_starts_being_quick_hides_no_slow_tenth() -> Group:
     return group(60, [*slow, *quick], firing("WawpSlowStarts", 120, engine="WEBJS"))
 
 
-@case("fleet", "WawpFailoverGroupExhausted", "WawpFailoverGroupDegraded")
-def a_replica_that_lags_hides_no_member_and_no_loss_is_doubled() -> Group:
-    """A replica still knows one eligible member and none working; the others know two and one."""
-    rows = [
-        *of_group("sales", [2], [1], instance="a:1"),
-        *of_group("sales", [2], [1], instance="b:1"),
-        *of_group("sales", [1], [0], instance="old:1"),
+EDGES = "custom_values:[30 45 60]"
+
+
+def native(
+    engine: str, counts: list[list[int]], instance: str = "a:1", outcome: str = "working", **labels: str
+) -> s.Series:
+    """The same as Prometheus 3 converts it: for each sample the counts up to 30, 45, 60 s and above."""
+    who = {"source": "default", "engine": engine, "outcome": outcome, "instance": instance, **labels}
+    samples = [
+        f"{{{{schema:-53 sum:{45 * sum(each)} count:{sum(each)} {EDGES} buckets:[{' '.join(map(str, each))}]}}}}"
+        for each in counts
     ]
-    return group(
-        60, rows, [*firing("WawpFailoverGroupDegraded", 0, group="sales"), *silent("WawpFailoverGroupExhausted", 0)]
-    )
+    return s.one("wawp_start_duration_seconds", " ".join(samples), **who)
+
+
+NONE, SLOW, QUICK = [0, 0, 0, 0], [0, 0, 5, 0], [0, 99, 0, 0]
+
+
+@case("fleet", "WawpSlowStarts", native=True)
+def slow_starts_are_noticed_in_native_histograms_too() -> Group:
+    """Over shards; of two replicas the one that has seen more; not other outcomes; each engine for itself."""
+    two, three = [0, 0, 2, 0], [0, 0, 3, 0]
+    rows = [
+        native("WEBJS", [NONE, NONE, SLOW]),
+        native("WEBJS", [NONE, NONE, NONE], "b:1"),
+        native("GOWS", [NONE, NONE, SLOW], outcome="qr"),
+        native("GOWS", [NONE, NONE, NONE]),
+        *[native("NOWEB", [NONE, NONE, n], i, shard=k) for n, i, k in ((two, "a:1", "0"), (three, "c:1", "1"))],
+        native("WPP", [NONE, NONE, QUICK]),
+        native("WPP", [NONE, NONE, SLOW], source="other"),
+        native("OTHER", [NONE, NONE, two]),
+        native("OTHER", [NONE, NONE, two], "b:1"),
+        native("VENOM", [NONE, NONE, QUICK], shard="0"),
+        native("VENOM", [NONE, NONE, [0, 0, 12, 0]], "c:1", shard="1"),
+        native("VENOM", [NONE, NONE, [0, 0, 11, 0]], "d:1", shard="1"),
+    ]
+    slow = {
+        (("source", "default"), ("engine", "WEBJS")): 1.0, (("source", "default"), ("engine", "NOWEB")): 1.0,
+        (("source", "other"), ("engine", "WPP")): 1.0, (("source", "default"), ("engine", "VENOM")): 1.0,
+    }  # fmt: skip
+    return group(60, rows, counted("WawpSlowStarts", slow, 120, by="source, engine"))
+
+
+@case("fleet", "WawpSlowStarts", native=True)
+def native_histograms_are_forgotten_after_half_an_hour_too() -> Group:
+    """And twice five minutes ago is not forgotten yet."""
+    rows = [native("WEBJS", [NONE] * 5 + [SLOW] * 50)]
+    return group(60, rows, [*firing("WawpSlowStarts", 1980), *silent("WawpSlowStarts", 2280)])
 
 
 def sharded(rows: list[s.Series], shard: str) -> list[s.Series]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import series as s
-from cases import case, counted, group, reads, silent
+from cases import case, counted, group, reads, silent, value
 
 Group = dict[str, Any]
 MINUTE = 60
@@ -48,18 +48,31 @@ def seconds(
     return rows
 
 
-def burning(at: int, *windows: str, source: str = "default") -> list[Any]:
-    if not windows:
-        return silent("WawpErrorBudgetBurn", at * MINUTE)
-    want = {(("source", source), ("window", w)): 1.0 for w in windows}
-    return counted("WawpErrorBudgetBurn", want, at * MINUTE, by="source, window")
+PAIRS = ("1h", "6h", "1d", "3d")
+
+
+def burning(at: int, *windows: str) -> list[Any]:
+    """The pairs of windows, by the long one, in which `default` burns too fast, and no others."""
+    return [check for w in PAIRS for check in _window(w, at, {(("source", "default"),): 1.0} if w in windows else {})]
 
 
 @case("slo", "WawpErrorBudgetBurn")
 def a_total_outage_burns_and_ends_soon_after_its_end() -> Group:
     """Fifteen minutes of nothing but bad seconds: the page ends when the short window is clean, not an hour later."""
     rows = seconds([(200, 0), (15, 1.0), (40, 0)])
-    return group(60, rows, [*burning(200), *burning(215, "1h", "6h"), *burning(221, "6h")])
+    critical = {(("source", "default"), ("severity", "critical")): 1.0}
+    return group(
+        60,
+        rows,
+        [
+            *burning(200),
+            *burning(215, "1h", "6h"),
+            *burning(221, "6h"),
+            *silent("WawpErrorBudgetBurn", 200 * MINUTE),
+            *counted("WawpErrorBudgetBurn", critical, 215 * MINUTE, 221 * MINUTE, by="source, severity"),
+            *silent("WawpErrorBudgetBurn", 250 * MINUTE),
+        ],
+    )
 
 
 @case("slo", "WawpErrorBudgetBurn")
@@ -71,6 +84,35 @@ def a_fifth_of_bad_seconds_burns_within_an_hour() -> Group:
 def a_fifth_of_bad_seconds_burns_in_every_longer_window() -> Group:
     """Seen each ten minutes, which is too seldom for the shortest."""
     return group(600, seconds([(230, 0.2)], step=10), reads("burn-days", 2300 * MINUTE))
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def each_pair_of_windows_raises_the_alert_of_its_severity_by_itself() -> Group:
+    """As recorded, for sources in each of which one pair burns."""
+    names = dict(zip(PAIRS, ("critical", "critical", "warning", "warning"), strict=True))
+    rows = [row for w in names for row in seconds([(9, 0.001)], source=w)]
+    pairs = [s.one(f"wawp:slo_burning:rate{w}", "2+0x9", source=w) for w in names]
+    found = {(("source", w), ("severity", severity)): 1.0 for w, severity in names.items()}
+    return group(60, [*rows, *pairs], counted("WawpErrorBudgetBurn", found, 9 * MINUTE, by="source, severity"))
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def what_is_used_up_is_the_share_of_what_thirty_days_may_lose() -> Group:
+    """A tenth of all for six hours, of 1 %: 10 * 6 / 720; by engine, by shard, twice seen, once by one that lags."""
+    parts = [
+        *seconds([(72, 0.1), (72, 0.2)], step=5),
+        *seconds([(72, 0.1), (72, 0.2)], step=5, instance="b:1"),
+        *seconds([(72, 0.1), (72, 0.2)], step=5, instance="old:1", sessions=1),
+        *seconds([(72, 0.1), (72, 0.2)], step=5, engine="WEBJS", sessions=30),
+        *seconds([(72, 0.1), (72, 0.2)], step=5, engine="WEBJS", sessions=20, shard="1"),
+        *seconds([(72, 0.4), (72, 0.2)], step=5, source="other"),
+    ]
+
+    def used(window: str, at: int, default: float, other: float) -> list[Any]:
+        found = [('{source="default"}', default), ('{source="other"}', other)]
+        return value(f"round(wawp:slo_budget_used:ratio{window} * 1000)", at * MINUTE, *found)
+
+    return group(300, parts, [*used("6h", 360, 83, 333), *used("6h", 720, 167, 167), *used("3d", 720, 250, 500)])
 
 
 @case("slo", "WawpErrorBudgetBurn")
@@ -103,9 +145,8 @@ def the_slow_burns_page_above_their_factor_and_not_below() -> Group:
 
 
 def _window(window: str, at: int, want: dict[Any, float]) -> list[Any]:
-    expr = f'count by (source) (ALERTS{{alertname="WawpErrorBudgetBurn",alertstate="firing",window="{window}"}})'
-    samples = [{"labels": s.selector("", **dict(k)), "value": v} for k, v in want.items()]
-    return [("promql_expr_test", {"expr": expr, "eval_time": f"{at * MINUTE}s", "exp_samples": samples})]
+    samples = [(s.selector("", **dict(k)), v) for k, v in want.items()]
+    return value(f"count by (source) (wawp:slo_burning:rate{window})", at * MINUTE, *samples)
 
 
 @case("slo", "WawpErrorBudgetBurn")

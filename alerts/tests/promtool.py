@@ -16,6 +16,7 @@ from cases import ALERTS, Case
 
 ROOT = ALERTS.parent
 RELEASES = ("bookworm", "trixie", "forky")
+NEWEST = RELEASES[-1]
 REQUIRED = ("bookworm", "trixie")
 
 
@@ -25,6 +26,10 @@ class Tools:
 
     release: str
     folder: Path
+
+    @property
+    def missing(self) -> list[str]:
+        return [p for p in (self.promtool, self.amtool, self.alertmanager) if not shutil.which(p)]
 
     @property
     def promtool(self) -> str:
@@ -39,17 +44,22 @@ class Tools:
         return str(self.folder / "prometheus-alertmanager")
 
 
-def find(release: str) -> Tools:
-    """The tools of a release; skips where they are not installed, and fails instead where CI=true requires them."""
+def tools(release: str) -> Tools:
+    """The tools of a release, wherever they are, if at all."""
     unpacked = ROOT / ".tools" / f"apt-{release}" / "root" / "usr" / "bin"
     folder = unpacked if unpacked.exists() else Path("/usr/bin") if release == "bookworm" else unpacked
-    tools = Tools(release, folder)
-    missing = [p for p in (tools.promtool, tools.amtool, tools.alertmanager) if not shutil.which(p)]
+    return Tools(release, folder)
+
+
+def find(release: str) -> Tools:
+    """The tools of a release; skips where they are not installed, and fails instead where CI=true requires them."""
+    found = tools(release)
+    missing = found.missing
     if missing and os.environ.get("CI") == "true" and release in REQUIRED:
         pytest.fail(f"{release}: {', '.join(missing)} must be installed where CI=true")
     if missing:
         pytest.skip(f"{release} is not unpacked here: {', '.join(missing)} not found")
-    return tools
+    return found
 
 
 def run(*command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:

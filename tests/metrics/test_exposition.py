@@ -84,6 +84,7 @@ PER_VERDICT = {
     "wawp_outage_since_timestamp_seconds": ("gauge", set[str]()),
     "wawp_outage_sessions": ("gauge", set[str]()),
     "wawp_outage_step": ("gauge", set[str]()),
+    "wawp_session_never_worked": ("gauge", set[str]()),
 }
 EXPORTER = {
     "wawp_exporter_webhooks_total": ("counter", {"source", "outcome"}),

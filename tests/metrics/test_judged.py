@@ -13,7 +13,7 @@ from wawp_exporter.model.rules import Key
 W, D, F, Q, S = "WORKING", "DISCONNECTED", "FAILED", "SCAN_QR_CODE", "STARTING"
 RULE = {"session": "*", "owner": "ana", "tier": "gold"}
 TRIAL = {"wawp_session_problem_since_timestamp_seconds", "wawp_outage_since_timestamp_seconds", "wawp_outage_sessions",
-         "wawp_outage_step", "wawp_source_synced"}  # fmt: skip
+         "wawp_outage_step", "wawp_source_synced", "wawp_session_never_worked"}  # fmt: skip
 
 
 def said(exposition: Exposition, at: float, *, is_openmetrics: bool = False) -> dict[tuple[str, ...], float]:
@@ -61,6 +61,21 @@ def test_names_are_escaped() -> None:
 
     (key,) = [key for key in said(exposed(fleet), 101) if key[0].startswith("session")]
     assert key[1:] == ("default", 'a"\\\n', "GOWS", "", 'b"\\\n', "", "login", "")
+
+
+def test_a_session_that_waits_for_its_first_login_is_named() -> None:
+    """Until it is WORKING, also through FAILED; one that has worked before is not."""
+    fleet, old = make_fleet(), ("default", "old")
+    for key, *history in (((old), (W, 0), (Q, 10)), (KEY, (Q, 10), (F, 170))):
+        for status, at in history:
+            apply(fleet, event(status, at, key=key))
+    exposition, never = exposed(fleet), ("session_never_worked", *KEY)
+
+    assert [key for key in said(exposition, 200) if key[0] == never[0]] == [never]
+    apply(fleet, event(W, 210))
+    assert never not in said(exposition, 211)
+    apply(fleet, event(Q, 300))
+    assert never not in said(exposition, 301)
 
 
 def test_an_outage_is_a_few_series_and_its_sessions_none() -> None:
@@ -147,7 +162,7 @@ def test_of_too_many_those_whose_trouble_began_first_are_said() -> None:
     for number, key in enumerate(reversed(keys)):
         apply(fleet, event(Q, number * 1000, key=key))
 
-    shown = {key[2] for key in said(exposed(fleet), 5000) if key[0].startswith("session") and key[7] == "login"}
+    shown = {key[2] for key in said(exposed(fleet), 5000) if key[0].startswith("session_problem") and key[7] == "login"}
     assert shown == {"s3", "s2"}
 
 

@@ -8,6 +8,7 @@ from heapq import nsmallest
 from wawp_exporter.metrics.shelf import TROUBLED_SHARE
 from wawp_exporter.metrics.text import Family, escape, seconds
 from wawp_exporter.model.bucket import Bucket
+from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.outage import Outage
 from wawp_exporter.model.reasons import REASONS
@@ -27,6 +28,7 @@ class Judged:
         self.synced: Callable[[str], bool] = fleet.folds
         self.losses: Counter[tuple[str, str, str]] = Counter()
         self._lines: dict[Key, tuple[int, str]] = {}  # when the first problem began, and all lines
+        self._unpaired: set[Key] = set()  # in a login episode, and never WORKING before
 
     def sync(self, changed: Iterable[Key]) -> None:
         """Takes over what the judge has decided; `changed` are sessions whose labels may be others."""
@@ -36,6 +38,9 @@ class Judged:
         decided, judge.changed = judge.changed, set()
         for key in decided.union(key for key in changed if key in self._lines):
             begun = judge.problems(key)
+            self._unpaired.discard(key)
+            if Problem.LOGIN in begun and not judge.cases[key].facts.state.worked:
+                self._unpaired.add(key)
             if begun:
                 self._lines[key] = min(begun.values()), self._problem_lines(key)
             else:
@@ -48,6 +53,10 @@ class Judged:
         if len(shown) > limit:
             shown = nsmallest(limit, shown)
         return (lines for _, _, lines in shown)
+
+    def unpaired(self, synced: frozenset[str]) -> list[Key]:
+        """The sessions that wait for their first login."""
+        return sorted(key for key in self._unpaired if key[0] in synced)
 
     def outages(self, synced: frozenset[str]) -> list[Outage]:
         """The outages as they stand; one of several sources only where all sources are up to date."""
@@ -112,6 +121,13 @@ JUDGED_FAMILIES = (
     JudgedFamily(
         Family(PROBLEM, "gauge", "Why the session needs somebody, and since when (Unix seconds)."),
         lambda judged, synced, _buckets: judged.problems(synced),
+    ),
+    JudgedFamily(
+        Family("wawp_session_never_worked", "gauge", "Always 1; the session waits for its first login."),
+        lambda judged, synced, _buckets: (
+            f'wawp_session_never_worked{{source="{escape(source)}",session="{escape(session)}"}} 1\n'
+            for source, session in judged.unpaired(synced)
+        ),
     ),
     JudgedFamily(
         Family(

@@ -469,7 +469,7 @@ def outages_stay_while_no_replica_is_synced() -> Group:
 
 @case("session", "WawpMassDisconnect")
 def an_outage_of_another_source_is_over_when_its_exporter_says_so() -> Group:
-    """`default` is not synced; that is nothing to `other`, and an outage of all sources is over too: one is synced."""
+    """`default` is not synced; that is nothing to `other`, but an outage of all sources is over when all say so."""
     rows = [
         synced("1 1 stale"),
         synced("1+0x9", "other", "b:1"),
@@ -482,8 +482,8 @@ def an_outage_of_another_source_is_over_when_its_exporter_says_so() -> Group:
         60,
         rows,
         [
-            *counted("WawpMassDisconnect", {(("source", "default"),): 1.0}, 180, 300, by="source"),
-            *value("wawp:outage:sessions", 300, (here, 7)),
+            *counted("WawpMassDisconnect", {(("source", "default"),): 1.0, (): 1.0}, 180, 300, by="source"),
+            *value("wawp:outage:sessions", 300, (here, 7), ('{__name__="wawp:outage:sessions",kind="disconnect"}', 9)),
         ],
     )
 

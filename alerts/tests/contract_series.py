@@ -1,5 +1,8 @@
 """The series that rules may read, and their labels: the public contract, section 5."""
 
+from wawp_exporter.model.facts import Problem
+from wawp_exporter.model.outage import Kind
+
 SESSION = {"source", "session"}
 FLEET = {"source", "engine", "shard"}
 OUTAGE = {"source", "engine", "kind"}
@@ -23,6 +26,7 @@ SERIES: dict[str, set[str]] = {
     "wawp_transitions_total": FLEET | {"from", "to"},
     "wawp_status_seconds_total": FLEET | {"status"},
     "wawp_slo_seconds_total": FLEET | {"result"},
+    "wawp_start_duration_seconds": FLEET | {"outcome"},  # as a native histogram
     "wawp_start_duration_seconds_bucket": FLEET | {"outcome", "le"},
     "wawp_start_duration_seconds_count": FLEET | {"outcome"},
     "wawp_qr_wait_duration_seconds_bucket": FLEET | {"outcome", "le"},
@@ -35,6 +39,7 @@ SERIES: dict[str, set[str]] = {
     "wawp_slo_objective_ratio": {"source"},
     "wawp_sessions_dropped": {"shard"},
     "wawp_session_problem_since_timestamp_seconds": SESSION | {"engine", "group", "owner", "tier", "problem", "reason"},
+    "wawp_session_never_worked": SESSION,
     "wawp_outage_since_timestamp_seconds": OUTAGE,
     "wawp_outage_sessions": OUTAGE,
     "wawp_outage_step": OUTAGE | {"step"},
@@ -61,9 +66,12 @@ SERIES: dict[str, set[str]] = {
     "wawp_exporter_config_last_reload_successful": set(),
     "wawp_exporter_time_seconds": set(),
     "up": set(),
-    "ALERTS": {"alertname", "alertstate", "source"},
+    "ALERTS": {"alertname", "alertstate", "severity", "source"},
     "process_start_time_seconds": set(),
 }
+
+# Problems of the contract that the exporter does not judge yet.
+PLANNED = {"undelivered", "unresponsive"} - set(map(str, Problem))
 
 # What a label's matcher may name; a typo in a value silences a rule as surely as one in a name.
 VALUES: dict[str, set[str]] = {
@@ -71,15 +79,17 @@ VALUES: dict[str, set[str]] = {
         "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED", "UNKNOWN",
         "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED",
     },
-    "to": {"STARTING", "WORKING", "FAILED", "DISCONNECTED", "UNKNOWN"},
-    "kind": {"starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "feed_silence"},
-    "result": {"good", "bad", "excluded"},
+    "kind": {"qr_unattended", "feed_silence", *map(str, Kind)},
+    "problem": {*map(str, Problem), *PLANNED},
+    "result": {"good", "bad", "excluded", "given_up"},
     "outcome": {"working", "qr", "failed", "stopped"},
     "reason": {
         "bad_signature", "missing_signature", "bad_token", "malformed", "too_large", "invalid_event", "log_unavailable",
     },
     "job": {"wawp-exporter"},
-    "alertname": {"WawpWebhookFeedRejected"},
+    "alertname": {"WawpWebhookFeedRejected", "WawpWebhookFeedUnreadable"},
+    "severity": {"critical", "warning"},
+    "source": {""},
     "alertstate": {"firing"},
     "shard": {""},
 }  # fmt: skip

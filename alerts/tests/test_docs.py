@@ -6,8 +6,10 @@ import re
 
 from cases import ALERTS
 from rulefiles import ALERT_RULES
-from series import DEFAULTS
 from test_routes import RECEIVERS
+
+from wawp_exporter.config.schema import Thresholds
+from wawp_exporter.metrics.fleet_families import KINDS
 
 PAGE = (ALERTS.parent / "docs" / "alerts.md").read_text()
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -21,8 +23,10 @@ def test_the_table_lists_each_alert_as_it_is() -> None:
     assert re.findall(row, PAGE, re.M) == [(n, s, c, RECEIVERS[n, s]) for n, s, c in dict.fromkeys(ruled)]
 
 
-def test_the_limits_are_those_that_rules_ask_for() -> None:
-    """Each `kind` of a threshold, with the default that the tests assume."""
+def test_the_limits_are_those_of_the_configuration() -> None:
+    """Each `kind` of a threshold that is exported, with its default."""
     rows = re.findall(r"^\| `(\w+)` \| (\d+)([smh])", PAGE, re.M)
 
-    assert {kind: int(n) * UNITS[unit] for kind, n, unit in rows} == DEFAULTS
+    assert {kind: int(n) * UNITS[unit] for kind, n, unit in rows} == {
+        kind: getattr(Thresholds(), kind) for kind in KINDS
+    }

@@ -17,8 +17,10 @@ SEVERITIES = ["none", "info", "warning", "critical"]
 RECEIVERS = {
     ("WawpMassDisconnect", "critical"): "it-oncall",
     ("WawpMassReauth", "critical"): "it-oncall",
+    ("WawpMassSilence", "warning"): "ops-chat",
     ("WawpSessionQrWaiting", "warning"): "session-manager",
     ("WawpSessionQrEscalated", "critical"): "it-oncall",
+    ("WawpSessionQrEscalated", "warning"): "session-manager",
     ("WawpSessionQrUnattended", "warning"): "it-lead",
     ("WawpSessionDisconnected", "critical"): "it-oncall",
     ("WawpSessionFailed", "warning"): "ops-chat",
@@ -27,6 +29,8 @@ RECEIVERS = {
     ("WawpSessionNotWorking", "warning"): "ops-chat",
     ("WawpSessionRestricted", "warning"): "ops-chat",
     ("WawpSessionSilent", "warning"): "ops-chat",
+    ("WawpSessionUndelivered", "warning"): "ops-chat",
+    ("WawpSessionUnresponsive", "warning"): "ops-chat",
     ("WawpSessionRecurringDisconnect", "info"): "audit-mail",
     ("WawpFailoverGroupExhausted", "critical"): "it-oncall",
     ("WawpFailoverGroupDegraded", "warning"): "ops-chat",
@@ -34,10 +38,13 @@ RECEIVERS = {
     ("WawpErrorBudgetBurn", "critical"): "it-oncall",
     ("WawpErrorBudgetBurn", "warning"): "ops-chat",
     ("WawpWebhookFeedRejected", "critical"): "it-oncall",
+    ("WawpWebhookFeedRejected", "warning"): "ops-chat",
+    ("WawpWebhookFeedUnreadable", "warning"): "ops-chat",
     ("WawpWebhookForged", "warning"): "security",
     ("WawpWebhookFeedSilent", "warning"): "ops-chat",
     ("WawpWebhookMissed", "warning"): "ops-chat",
     ("WawpExporterDown", "critical"): "it-oncall",
+    ("WawpExporterEmpty", "critical"): "it-oncall",
     ("WawpExporterRestarting", "warning"): "ops-chat",
     ("WawpLogAppendErrors", "critical"): "it-oncall",
     ("WawpLogDiskFilling", "warning"): "ops-chat",
@@ -47,6 +54,7 @@ RECEIVERS = {
     ("WawpConfigReloadFailed", "warning"): "ops-chat",
     ("WawpUnknownStatus", "warning"): "ops-chat",
     ("WawpGatewayApiDown", "warning"): "ops-chat",
+    ("WawpRestartsGivenUp", "warning"): "ops-chat",
     ("WawpWatchdog", "none"): "dead-mans-switch",
 }
 FIRED = [
@@ -74,7 +82,8 @@ def test_each_alert_reaches_its_receiver(labels: dict[str, str], release: str) -
     words = [f"{k}={v}" for k, v in labels.items()]
     done = run(find(release).amtool, "config", "routes", "test", f"--config.file={CONFIG}", *words)
 
-    assert done.stdout.split() == [RECEIVERS[labels["alertname"], labels["severity"]]]
+    lead = labels.get("escalation") == "lead"
+    assert done.stdout.split() == ["it-lead" if lead else RECEIVERS[labels["alertname"], labels["severity"]]]
 
 
 @pytest.mark.parametrize("release", RELEASES)

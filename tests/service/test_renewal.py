@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 from tests import parts
 from tests.served import Served, run, served
 from tests.service.test_reload import TLS, make_pair, shown, use
+from wawp_exporter.errors import TooBusy
 from wawp_exporter.service import upkeep
+from wawp_exporter.service.renewal import Renewal, stamps_of
 
 SIGNED = {"sources": {"default": {"hmac_keys_file": "keys"}}}
 MOUNTED = {
@@ -267,6 +269,28 @@ def test_what_a_signal_has_read_is_not_read_again(tmp_path: Path) -> None:
         run(check())
 
     assert READING not in [line["event"] for line in lines]
+
+
+def test_a_reload_that_fails_at_once_is_not_repeated(tmp_path: Path) -> None:
+    """Whatever it fails of: one try, and one log line, for each change."""
+    key = tmp_path / "keys"
+    key.write_text("old")
+    tries = []
+
+    async def reload() -> None:
+        tries.append(key.read_text())
+        raise TooBusy("the exporter is stopping")
+
+    async def check() -> None:
+        renewal = Renewal(stamps_of([key]), reload)
+        for content in ("new", "newer"):
+            key.write_text(content)
+            for _ in range(4):
+                await renewal.look()
+
+    run(check())
+
+    assert tries == ["new", "newer"]
 
 
 def test_open_streams_and_requests_go_on(tmp_path: Path) -> None:

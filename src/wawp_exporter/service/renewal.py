@@ -44,6 +44,8 @@ class Renewal:
         logger.info("files have changed, reading the configuration again", files=sorted(map(str, changed)))
         with contextlib.suppress(WawpExporterError):  # logged and shown in the metric by the reload itself
             await self._reload()
+        if self._read is read:  # it did not come as far as reading them: not again until they change again
+            self._read = now
 
 
 def stamps_of(paths: Iterable[Path]) -> Stamps:

@@ -231,6 +231,29 @@ def test_the_images_steps_give_a_service_that_runs_confined(installed: Path) -> 
         assert {path.name for path in Path(data).iterdir()} <= {"wawp.db", "wawp.db-wal", "wawp.db-shm", "wawp.db.lock"}
 
 
+def test_the_wheel_alone_sets_up_everything(installed: Path, tmp_path: Path, promtool: Path, amtool: Path) -> None:
+    """Whoever has no clone gets the same rules, routes and dashboards; the program is called by its full path if need be."""
+    program = installed / "bin" / "wawp-exporter"
+    said = run(
+        *(
+            program,
+            "setup",
+            tmp_path / "wawp",
+            "--gateway",
+            "waha",
+            "--receiver",
+            "webhook:http://127.0.0.1:1/",
+            "--yes",
+        ),
+        env={"PATH": "/usr/bin:/bin"},
+    ).stdout
+
+    run(program, "check-config", tmp_path / "wawp" / "wawp-exporter.yml")
+    run(promtool, "check", "config", tmp_path / "wawp" / "prometheus.yml")
+    run(amtool, "check-config", tmp_path / "wawp" / "alertmanager.yml")
+    assert f"  {program} serve --config {tmp_path}/wawp/wawp-exporter.yml\n" in said
+
+
 def test_pipx_installs_the_wheel(built: list[Path], tmp_path: Path) -> None:
     """With its console script."""
     (wheel,) = [path for path in built if path.suffix == ".whl"]

@@ -32,6 +32,12 @@ class Started(parts.Service):
         return self.words
 
 
+def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """One of the commands that setup printed."""
+    words = [str(TOOLS / "wawp-exporter"), *words[1:]]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
 def commands(text: str) -> dict[str, list[str]]:
     """The printed commands, by the name of their program."""
     lines = [shlex.split(line) for line in re.findall(r"^  (\S+ .*--(?:config|alertmanager).*)$", text, re.MULTILINE)]
@@ -88,10 +94,16 @@ def test_one_command_one_paste_and_a_message_arrives(version: str, http: recorde
             assert client.post(pasted["WHATSAPP_HOOK_URL"], content=body, headers=signed).status_code == 200
 
         message = http.box.wait_for(lambda posted: posted.body["commonLabels"].get("session") == "sales-uk")
+        examined = run(start["doctor"])
+        tried = run(start["test-alert"])
+        test = http.box.wait_for(lambda posted: posted.body["commonLabels"].get("test") == "true")
 
     assert message.path == "/phone"
     assert message.body["commonLabels"]["alertname"] == "WawpSessionDisconnected"
     assert (message.body["status"], message.body["receiver"]) == ("firing", "it-oncall")
+    assert (examined.returncode, "✗" in examined.stdout) == (0, False), examined.stdout
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert (test.path, test.body["receiver"]) == ("/phone", "it-oncall")
 
 
 def up(client: httpx.Client, prometheus: str) -> bool:

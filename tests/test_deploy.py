@@ -232,7 +232,7 @@ def test_the_images_steps_give_a_service_that_runs_confined(installed: Path) -> 
 
 
 def test_the_wheel_alone_sets_up_everything(installed: Path, tmp_path: Path, promtool: Path, amtool: Path) -> None:
-    """Whoever has no clone gets the same rules, routes and dashboards; the program is called by its full path if need be."""
+    """Whoever has no clone gets the same rules and routes; a program that is not on PATH is called by its full path."""
     program = installed / "bin" / "wawp-exporter"
     said = run(
         *(

@@ -343,6 +343,26 @@ def test_a_scrape_that_fails_says_why(chain: Chain) -> None:
     assert "in a container" in advice(finding)
 
 
+def test_a_job_without_a_target_is_not_to_be_pasted_again(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Service discovery finds nothing; or Prometheus has just been started, which is waited for."""
+    monkeypatch.setattr("wawp_exporter.doctor.prometheus.SETTLED_S", 0)
+    config = {"scrape_configs": [{"job_name": "wawp-exporter", "file_sd_configs": [{"files": ["none.json"]}]}]}
+    with parts.Prometheus(config) as server:
+        finding = found(Asked(chain.exporter.config_file, server.url))["scrape"]
+
+    assert finding.says == "the job 'wawp-exporter' has no target"
+
+
+def test_a_first_scrape_is_waited_for(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has just started everything is told what is wrong, not what is not yet there."""
+    monkeypatch.setattr("wawp_exporter.doctor.prometheus.SETTLED_S", parts.PATIENCE_S)
+    config = stack.prometheus_config(chain.whole.alertmanager.address, [chain.exporter.address], 1.0)
+    with parts.Prometheus(config) as server:
+        finding = found(Asked(chain.exporter.config_file, server.url))["scrape"]
+
+    assert finding.state is State.OK
+
+
 def test_no_rules_are_to_be_loaded(chain: Chain) -> None:
     """Evaluations are not looked at then."""
     findings = found(Asked(chain.exporter.config_file, chain.empty.url))

@@ -19,7 +19,7 @@ from wawp_exporter.errors import WawpExporterError
 ALERTS = "/api/v2/alerts"
 LEAST_S = 1.0  # after group_wait, for the message to leave
 SOON_S = 2.0
-PATIENCE_S = 15.0  # beyond the time at which it must have been sent
+PATIENCE_S = 30.0  # beyond the time at which it must have been sent
 T = TypeVar("T")
 LOG = "Alertmanager's log says why: look for  component=dispatcher"
 

@@ -1,6 +1,7 @@
 """Prometheus: whether it can be reached, scrapes the exporter, and knows an Alertmanager."""
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from wawp_exporter.doctor.site import Site, Unusable
 PROMETHEUS, SCRAPE, DISCOVERY = "Prometheus", "scrape", "Alertmanagers"
 JOB = "wawp-exporter"
 LEAST = (2, 42)  # keep_firing_for
+SETTLED_S = 10.0
 FAST_S = 15.0  # a scrape that is rarer makes messages late
 RELOAD = "and reload Prometheus:  kill -HUP PID   (or POST /-/reload)"
 ALERTING = (
@@ -23,6 +25,7 @@ ALERTING = (
     "      - static_configs:",
     "          - targets: ['{target}']",
 )
+Target = Mapping[str, Any]
 # A part of the error of a scrape → what to do.
 SCRAPES = (
     ("401", "Prometheus needs the token of web.metrics_token_file: in the job, authorization: {credentials_file: …}"),
@@ -77,10 +80,9 @@ def elsewhere(note: str) -> tuple[str, ...]:
 
 def scrape(site: Site, settings: Settings | None) -> Finding:
     """Whether it scrapes the exporter, as the job that the rules read. Raises Unusable."""
-    targets = call(site, "targets", state="active")["activeTargets"]
-    ours = [target for target in targets if target["labels"].get("job") == JOB]
+    targets, ours = settled(site)
     if not ours:
-        return unscraped(targets, settings)
+        return unscraped(targets, settings, has_job(site))
     down = [target for target in ours if target["health"] == "down"]
     if down:
         error = down[0]["lastError"]
@@ -93,7 +95,24 @@ def scrape(site: Site, settings: Settings | None) -> Finding:
     return ok(SCRAPE, scraped(ours))
 
 
-def scraped(targets: Sequence[Mapping[str, Any]]) -> str:
+def settled(site: Site) -> tuple[list[Target], list[Target]]:
+    """All targets, and those of the job; Prometheus finds them some seconds after its start, and scrapes them later."""
+    end = time.monotonic() + SETTLED_S
+    while True:
+        targets: list[Target] = call(site, "targets", state="active")["activeTargets"]
+        ours = [target for target in targets if target["labels"].get("job") == JOB]
+        known = ours and all(target["health"] != "unknown" for target in ours)
+        if known or time.monotonic() > end or not has_job(site):
+            return targets, ours
+        time.sleep(0.5)
+
+
+def has_job(site: Site) -> bool:
+    """Whether its configuration has the job. Raises Unusable."""
+    return re.search(rf"job_name: [\"']?{JOB}[\"']?\s", call(site, "status/config")["yaml"]) is not None
+
+
+def scraped(targets: Sequence[Target]) -> str:
     """Which targets, how often."""
     interval = targets[0].get("scrapeInterval", "")
     rare = bool(interval) and parse_duration(interval) > FAST_S
@@ -102,8 +121,11 @@ def scraped(targets: Sequence[Mapping[str, Any]]) -> str:
     return f"{targets[0]['scrapeUrl']}{others} every {interval or '?'}{late}"
 
 
-def unscraped(targets: Sequence[Mapping[str, Any]], settings: Settings | None) -> Finding:
-    """No such job: perhaps it has another name."""
+def unscraped(targets: Sequence[Target], settings: Settings | None, configured: bool) -> Finding:
+    """No target of the job: perhaps the job has another name."""
+    if configured:
+        says = f"the job {JOB!r} has no target"
+        return broken(SCRAPE, says, "Look at its targets, or at its discovery and relabel_configs, in prometheus.yml")
     listen = settings.config.web.listen if settings else "127.0.0.1:10011"
     port = split_listen(listen)[1]
     other = next((each for each in targets if each["scrapeUrl"].endswith(f":{port}/metrics")), None)

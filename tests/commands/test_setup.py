@@ -104,7 +104,7 @@ def test_prometheus_scrapes_and_evaluates_every_five_seconds() -> None:
     assert (job["job_name"], job["scrape_interval"]) == ("wawp-exporter", "5s")
     assert job["static_configs"] == [{"targets": ["127.0.0.1:20011"]}]
     assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["127.0.0.1:29093"]}]}]
-    assert config["rule_files"] == ["rules/*.rules.yml"]
+    assert config["rule_files"] == ["rules/*.yml"]
 
 
 @pytest.mark.parametrize(("version", "keys"), [("3.5.3", 1), ("3.13.4", 2)])
@@ -347,6 +347,39 @@ def test_three_people_are_asked_for_one_after_the_other() -> None:
         "it-webhook-url",
         "lead-webhook-url",
     }
+
+
+def test_what_two_people_share_is_asked_for_once() -> None:
+    """The mail server and its password are the same for the manager and the lead, their addresses are not."""
+    people = ["email", "m@x", "mail:25", "a@x", "user", "password", "webhook", "http://127.0.0.1/it", "email", "l@x"]
+
+    done = setup("wawp", "--gateway", "waha", answers="\n".join([*[""] * 5, "n", *people, ""]))
+
+    assert done.exit_code == 0, done.output
+    routes = yaml.safe_load(Path("wawp/alertmanager.yml").read_text())
+    mails = {each["name"]: each["email_configs"][0] for each in routes["receivers"] if "email_configs" in each}
+    assert {name: mail["to"] for name, mail in mails.items()} == {"session-manager": "m@x", "it-lead": "l@x"}
+    assert {mail["smarthost"] for mail in mails.values()} == {"mail:25"}
+
+
+def test_a_person_is_asked_which_versions_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found is the suggestion; here nothing is installed and nobody answers."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    nowhere = [f"--{name}=http://127.0.0.1:{parts.free_port()}" for name in ("alertmanager", "prometheus")]
+    answers = [*[""] * 5, "0.28.1", "", "y", "msteams", "http://t/x", ""]
+
+    done = setup("wawp", "--gateway", "waha", *nowhere, answers="\n".join(answers), versions=())
+
+    assert done.exit_code == 0, done.output
+    assert "Version of Alertmanager [0.34.0]: " in done.output
+    assert "for Prometheus 3.13.4 and Alertmanager 0.28.1:" in done.output
+
+
+def test_a_bad_flag_is_refused_before_anybody_is_asked() -> None:
+    """Ten answers would be for nothing."""
+    found = mistakes(setup("wawp", "--listen", "nowhere", answers=""))
+
+    assert found.keys() == {"listen"}
 
 
 def test_secrets_can_come_from_files_and_are_never_printed() -> None:

@@ -1,6 +1,7 @@
 """Puts together the answers: from flags, from what is found on this machine, and from questions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -41,9 +42,12 @@ class Interview:
         self.given = given
         self.asks = asks
         self.mistakes: list[str] = []
+        self.told: dict[str, str] = {}
 
     def answers(self) -> Answers:
-        """All of them. Raises ConfigError with every mistake."""
+        """All of them. Raises ConfigError with every mistake; with those of flags before anybody is asked anything."""
+        if self.asks:
+            self.check_flags()
         gateway = self.choice("gateway", "Which gateway", tuple(GATEWAYS))
         general = {field.name: self.value(field) for field in fields.GENERAL}
         general["timezone"] = general["timezone"] or zone_here()
@@ -55,6 +59,14 @@ class Interview:
         if self.mistakes:
             raise ConfigError(self.mistakes)
         return Answers(self.folder, GATEWAYS[gateway], general, chosen, prometheus, alertmanager, native)
+
+    def check_flags(self) -> None:
+        """Raises ConfigError for values that cannot be used."""
+        for field in (*fields.GENERAL, *(field for kind in KINDS.values() for field in kind.fields)):
+            if field.name in self.given:
+                self.parsed(field, self.given[field.name])
+        if self.mistakes:
+            raise ConfigError(self.mistakes)
 
     def wrong(self, name: str, what: str) -> str:
         """Notes a mistake; the empty text stands for the value that is missing."""
@@ -75,10 +87,16 @@ class Interview:
         if text is not None:
             return self.parsed(field, text)
         if self.asks and field.asked:
-            return field.parse(self.asks.value(field, field.default or ""))
+            return self.ask(self.asks, field)
         if field.default is not None:
             return field.default
         return self.wrong(field.name, f"is missing, expected {field.expects} (--{field.name})")
+
+    def ask(self, asks: Asks, field: Field) -> str:
+        """What somebody says, who is asked only once for a mail server that two people have."""
+        if field.name not in self.told:
+            self.told[field.name] = field.parse(asks.value(field, field.default or ""))
+        return self.told[field.name]
 
     def parsed(self, field: Field, text: str) -> str:
         """The value of a flag."""
@@ -88,13 +106,16 @@ class Interview:
             return self.wrong(field.name, str(error))
 
     def version(self, product: Product, url: str) -> Version:
-        """The version: said, found, asked for, else that of compose.yml."""
+        """The version: said, else asked for or taken as found, else that of compose.yml."""
         name = f"{product.name}-version"
         field = Field(
-            name, f"Version of {product.name}", "a version such as 0.28.1", lambda text: str(versions.parse(text))
+            name,
+            f"Version of {product.name.capitalize()}",
+            "a version such as 0.28.1",
+            lambda text: str(versions.parse(text)),
         )
         known = None if name in self.given else versions.found(product, url)
-        said = str(known) if known else self.value(replace_default(field, str(product.current)))
+        said = self.value(replace(field, default=str(known or product.current)))
         if not said:
             return product.current
         version = versions.parse(said)
@@ -129,6 +150,7 @@ class Interview:
 
     def values(self, kind: Kind, address: str | None) -> dict[str, str]:
         """The fields of a kind, in their order: some depend on an earlier one."""
+        self.told.pop(kind.address.name, None)
         values: dict[str, str] = {}
         for field in kind.fields:
             needed = not field.after or values[field.after]
@@ -156,11 +178,6 @@ class Interview:
 def flag_of(role: str) -> str:
     """The flag that says who somebody is."""
     return "receiver" if role == EVERYONE else role
-
-
-def replace_default(field: Field, default: str) -> Field:
-    """The same field with another default."""
-    return Field(field.name, field.asks, field.expects, field.check, default=default)
 
 
 def zone_here() -> str:

@@ -59,7 +59,7 @@ def prometheus(answers: Answers) -> str:
     job["static_configs"] = [{"targets": [scraped(answers)]}]
     config = {
         "global": {"scrape_interval": every, "evaluation_interval": every},
-        "rule_files": ["rules/*.rules.yml"],
+        "rule_files": ["rules/*.yml"],
         "alerting": {"alertmanagers": [reached(answers.general["alertmanager"])]},
         "scrape_configs": [job],
     }

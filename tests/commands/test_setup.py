@@ -233,6 +233,17 @@ def test_a_key_that_cannot_be_used_is_refused() -> None:
     assert [path.name for path in Path("wawp").iterdir()] == ["hmac.keys"]
 
 
+def test_a_file_in_place_of_the_folder_is_refused() -> None:
+    """It may be something that the operator needs."""
+    Path("wawp").write_text("mine")
+
+    done = setup("wawp", "--gateway", "waha", *RECEIVER)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith("wawp: is not a folder, expected a folder or nothing\n")
+    assert Path("wawp").read_text() == "mine"
+
+
 # -- what it refuses
 
 
@@ -285,6 +296,14 @@ def test_a_bad_value_is_named_with_what_was_expected(field: str, flags: tuple[st
 
     assert found.keys() == {field}
     assert "expected" in found[field]
+
+
+def test_answers_that_do_not_fit_together_are_refused() -> None:
+    """The exporter would not start with them; the key of its configuration is named."""
+    same = "127.0.0.1:20011"
+    found = mistakes(setup("wawp", "--gateway", "waha", *RECEIVER, "--listen", same, "--ingress-listen", same))
+
+    assert found.keys() == {"web.ingress_listen"}
 
 
 @pytest.mark.parametrize(

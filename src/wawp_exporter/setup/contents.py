@@ -1,12 +1,15 @@
 """All files of the folder, as they are for these answers."""
 
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from wawp_exporter.config import files as named
+from wawp_exporter.config.load import load
 from wawp_exporter.config.values import is_loopback, split_listen
 from wawp_exporter.errors import ConfigError
 from wawp_exporter.setup import monitoring
@@ -33,7 +36,10 @@ class File:
 
 
 def contents(answers: Answers) -> dict[str, File]:
-    """Every file by its path in the folder. Raises ConfigError for a key that is there and cannot be used."""
+    """Every file by its path in the folder.
+
+    Raises ConfigError for a key that is there and cannot be used, and for answers that do not fit together.
+    """
     keys = keys_of(answers)
     key = named.secrets_in(keys)[0].decode()
     shared = files("wawp_exporter") / "share"
@@ -41,8 +47,7 @@ def contents(answers: Answers) -> dict[str, File]:
     routing = Routing(routes, kinds, answers)
     routed = routing.text()
     return {
-        answers.gateway.secret: File(keys.decode(), SECRET),
-        "wawp-exporter.yml": File(exporter(answers)),
+        **exporter(answers, File(keys.decode(), SECRET)),
         "prometheus.yml": File(monitoring.prometheus(answers)),
         "alertmanager.yml": File(routed, SECRET if routing.shown else PLAIN),
         "compose.yml": File(monitoring.compose(answers)),
@@ -82,7 +87,7 @@ def keys_of(answers: Answers) -> bytes:
     try:
         content = named.read(path, named.MAX_NAMED_BYTES)
         named.secrets_in(content)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return f"{secrets.token_hex(32)}\n".encode()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -90,7 +95,17 @@ def keys_of(answers: Answers) -> bytes:
     return content
 
 
-def exporter(answers: Answers) -> str:
+def exporter(answers: Answers, keys: File) -> dict[str, File]:
+    """wawp-exporter.yml and its key, as the exporter takes them. Raises ConfigError."""
+    made = {answers.gateway.secret: keys, "wawp-exporter.yml": File(configuration(answers))}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file in made.items():
+            Path(folder, name).write_text(file.text)
+        load(Path(folder, "wawp-exporter.yml"), {})
+    return made
+
+
+def configuration(answers: Answers) -> str:
     """wawp-exporter.yml."""
     general = answers.general
     ingress = ingress_listen(general)

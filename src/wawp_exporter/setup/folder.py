@@ -49,10 +49,10 @@ def write(folder: Path, files: Mapping[str, File], empty: Sequence[str] = ()) ->
 
 def sort(target: Path, path: str, file: File, result: Result) -> None:
     """Decides what becomes of one file."""
-    blocked = next((each for each in target.parents if each.exists() and not each.is_dir()), None)
-    if blocked:
-        raise ConfigError([f"{blocked}: is not a folder, expected a folder or nothing"])
     try:
+        blocked = next((each for each in target.parents if each.exists() and not each.is_dir()), None)
+        if blocked:
+            raise ConfigError([f"{blocked}: is not a folder, expected a folder or nothing"])
         if not os.path.lexists(target):
             result.written.append(path)
         elif target.read_bytes() == file.text.encode():

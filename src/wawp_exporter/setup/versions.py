@@ -79,7 +79,7 @@ def running(product: Product, url: str) -> Version | None:
         for key in product.keys:
             answer = answer[key]
         return parse(answer)
-    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

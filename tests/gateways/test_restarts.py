@@ -21,6 +21,7 @@ from wawp_exporter.model.event import Status
 
 W, F, X, S, Q = "WORKING", "FAILED", "STOPPED", "STARTING", "SCAN_QR_CODE"
 ALERTS = ["WawpSessionStuckStarting", "WawpSessionFailed"]
+PACE = 0.02  # a problem settles for 0.2 s
 TOKEN = "the-token-of-alertmanager"
 NOW = 1_000_000_000
 
@@ -83,13 +84,27 @@ def test_a_notification_names_each_session_once() -> None:
         {"status": "firing", "labels": {"alertname": "WawpMassDisconnect", **labels}},
         {"status": "firing", "labels": {"alertname": ALERTS[1], **labels}},
         {"status": "firing", "labels": {"alertname": ALERTS[0], **labels}},
-        {"status": "firing", "labels": {"alertname": ALERTS[0], "source": "a"}},
         {"status": "firing", "labels": {"alertname": ALERTS[0], "source": "a", "session": "t", "test": "true"}},
     ]
 
-    found = list(wanted(parse(parts.encode({"version": "4", "alerts": given})), ALERTS))
+    found = list(wanted(parse(parts.encode({"version": "4", "alerts": given})), ALERTS, lambda _: [("b", "t")]))
 
     assert found == [(("a", "s"), ALERTS[1])]
+
+
+def test_an_alert_of_an_outage_stands_for_its_members() -> None:
+    """Each of them once, though a step of the outage has an alert of its own."""
+    labels = {"alertname": "WawpMassDisconnect", "source": "a", "engine": "GOWS"}
+    given = [{"status": "firing", "labels": {**labels, "step": step}} for step in ("3", "10")]
+    members = {"a": [("a", "s"), ("a", "t")]}
+
+    found = wanted(
+        parse(parts.encode({"version": "4", "alerts": given})),
+        ["WawpMassDisconnect"],
+        lambda labels: members[labels["source"]],
+    )
+
+    assert [key for key, _ in found] == members["a"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"alerts":{}}', b'{"alerts":[{"labels":{"a":1}}]}', b"\xff"])
@@ -119,18 +134,28 @@ def start(running: Running, exporter: Start, tmp_path: Path) -> Start:
     def begin(remedy: dict[str, Any] | None = None, **config: Any) -> parts.Exporter:
         api = {"url": running.url, "key_file": str(tmp_path / "key"), "poll_interval": "1h"}
         given = {"alerts": ALERTS, "token_file": str(tmp_path / "token"), **(remedy or {})}
-        made = exporter({"sources": {"default": {"api": api}}, "remedy": given, **config})
+        made = exporter({"sources": {"default": {"api": api}}, "remedy": given, **config}, pace=PACE)
         running.gateway.webhook = f"{made.url}/webhook"
         return made
 
     return begin
 
 
-def broken(running: Running, exporter: parts.Exporter, status: str = F, name: str = "s") -> None:
-    """A session gets into this status, a minute ago."""
+def broken(
+    running: Running, exporter: parts.Exporter, status: str = F, name: str = "s", *, excused: bool = False
+) -> None:
+    """A session gets into this status, a minute ago, and is a problem if it is FAILED and not `excused`."""
     running.gateway.set(name, status, at=parts.now_ms() - 60_000)
-    url = f"/api/v1/sessions/default/{name}"
-    parts.wait_until(lambda: exporter.get(url).json().get("status") == status)
+    known(exporter, status, name, excused=excused)
+
+
+def known(exporter: parts.Exporter, status: str, name: str = "s", *, excused: bool = False) -> None:
+    """Returns when the exporter has this status, and the problem of FAILED."""
+
+    def session() -> dict[str, Any]:
+        return exporter.get(f"/api/v1/sessions/default/{name}").json()  # type: ignore[no-any-return]
+
+    parts.wait_until(lambda: session().get("status") == status and (status != F or excused or session()["problems"]))
 
 
 def notify(exporter: parts.Exporter, *names: str, alert: str = ALERTS[1], token: str | None = TOKEN) -> httpx.Response:
@@ -246,7 +271,7 @@ def test_a_session_in_maintenance_is_left_alone(running: Running, start: Start) 
     now = datetime.now(UTC)
     window = {"session": "s", "from": str(now - timedelta(hours=1)), "to": str(now + timedelta(hours=1))}
     exporter = start(maintenance=[window])
-    broken(running, exporter)
+    broken(running, exporter, excused=True)
 
     assert notify(exporter, "s").json()["left"] == {"maintenance": 1}
 
@@ -263,6 +288,34 @@ def test_the_gateway_has_the_last_word_before_a_restart(running: Running, start:
     parts.wait_until(lambda: restarts(exporter, "recovered") == restarts(exporter, "stopped") == 1)
     parts.wait_until(lambda: restarts(exporter, "waits_for_login") == 1)
     assert running.gateway.restarted == []
+
+
+def test_a_restart_is_decided_by_the_problem_that_the_alert_is_about(running: Running, start: Start) -> None:
+    """The session has failed since; the alert about its start is over."""
+    exporter = start()
+    broken(running, exporter)
+
+    assert notify(exporter, "s", alert=ALERTS[0]).json()["left"] == {"other_problem": 1}
+
+
+def test_an_outage_restarts_its_members(running: Running, start: Start) -> None:
+    """Those that are still lost, and nobody else."""
+    exporter = start({"alerts": ["WawpMassDisconnect"]})
+    lost = ["a", "b", "c"]
+    for name in (*lost, "d"):
+        broken(running, exporter, W, name)
+    for name in lost:
+        running.gateway.set(name, F)
+    parts.wait_until(lambda: exporter.get("/api/v1/problems").json()["outages"])
+    labels = {"alertname": "WawpMassDisconnect", "source": "default", "engine": "NOWEB", "step": "3"}
+    body = {"version": "4", "alerts": [{"status": "firing", "labels": labels}]}
+
+    taken = exporter.client.post(
+        f"{exporter.url}/alertmanager", json=body, headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+
+    assert taken.json() == {"restarting": 3, "left": {}}
+    parts.wait_until(lambda: sorted(running.gateway.restarted) == lost)
 
 
 def test_a_restart_that_fails_is_told(running: Running, start: Start) -> None:
@@ -371,10 +424,10 @@ def test_two_replicas_restart_once(running: Running, postgres: parts.Postgres, e
     url = postgres.create_database("remedy")
     api = {"url": running.url, "key_file": str(tmp_path / "key"), "poll_interval": "1h"}
     config = {"database": {"url": url}, "sources": {"default": {"api": api}}, "remedy": {"alerts": ALERTS}}
-    replicas = [exporter(config), exporter(config)]
+    replicas = [exporter(config, pace=PACE), exporter(config, pace=PACE)]
     running.gateway.webhook = f"{replicas[0].url}/webhook"
     broken(running, replicas[0])
-    broken(running, replicas[1])
+    known(replicas[1], F)
 
     threads = [threading.Thread(target=notify, args=(replica, "s"), kwargs={"token": None}) for replica in replicas]
     for thread in threads:

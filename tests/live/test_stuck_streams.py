@@ -11,8 +11,9 @@ import pytest
 
 from tests.served import Served, eventually, run, served
 from wawp_exporter.live import stream
+from wawp_exporter.live.frames import PIECE_BYTES, pieces
 from wawp_exporter.live.reader import MAX_READS
-from wawp_exporter.live.stream import MAX_STREAMS, PIECE_BYTES, pieces
+from wawp_exporter.live.stream import MAX_STREAMS
 from wawp_exporter.web import channel, listener
 
 HIGH_WATER = 65_536  # bytes that a connection holds back before writers wait

@@ -4,16 +4,18 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests import parts
-from tests.builders import HOUR, MINUTE, apply, capping, event, live, make_fleet, ms
+from tests.builders import KEY, live, make_fleet, ms
+from wawp_exporter.model.alerts import ALERTS, MASS_ALERTS
+from wawp_exporter.model.facts import Problem
+from wawp_exporter.model.outage import Kind
 from wawp_exporter.web.pages.fleet import FleetQuery, FleetView
-from wawp_exporter.web.pages.problems import ALERTS, problem_of
+from wawp_exporter.web.pages.problems import OUTAGE_WORDS, WORDS, Need, need_of, needs_of
 from wawp_exporter.web.pages.render import session_link
 
 RUNBOOKS = parts.ROOT / "alerts" / "runbooks"
@@ -28,7 +30,7 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporte
         "groups": {"sales": ["default/down", "default/up"], "lost": ["default/waiting", "default/unseen"]},
         "sessions": [{"session": "wait*", "owner": "ana"}],
     }
-    with parts.Exporter(config, tmp_path_factory.mktemp("pages")) as exporter:
+    with parts.Exporter(config, tmp_path_factory.mktemp("pages"), pace=0.02) as exporter:
         for name, *told in (
             ("up", (W, 7200)),
             ("down", (W, 7200), (D, 60)),
@@ -42,6 +44,7 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporte
                 at = parts.now_ms() - ago * 1000
                 assert exporter.post(parts.envelope(session=name, status=status, timestamp=at)).status_code == 200
         exporter.client.delete(f"{exporter.url}/api/v1/sessions/default/gone")
+        parts.wait_until(lambda: exporter.get("/api/v1/problems").json()["total"] == 3)
         yield exporter
 
 
@@ -63,60 +66,47 @@ def rows(exporter: parts.Exporter, **query: str) -> set[str]:
 # -- who needs a human
 
 
-def problem(*told: tuple[str, float], at: float = HOUR, **config: Any) -> tuple[str, float] | None:
-    """(alert, since in seconds after T0) of a session at a time."""
-    fleet = live(*told, **config)
-    (session,) = fleet.sessions.values()
-    found = problem_of(session, fleet.rules.config.thresholds, ms(at))
-    return found and (found.alert, (found.since - ms(0)) / 1000)
+def test_the_page_shows_what_the_judge_says_first_things_first() -> None:
+    """The alerts speak of the same sessions, since the same moment."""
+    assert need_of({Problem.FLAPPING: 1, Problem.FAILED: 2}) == Need(Problem.FAILED, 2)
+    assert need_of({}) is None
+    assert set(WORDS) == set(Problem)
+    assert set(OUTAGE_WORDS) == set(Kind)
 
 
-@pytest.mark.parametrize(
-    ("told", "at", "expected"),
-    [
-        ([(W, 0)], HOUR, None),
-        ([(W, 0), (X, 5)], HOUR, None),
-        ([(W, 0), (D, 5)], 6, ("WawpSessionDisconnected", 5)),
-        ([(W, 0), (F, 5)], 14, None),
-        ([(W, 0), (F, 5)], 16, ("WawpSessionFailed", 5)),
-        ([(S, 0)], 59, None),
-        ([(S, 0)], 61, ("WawpSessionStuckStarting", 0)),
-        ([(S, 0), (Q, 5)], 6, ("WawpSessionQrWaiting", 5)),
-        ([(S, 0), (Q, 5), (F, 165)], 400, ("WawpSessionQrEscalated", 5)),
-        ([(S, 0), (Q, 5), (F, 165)], HOUR + 10, ("WawpSessionQrUnattended", 5)),
-        ([(W, 0), (F, 0.5), (S, 890), (F, 895)], 901, ("WawpSessionNotWorking", 0.5)),
-        ([(W, 0), ("READY", 5)], HOUR, None),
-    ],
-)
-def test_who_needs_a_human_is_who_an_alert_speaks_of(
-    told: list[tuple[str, float]], at: float, expected: tuple[str, float] | None
-) -> None:
-    """With the same limits, since the same moment."""
-    assert problem(*told, at=at) == expected
+def test_a_session_that_failed_needs_somebody_once_the_judge_says_so() -> None:
+    """Its limit is 10 s, and then it settles for 10 s."""
+    fleet = live((W, 0), (F, 5))
+
+    found = []
+    for second in (24, 25):
+        fleet.advance(ms(second), second)
+        found.append(needs_of(fleet))
+
+    assert found == [{}, {KEY: Need(Problem.FAILED, ms(5))}]
 
 
-def test_maintenance_excuses() -> None:
-    """As it does the alerts."""
-    window = {"source": "*", "session": "*", "from": "2020-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"}
+def test_an_outage_is_one_line_with_its_sessions_behind_it() -> None:
+    """Their own problems are muted, and they are among those who need somebody."""
+    fleet = make_fleet()
+    for number in range(5):
+        live((W, number), key=("default", f"s-{number}"), fleet=fleet)
+    for number in range(4):
+        live((F, 100 + number), key=("default", f"s-{number}"), fleet=fleet)
+    fleet.advance(ms(200), 200)
 
-    assert problem((W, 0), (D, 5), maintenance=[window]) is None
+    view = FleetView(fleet, FleetQuery(need=True))
 
-
-def test_a_restricted_session_needs_somebody_though_it_works() -> None:
-    """Since it was said."""
-    fleet = live((W, 0))
-    apply(fleet, event(W, 30, limits=[capping()]))
-    (session,) = fleet.sessions.values()
-
-    found = problem_of(session, fleet.rules.config.thresholds, ms(MINUTE))
-
-    assert found
-    assert (found.alert, found.since) == ("WawpSessionRestricted", ms(30))
+    (line,) = view.outages
+    assert line.words == "4 GOWS sessions of default are lost at once"
+    assert {session.name for session in view.shown} == {"s-0", "s-1", "s-2", "s-3"}
+    assert view.summary == "1 outage, and 0 of 5 sessions need a human"
 
 
 def test_every_problem_has_a_runbook() -> None:
     """The page links to it."""
-    assert [alert for alert in ALERTS if not (RUNBOOKS / f"{alert}.md").exists()] == []
+    alerts = {*ALERTS.values(), *MASS_ALERTS.values()}
+    assert [alert for alert in alerts if not (RUNBOOKS / f"{alert}.md").exists()] == []
 
 
 def test_an_empty_fleet_says_how_to_begin(tmp_path: Path) -> None:
@@ -183,7 +173,7 @@ def test_a_large_fleet_comes_in_pages() -> None:
     for number in range(250):
         live((W, 0), key=("default", f"s-{number:03}"), fleet=fleet)
 
-    views = [FleetView(fleet, FleetQuery(page=page), ms(10)) for page in (1, 3, 9)]
+    views = [FleetView(fleet, FleetQuery(page=page)) for page in (1, 3, 9)]
 
     assert [len(view.rows) for view in views] == [100, 50, 50]
     assert views[1].rows == views[2].rows

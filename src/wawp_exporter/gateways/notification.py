@@ -1,6 +1,6 @@
 """What Alertmanager's webhook sends, and which sessions it names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -38,13 +38,20 @@ def parse(body: bytes) -> Notification:
         raise BadRequest("the body is not a notification, expected the webhook format of Alertmanager") from None
 
 
-def wanted(notification: Notification, alerts: Sequence[str]) -> Iterator[tuple[Key, str]]:
-    """Each session that a firing alert of `alerts` names, once, with the alert; a test alert names none."""
+def wanted(
+    notification: Notification, alerts: Sequence[str], members: Callable[[Mapping[str, str]], Iterable[Key]]
+) -> Iterator[tuple[Key, str]]:
+    """Each session that a firing alert of `alerts` names, once, with the alert; a test alert names none.
+
+    An alert of an outage stands for its `members`, which are found by the labels of the alert.
+    """
     seen = set()
     for alert in notification.alerts:
         name = alert.labels.get("alertname", "")
+        if alert.status != "firing" or alert.labels.get("test") == "true" or name not in alerts:
+            continue
         key = (alert.labels.get("source", ""), alert.labels.get("session", ""))
-        real = alert.status == "firing" and alert.labels.get("test") != "true"
-        if real and name in alerts and all(key) and key not in seen:
-            seen.add(key)
-            yield key, name
+        for each in [key] if all(key) else members(alert.labels):
+            if each not in seen:
+                seen.add(each)
+                yield each, name

@@ -15,6 +15,7 @@ from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.log.actions import Action
 from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.alerts import ALERTS, MASS_ALERTS
 from wawp_exporter.model.event import LOGIN, Status, normal
 from wawp_exporter.model.rules import Key
 
@@ -78,7 +79,7 @@ class Remedies:
     async def take(self, notification: Notification) -> Taken:
         """Decides about each session that is named. Raises LogUnavailable, so that Alertmanager tries again."""
         restarting, left = 0, dict[str, int]()
-        for key, alert in wanted(notification, self.remedy.alerts):
+        for key, alert in wanted(notification, self.remedy.alerts, self._members):
             if self._closing:
                 raise LogUnavailable("the exporter is stopping; try again")
             reason = await self._refusal(key, alert)
@@ -146,7 +147,29 @@ class Remedies:
             return "maintenance"
         if session.state.auth_since:
             return "waits_for_login"
-        return must_not(session.state.status, alert)
+        return must_not(session.state.status, alert) or self._outdated(key, alert)
+
+    def _outdated(self, key: Key, alert: str) -> str:
+        """Why the alert is not about this session any more, by what the judge says now; "" if it still is.
+
+        Of a session of another shard this replica knows the status only.
+        """
+        if not self._ingest.fleet.folds(key[0]):
+            return ""
+        judge = self._ingest.fleet.judge
+        alerts = {ALERTS[problem] for problem in judge.problems(key)}
+        alerts |= {MASS_ALERTS[outage.kind] for outage in judge.outages_of(key)}
+        return "" if alert in alerts else "other_problem" if alerts else "recovered"
+
+    def _members(self, labels: Mapping[str, str]) -> list[Key]:
+        """The sessions of the outage that an alert with these labels is about."""
+        scope = labels.get("source", ""), labels.get("engine", "")
+        return [
+            key
+            for outage in self._ingest.fleet.judge.exported()
+            if MASS_ALERTS[outage.kind] == labels.get("alertname") and outage.name[1:] == scope
+            for key in sorted(outage.members)
+        ]
 
     async def _claim(self, key: Key, alert: str) -> Action:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.metrics.defects import Defects
 from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.rules import Key
 
 AGAIN_S = 0.02  # from one look to the next while an older event may still come
 SPARE_S = 0.001  # a timer may fire a moment early by the other clock
@@ -18,11 +19,13 @@ class Alarm:
         self._fleet = fleet
         self._horizon = horizon
         self._defects = defects
+        self.on_news: Callable[[set[Key]], None] | None = None  # sessions whose problems have changed
         self._due: int | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def arm(self) -> None:
         """Plans the next deadline; to be called after whatever may have changed it. Cheap if it is the same."""
+        self._publish()
         due = self._fleet.next_deadline
         if due != self._due:
             self.stop()
@@ -39,6 +42,14 @@ class Alarm:
     def _plan(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
 
+    def _publish(self) -> None:
+        """Says that the judge says something else now."""
+        judge = self._fleet.judge
+        if judge.news or judge.news_of_outages:
+            news, judge.news, judge.news_of_outages = judge.news, set(), False
+            if self.on_news:
+                self.on_news(news)
+
     def _ring(self) -> None:
         try:
             self._fleet.hearing.wake(self._horizon())
@@ -48,5 +59,6 @@ class Alarm:
         if due is not None and due <= unix_now():
             self._due = due
             self._plan(AGAIN_S)
+            self._publish()
         else:
             self.arm()

@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
 from itertools import islice
 
 import msgspec
@@ -15,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from wawp_exporter.errors import LogError, Refusal, TooBusy, TooManyStreams, describe
+from wawp_exporter.live.frames import OutageChanged, frame, gone, judgement, pieces, shown, sse
 from wawp_exporter.live.reader import Reader
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.history.missed import DeletionRow
@@ -23,9 +23,9 @@ from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import Transition
+from wawp_exporter.model.outage import Name
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
-from wawp_exporter.times import utc
 
 MAX_STREAMS = 100
 MAX_MISSED = 5000  # transitions that are sent again; a reader that missed more is told to load everything anew
@@ -33,7 +33,6 @@ MAX_RESUMING = 4  # readers that catch up at once: what they missed is in memory
 RESUME_S = 30.0  # to take it; then another one has its turn, and this one comes back for the rest
 RING = 8192  # frames kept for the slowest reader: a few batches of the log
 CHUNK = 512  # frames taken off the ring at once
-PIECE_BYTES = 16_384  # written at once; bounds the memory of a stuck reader, with what its connection buffers
 HEARTBEAT_S = 15.0
 PATIENCE_S = 30.0  # for a reader that is too slow; one that takes nothing is cut off by the connection after 10 s
 GOODBYE_S = 1.0  # how long readers have at a stop to take what is left
@@ -60,6 +59,7 @@ class Hub:
         self.count = 0  # frames ever published
         self.newest = 0  # the row of the last transition that was published
         self.closed = False
+        self._outages: dict[Name, OutageChanged] = {}  # as they were last published
         self._ring: deque[tuple[int, bytes]] = deque(maxlen=RING)
         self._changed = asyncio.Event()
         self._resuming = asyncio.Semaphore(MAX_RESUMING)
@@ -78,6 +78,21 @@ class Hub:
     def deleted(self, key: Key) -> None:
         """Publishes that a session was deleted. That has no row in the log, hence no id."""
         self._publish(self._behind, gone(key))
+
+    def judged(self, keys: Iterable[Key]) -> None:
+        """Publishes what the judge says of sessions whose problems have changed, and of outages that have."""
+        if not self.readers:
+            return
+        judge = self.fleet.judge
+        for key in keys:
+            self._publish(self._behind, judgement(key, judge))
+        outages = {outage.name: shown(outage) for outage in judge.exported()}
+        for name in sorted(outages.keys() | self._outages.keys()):
+            known, now = self._outages.get(name), outages.get(name)
+            if known != now:
+                over = msgspec.structs.replace(known, sessions=0, over=True) if known and not now else now
+                self._publish(self._behind, sse("outage", over))
+        self._outages = outages
 
     @property
     def _behind(self) -> int:
@@ -199,51 +214,6 @@ class Stream(StreamingResponse):
         finally:
             self.hub.streams.discard(self)
             await self.frames.aclose()
-
-
-class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):
-    """A transition as readers get it. Times are RFC 3339; `from` is null for a session's first status."""
-
-    source: str
-    session: str
-    before: Status | None
-    to: Status
-    at: datetime
-    since: datetime
-    ready: bool
-    group: str | None
-    engine: str
-
-
-def pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Frames joined to pieces of about PIECE_BYTES."""
-    joined = bytearray()
-    for each in frames:
-        joined += each
-        if len(joined) >= PIECE_BYTES:
-            yield bytes(joined)
-            joined.clear()
-    if joined:
-        yield bytes(joined)
-
-
-def frame(
-    key: Key, before: Status | None, status: Status, at: int, group: str, engine: str, seq: int, *, ready: bool
-) -> bytes:
-    """A transition as an event whose id is its row in the log; one of a correction has none."""
-    when = utc(at)
-    event = Happened(*key, before, status, when, when, ready, group or None, engine)
-    return (b"id: %d\n" % seq if seq else b"") + sse("transition", event)
-
-
-def gone(key: Key) -> bytes:
-    """A deletion as an event."""
-    return sse("deleted", {"source": key[0], "session": key[1]})
-
-
-def sse(event: str, data: object) -> bytes:
-    """An event in the format of the HTML standard. JSON escapes line ends, so that the data are one line."""
-    return b"event: %s\ndata: %s\n\n" % (event.encode(), msgspec.json.encode(data))
 
 
 def last_event_id(request: Request) -> int | None:

@@ -151,6 +151,7 @@ class Judge(Verdicts):
         outages = self.outages
         if not (outages.joined or outages.left or outages.changed):
             return
+        self.news_of_outages = True
         for kind, key in outages.joined:
             if kind in RIVAL and Problem.FLAPPING not in self.cases[key].problems:  # what was said is not withdrawn
                 calm(self.cases[key])
@@ -170,7 +171,7 @@ class Judge(Verdicts):
         self.unsaved.add(case.key)
         again = review(case, self.now, self.constants, self.outages.mutes(case.key))
         if case.problems != before:
-            self.changed.add(case.key)
+            self._tell(case.key)
         self._plan(again, EXPORT, *case.key)
         if case.forgettable:
             del self.cases[case.key]
@@ -181,4 +182,4 @@ class Judge(Verdicts):
         self._follow()
         self.unsaved.add(case.key)
         if self.cases.pop(case.key, None) and case.problems:
-            self.changed.add(case.key)
+            self._tell(case.key)

@@ -8,7 +8,7 @@ from wawp_exporter.model.case import NEVER, Case
 from wawp_exporter.model.deadlines import Deadlines
 from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.limits import Constants
-from wawp_exporter.model.outage import Kept, Kind, Loss, Outage
+from wawp_exporter.model.outage import KINDS, Kept, Kind, Loss, Outage
 from wawp_exporter.model.outages import Outages
 from wawp_exporter.model.rules import Key
 
@@ -40,8 +40,10 @@ class Memory(msgspec.Struct, array_like=True):
 class Verdicts:
     """Problems by session, and outages. One thread owns it.
 
-    `changed` names the sessions whose problems have changed, `lost` has the losses that have begun to count, both since
-    whoever reads them last emptied them; `unsaved` names the sessions that `saved` is to be asked for.
+    Each of these is emptied by whoever reads it: `changed` names the sessions whose problems have changed, for the
+    metrics, `news` the same for streams; `news_of_outages`: an outage may have changed; `lost`: losses that have begun
+    to count.
+    `unsaved` names the sessions that `saved` is to be asked for.
     """
 
     def __init__(self, constants: Constants) -> None:
@@ -50,6 +52,8 @@ class Verdicts:
         self.cases: dict[Key, Case] = {}
         self.outages = Outages(constants)
         self.changed: set[Key] = set()
+        self.news: set[Key] = set()
+        self.news_of_outages = False
         self.unsaved: set[Key] = set()
         self.lost: list[Lost] = []
         self._deadlines: Deadlines[tuple[int, str, str, str]] = Deadlines()
@@ -69,6 +73,11 @@ class Verdicts:
     def exported(self) -> list[Outage]:
         """The outages as they stand."""
         return [outage for outage in self.outages.live.values() if outage.exported]
+
+    def outages_of(self, key: Key) -> list[Outage]:
+        """The outages, as they stand, to which a session belongs."""
+        found = [self.outages.of(kind, key) for kind in KINDS]
+        return [outage for outage in found if outage and outage.exported]
 
     def saved(self, key: Key) -> bytes | None:
         """What must be saved of a session with the log's watermark; None: nothing, and what was saved before goes."""
@@ -93,6 +102,11 @@ class Verdicts:
         self.outages.load(memory.outages, losses)
         for outage in self.outages.live.values():
             self._plan(outage.due(self.constants), WEIGH, *outage.name)
+
+    def _tell(self, key: Key) -> None:
+        """Notes that the problems of a session have changed."""
+        self.changed.add(key)
+        self.news.add(key)
 
     def _plan(self, when: int, rank: int, first: str, second: str, third: str = "") -> None:
         if when < NEVER:

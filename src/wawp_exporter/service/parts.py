@@ -45,6 +45,7 @@ class Parts:
         self.fleet.on_transition = self._on_transition
         self.fleet.on_forget = self.hub.deleted
         self.hub.ready = self.watch.ready
+        self.ingest.folding.alarm.on_news = self.hub.judged
         self.put_in_force(settings)
 
     def synced(self, source: str) -> bool:

@@ -16,6 +16,7 @@ from wawp_exporter.web.api.answers import JSON
 from wawp_exporter.web.api.audits import AuditEndpoint
 from wawp_exporter.web.api.groups import GroupEndpoints
 from wawp_exporter.web.api.preflight import PreflightEndpoint
+from wawp_exporter.web.api.problems import ProblemsEndpoint
 from wawp_exporter.web.api.qr import QrEndpoint
 from wawp_exporter.web.api.sessions import SessionEndpoints
 from wawp_exporter.web.api.transitions import TransitionEndpoint
@@ -52,6 +53,7 @@ def make_app(service: Service, access: Callable[[], Access]) -> Mounted:
         ("POST", "/alertmanager"): (AlertmanagerEndpoint(service.remedies).post, Access.check_remedy),
         ("GET", SESSION): (sessions.session, read),
         ("DELETE", SESSION): (sessions.delete, change),
+        ("GET", "/api/v1/problems"): (ProblemsEndpoint(fleet).get, read),
         ("GET", "/api/v1/groups"): (groups.groups, read),
         ("GET", "/api/v1/groups/{group:name}/active"): (groups.active, read),
         ("GET", "/api/v1/transitions"): (TransitionEndpoint(service.reader, place).get, read),

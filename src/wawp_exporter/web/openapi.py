@@ -13,7 +13,7 @@ PLACE = re.compile(r"\{(\w+)(?::\w+)?\}")
 PARTS = "#/components/schemas/{name}"
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ErrorBody(msgspec.Struct, frozen=True):
     """What every error is answered with."""
 
     error: str
@@ -44,7 +44,7 @@ class Operation:
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """OpenAPI 3.1 of these operations."""
-    types = {answer.body for each in operations for answer in each.answers.values() if answer.body} | {Problem}
+    types = {answer.body for each in operations for answer in each.answers.values() if answer.body} | {ErrorBody}
     types |= {each.query for each in operations if each.query}
     ordered = sorted(types, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=PARTS)
@@ -95,9 +95,9 @@ def all_answers(operation: Operation) -> dict[int, Answer]:
     """Those of the table, and those that every operation of its kind has."""
     common: dict[int, Answer] = {}
     if operation.secured:
-        common[401] = Answer("The token is missing or wrong.", Problem, headers=("WWW-Authenticate",))
+        common[401] = Answer("The token is missing or wrong.", ErrorBody, headers=("WWW-Authenticate",))
     if operation.query:
-        common[400] = Answer("A parameter is wrong; the error names it and what was expected.", Problem)
+        common[400] = Answer("A parameter is wrong; the error names it and what was expected.", ErrorBody)
     return common | operation.answers
 
 

@@ -9,9 +9,10 @@ from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.web.api.audits import AuditQuery
 from wawp_exporter.web.api.groups import Active, Groups
 from wawp_exporter.web.api.preflight import NotReady, Ready
+from wawp_exporter.web.api.problems import Problems
 from wawp_exporter.web.api.sessions import Sessions, SessionsQuery, SessionView
 from wawp_exporter.web.api.transitions import Transitions, TransitionsQuery
-from wawp_exporter.web.openapi import Answer, Operation, Problem
+from wawp_exporter.web.openapi import Answer, ErrorBody, Operation
 
 SESSION = "/api/v1/sessions/{source}/{session:name}"
 
@@ -22,10 +23,10 @@ class Accepted(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-NO_SESSION = Answer("No such session is known.", Problem)
-FORBIDDEN = Answer("No token is configured, and the caller is not certainly on this machine.", Problem)
-UNREADABLE = Answer("The event log cannot be read; try again.", Problem, headers=("Retry-After",))
-BUSY = Answer("The event log cannot be written; try again.", Problem, headers=("Retry-After",))
+NO_SESSION = Answer("No such session is known.", ErrorBody)
+FORBIDDEN = Answer("No token is configured, and the caller is not certainly on this machine.", ErrorBody)
+UNREADABLE = Answer("The event log cannot be read; try again.", ErrorBody, headers=("Retry-After",))
+BUSY = Answer("The event log cannot be written; try again.", ErrorBody, headers=("Retry-After",))
 PLAIN = ("text/plain",)
 HTML = ("text/html",)
 
@@ -61,9 +62,9 @@ OPERATIONS = (
         {
             200: Answer("The image, never to be kept.", media=("image/png",)),
             403: FORBIDDEN,
-            404: Answer("No such session is known, or its source has no api.", Problem),
-            409: Answer("The session does not wait for a scan.", Problem),
-            503: Answer("The gateway has none yet; try again.", Problem, headers=("Retry-After",)),
+            404: Answer("No such session is known, or its source has no api.", ErrorBody),
+            409: Answer("The session does not wait for a scan.", ErrorBody),
+            503: Answer("The gateway has none yet; try again.", ErrorBody, headers=("Retry-After",)),
         },
     ),
     Operation(
@@ -78,6 +79,13 @@ OPERATIONS = (
         "Forget a session: all its series vanish together, its history stays.",
         {204: Answer("It is forgotten."), 403: FORBIDDEN, 404: NO_SESSION, 503: BUSY},
     ),
+    Operation(
+        "GET",
+        "/api/v1/problems",
+        "Which sessions need somebody, and the outages: the same judgement as in metrics, alerts and pages.",
+        {200: Answer("Those that match, by source, session and problem.", Problems)},
+        SessionsQuery,
+    ),
     Operation("GET", "/api/v1/groups", "All failover groups.", {200: Answer("The groups.", Groups)}),
     Operation(
         "GET",
@@ -85,8 +93,8 @@ OPERATIONS = (
         "The first WORKING member of a group in failover order; maintenance is skipped.",
         {
             200: Answer("The member that serves now.", Active),
-            404: Answer("No such group is configured.", Problem),
-            503: Answer("No member can serve.", Problem, headers=("Retry-After",)),
+            404: Answer("No such group is configured.", ErrorBody),
+            503: Answer("No member can serve.", ErrorBody, headers=("Retry-After",)),
         },
     ),
     Operation(
@@ -106,11 +114,14 @@ OPERATIONS = (
     Operation(
         "GET",
         "/api/v1/events",
-        "Server-sent events: each transition as it happens; `Last-Event-ID` goes on where a stream was cut.",
+        "Server-sent events: transitions, and what is judged of sessions; `Last-Event-ID` goes on where it was cut.",
         {
-            200: Answer("A stream of `transition`, `deleted` and `reset` events.", media=("text/event-stream",)),
-            400: Answer("Last-Event-ID is not one that was given out.", Problem),
-            503: Answer("All streams are taken.", Problem, headers=("Retry-After",)),
+            200: Answer(
+                "A stream of `transition`, `problems`, `outage`, `deleted` and `reset` events.",
+                media=("text/event-stream",),
+            ),
+            400: Answer("Last-Event-ID is not one that was given out.", ErrorBody),
+            503: Answer("All streams are taken.", ErrorBody, headers=("Retry-After",)),
         },
     ),
     Operation(
@@ -123,14 +134,14 @@ OPERATIONS = (
         "GET",
         "/-/healthy",
         "Whether the process answers, and nothing in it has ended that only a restart brings back.",
-        {200: Answer("It does.", media=PLAIN), 503: Answer("Restart it.", Problem)},
+        {200: Answer("It does.", media=PLAIN), 503: Answer("Restart it.", ErrorBody)},
         secured=False,
     ),
     Operation(
         "GET",
         "/-/ready",
         "Whether the log is replayed and writable.",
-        {200: Answer("It is.", media=PLAIN), 503: Answer("It is not.", Problem)},
+        {200: Answer("It is.", media=PLAIN), 503: Answer("It is not.", ErrorBody)},
         secured=False,
     ),
     Operation(
@@ -139,9 +150,9 @@ OPERATIONS = (
         "Reads the configuration again; a bad one is refused and the old one stays.",
         {
             200: Answer("The new one is in force.", dict),
-            400: Answer("The mistakes.", Problem),
-            403: Answer("It is switched off, or the caller may not.", Problem),
-            503: Answer("Several reloads wait already; try again.", Problem, headers=("Retry-After",)),
+            400: Answer("The mistakes.", ErrorBody),
+            403: Answer("It is switched off, or the caller may not.", ErrorBody),
+            503: Answer("Several reloads wait already; try again.", ErrorBody, headers=("Retry-After",)),
         },
     ),
     Operation(
@@ -150,10 +161,10 @@ OPERATIONS = (
         "Alertmanager's webhook: restarts the sessions of those alerts that `remedy.alerts` names.",
         {
             200: Answer("What is being done, and what is not.", Taken),
-            400: Answer("Not a notification of Alertmanager.", Problem),
+            400: Answer("Not a notification of Alertmanager.", ErrorBody),
             403: FORBIDDEN,
-            404: Answer("It is not configured.", Problem),
-            413: Answer("The body is over 4 MiB.", Problem),
+            404: Answer("It is not configured.", ErrorBody),
+            413: Answer("The body is over 4 MiB.", ErrorBody),
             503: BUSY,
         },
         body={"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
@@ -169,13 +180,13 @@ WEBHOOKS = tuple(
         "A webhook of the gateway; it is answered when it is durable.",
         {
             200: Answer("What became of it.", Accepted),
-            400: Answer("Not JSON, or not an object.", Problem),
-            401: Answer("The signature or the token is missing or wrong.", Problem),
-            404: Answer("Unknown source.", Problem),
-            408: Answer("The body did not arrive in time.", Problem),
-            413: Answer("The body is over 256 KiB.", Problem),
-            415: Answer("The body is compressed.", Problem),
-            422: Answer("A `session.status` event without a usable session or status.", Problem),
+            400: Answer("Not JSON, or not an object.", ErrorBody),
+            401: Answer("The signature or the token is missing or wrong.", ErrorBody),
+            404: Answer("Unknown source.", ErrorBody),
+            408: Answer("The body did not arrive in time.", ErrorBody),
+            413: Answer("The body is over 256 KiB.", ErrorBody),
+            415: Answer("The body is compressed.", ErrorBody),
+            422: Answer("A `session.status` event without a usable session or status.", ErrorBody),
             503: BUSY,
         },
         secured=False,

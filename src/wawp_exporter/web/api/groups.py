@@ -17,7 +17,7 @@ from wawp_exporter.model.session import Session
 from wawp_exporter.times import utc
 from wawp_exporter.web.api.answers import JSON
 from wawp_exporter.web.api.preflight import DEFAULT_RETRY_S
-from wawp_exporter.web.openapi import Problem
+from wawp_exporter.web.openapi import ErrorBody
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class GroupEndpoints:
             raise NotFound("no such group is configured")
         active = await self.serving(members)
         if active is None:
-            error = Problem("no member of the group is WORKING outside maintenance" + await self._doubts(members))
+            error = ErrorBody("no member of the group is WORKING outside maintenance" + await self._doubts(members))
             return JSON(error, 503, headers={"Retry-After": str(DEFAULT_RETRY_S)})
         state = active.state
         return JSON(Active(name, *active.key, state.status, utc(state.since), members.index(active.key)))

@@ -15,12 +15,29 @@ from wawp_exporter.gateways.watch import Watch
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.model.event import Restriction, Status
+from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.outage import Kind
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
+from wawp_exporter.model.verdicts import Verdicts
 from wawp_exporter.times import utc
 from wawp_exporter.web.api.answers import JSON, moment_or_none
 from wawp_exporter.web.api.parameters import Cursor, Limit, parameters
+
+
+class SessionProblem(msgspec.Struct, frozen=True):
+    """Why a session needs somebody, and when that began (RFC 3339)."""
+
+    problem: Problem
+    since: datetime
+
+
+class ShardView(msgspec.Struct, frozen=True):
+    """Which part of the fleet this replica has: `index` (from 0) of `total`."""
+
+    index: int
+    total: int
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -40,6 +57,9 @@ class SessionView(msgspec.Struct, frozen=True):
     down_since: datetime | None
     maintenance: bool
     restrictions: list[Restriction]
+    problems: Annotated[list[SessionProblem], Meta(description="Those of a session in an outage are muted.")]
+    reason: Annotated[str | None, Meta(description="Why it was lost, as far as its gateway says.")]
+    outages: Annotated[list[Kind], Meta(description="The outages to which it belongs.")]
     confirmed: Annotated[bool, Meta(description="False after an outage until the gateway's API has answered.")]
 
 
@@ -55,11 +75,12 @@ class SessionsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sessions(msgspec.Struct, frozen=True):
-    """A page of sessions, by source and name; `total` counts all that match."""
+    """A page of sessions, by source and name; `total` counts all that match. `shard` is null if there is only one."""
 
     sessions: list[SessionView]
     total: int
     next_cursor: str | None
+    shard: ShardView | None
 
 
 class SessionEndpoints:
@@ -79,12 +100,13 @@ class SessionEndpoints:
         page = heapq.nsmallest(query.limit, rest, key=key_of)
         more = to_cursor(page[-1].key) if len(rest) > len(page) else None
         now = unix_now()
-        return JSON(Sessions([view(each, now, self._watch) for each in page], len(found), more))
+        shown = [view(each, now, self._watch, self._fleet.judge) for each in page]
+        return JSON(Sessions(shown, len(found), more, shard_view(self._fleet)))
 
     async def session(self, request: Request) -> Response:
         """One session."""
         session = await session_in(request, self._ingest)
-        return JSON(view(session, unix_now(), self._watch))
+        return JSON(view(session, unix_now(), self._watch, self._fleet.judge))
 
     async def delete(self, request: Request) -> Response:
         """Forgets one session."""
@@ -116,7 +138,13 @@ def restrictions(session: Session, now: int) -> list[Restriction]:
     return [restriction for restriction in session.limits if session.restricted(restriction, now)]
 
 
-def view(session: Session, now: int, watch: Watch) -> SessionView:
+def shard_view(fleet: Fleet) -> ShardView | None:
+    """Which part of the fleet lists contain; None for all of it."""
+    shard = fleet.rules.shard
+    return ShardView(shard.index, shard.total) if shard.total > 1 else None
+
+
+def view(session: Session, now: int, watch: Watch, judge: Verdicts) -> SessionView:
     """A session as the API shows it at `now` (Unix ms)."""
     state, meta = session.state, session.meta
     return SessionView(
@@ -134,6 +162,9 @@ def view(session: Session, now: int, watch: Watch) -> SessionView:
         down_since=moment_or_none(state.down_since),
         maintenance=session.maintenance,
         restrictions=restrictions(session, now),
+        problems=[SessionProblem(problem, utc(at)) for problem, at in judge.problems(session.key).items()],
+        reason=judge.reason(session.key) or None,
+        outages=[outage.kind for outage in judge.outages_of(session.key)],
         confirmed=watch.confirmed(session.source),
     )
 

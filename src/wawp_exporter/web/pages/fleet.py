@@ -20,7 +20,7 @@ from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.session import Session
 from wawp_exporter.web.api.groups import GroupEndpoints
 from wawp_exporter.web.pages.heat import LABELLED, Heat, heat_of
-from wawp_exporter.web.pages.problems import RANK, problem_of
+from wawp_exporter.web.pages.problems import WORDS, needs_of, outages_of
 from wawp_exporter.web.pages.render import PAGE_ROWS, given_in, render
 
 # Among those who need nobody (yet).
@@ -79,7 +79,7 @@ class FleetPage:
         """Who needs a human, the groups, the heatmap, the sessions."""
         now, seq, query = unix_now(), self._hub.newest, given_in(request, FleetQuery)
         serving = {name: await self._groups.serving(members) for name, members in self._fleet.rules.groups.items()}
-        view = FleetView(self._fleet, query, now, serving)
+        view = FleetView(self._fleet, query, serving)
         heat = await self._heat(query, view.shown, now, request.headers.get("x-wawp-live", ""))
         choices = {
             "source": sorted(self._fleet.rules.config.sources),
@@ -107,18 +107,17 @@ class FleetPage:
 
 
 class FleetView:
-    """What the fleet page shows of the sessions that match its query, at `now` (Unix ms).
+    """What the fleet page shows of the sessions that match its query; `outages` are all of them.
 
     `serving` has the session of each group that can take its place, as in the API.
     """
 
-    def __init__(
-        self, fleet: Fleet, query: FleetQuery, now: int, serving: Mapping[str, Session | None] | None = None
-    ) -> None:
-        limits = fleet.rules.config.thresholds
+    def __init__(self, fleet: Fleet, query: FleetQuery, serving: Mapping[str, Session | None] | None = None) -> None:
         matching = [session for session in fleet.sessions.values() if query.matches(session)]
-        found = ((session, problem_of(session, limits, now)) for session in matching)
-        self.problems = {session.key: problem for session, problem in found if problem}
+        needs = needs_of(fleet)
+        self.problems = {session.key: needs[session.key] for session in matching if session.key in needs}
+        self.outages = list(outages_of(fleet))
+        self.hit = {session.key for line in self.outages for session in line.sessions}
         self.total = len(fleet.sessions)
         self.counts = Counter(session.state.status for session in matching)
         self.shown = [session for session in matching if self._is_shown(session, query)]
@@ -130,20 +129,22 @@ class FleetView:
         self.groups = sorted(groups_of(fleet, query.group, serving or {}), key=lambda each: each["active"] is not None)
 
     def _is_shown(self, session: Session, query: FleetQuery) -> bool:
-        return query.status in (None, session.state.status) and (not query.need or session.key in self.problems)
+        needed = session.key in self.problems or session.key in self.hit
+        return query.status in (None, session.state.status) and (not query.need or needed)
 
     def _urgency(self, session: Session) -> tuple[int, int]:
         """The order of the tables: by need, then the longest first."""
         problem = self.problems.get(session.key)
         if problem:
-            return RANK[problem.alert], problem.since
-        return len(RANK) + URGENCY[session.state.status], session.state.since
+            return problem.rank, problem.since
+        return len(WORDS) + URGENCY[session.state.status], session.state.since
 
     @property
     def summary(self) -> str:
         """The page in a sentence."""
-        count = len(self.problems)
-        return f"{count} of {self.total} sessions {'needs' if count == 1 else 'need'} a human"
+        count, outages = len(self.problems), len(self.outages)
+        begin = f"{outages} outage{'s' * (outages > 1)}, and " if outages else ""
+        return f"{begin}{count} of {self.total} sessions {'needs' if count == 1 else 'need'} a human"
 
 
 def groups_of(fleet: Fleet, wanted: str | None, serving: Mapping[str, Session | None]) -> Iterator[dict[str, Any]]:

@@ -1,74 +1,96 @@
-"""Why a session needs a human: the conditions of the alerts about one session, as the pages show them."""
+"""Why sessions need a human, in the words of the pages. What needs one is decided by the judge."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from wawp_exporter.config.schema import Thresholds
-from wawp_exporter.model.event import Status
-from wawp_exporter.model.machine import State
+from wawp_exporter.model.alerts import ALERTS, MASS_ALERTS
+from wawp_exporter.model.facts import Problem
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.outage import Kind, Outage
+from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
 
 # In the order in which a person should look; the words say why.
-ALERTS = {
-    "WawpSessionDisconnected": "disconnected",
-    "WawpSessionQrUnattended": "nobody logs in",
-    "WawpSessionQrEscalated": "login is overdue",
-    "WawpSessionQrWaiting": "waits for a login",
-    "WawpSessionFailed": "failed",
-    "WawpSessionStuckStarting": "stuck starting",
-    "WawpSessionNotWorking": "down for long",
-    "WawpSessionRestricted": "restricted by WhatsApp",
-    "WawpSessionSilent": "silent",
+WORDS = {
+    Problem.DISCONNECTED: "disconnected",
+    Problem.LOGIN_UNATTENDED: "nobody logs in",
+    Problem.LOGIN_OVERDUE: "login is overdue",
+    Problem.LOGIN: "waits for a login",
+    Problem.FAILED: "failed",
+    Problem.STUCK_STARTING: "stuck starting",
+    Problem.FLAPPING: "changes its status again and again",
+    Problem.DOWN: "down for long",
+    Problem.REACHOUT_TIMELOCK: "restricted by WhatsApp",
+    Problem.MESSAGE_CAPPING: "limited in its messages by WhatsApp",
+    Problem.SILENT: "silent",
 }
-RANK = {alert: rank for rank, alert in enumerate(ALERTS)}
+OUTAGE_WORDS = {
+    Kind.DISCONNECT: "lost at once",
+    Kind.REAUTH: "logged out at once",
+    Kind.SILENCE: "silent at once",
+}
+RANK = {problem: rank for rank, problem in enumerate(WORDS)}
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a session: the alert that says so, and since when (Unix ms)."""
+class Need:
+    """The first thing that is wrong with a session, and since when (Unix ms); `reason` is the gateway's, or ""."""
 
-    alert: str
+    problem: Problem
     since: int
+    reason: str = ""
 
     @property
     def words(self) -> str:
         """For people."""
-        return ALERTS[self.alert]
+        return WORDS[self.problem]
+
+    @property
+    def alert(self) -> str:
+        """The alert that says so."""
+        return ALERTS[self.problem]
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order in which a person should look."""
+        return RANK[self.problem]
 
 
-def problem_of(session: Session, limits: Thresholds, now: int) -> Problem | None:
-    """Why a session needs a human at `now`: the first of ALERTS whose condition holds, unless it is excused."""
-    if session.maintenance:
-        return None
-    found = [Problem(alert, since) for alert, since in conditions(session, limits, now) if since]
-    return min(found, key=lambda each: RANK[each.alert], default=None)
+@dataclass(frozen=True, slots=True)
+class OutageLine:
+    """An outage as one line, with its sessions behind it."""
+
+    outage: Outage
+    sessions: list[Session]
+
+    @property
+    def words(self) -> str:
+        """What happened, for people."""
+        outage = self.outage
+        where = f"{outage.engine} sessions of {outage.source}" if outage.source else "sessions of several sources"
+        return f"{outage.size} {where} are {OUTAGE_WORDS[outage.kind]}"
+
+    @property
+    def alert(self) -> str:
+        """The alert that says so."""
+        return MASS_ALERTS[self.outage.kind]
 
 
-def conditions(session: Session, limits: Thresholds, now: int) -> Iterator[tuple[str, int]]:
-    """Each alert's condition: since when it holds (Unix ms), 0 if it does not."""
-    state = session.state
-    if state.status is Status.WORKING:
-        held = [at for kind, (_, at) in session.limits.items() if session.restricted(kind, now)]
-        yield "WawpSessionRestricted", min(held, default=0)
-        yield "WawpSessionSilent", session.last_event if session.silent(now) else 0
-    elif state.status not in (Status.STOPPED, Status.UNKNOWN):
-        yield from down_conditions(state, {**dict(limits), **dict(session.meta.thresholds)}, now)
+def need_of(problems: Mapping[Problem, int], reason: str = "") -> Need | None:
+    """The problem at which a person should look first."""
+    first = min(problems, key=lambda problem: RANK[problem], default=None)
+    return Need(first, problems[first], reason) if first else None
 
 
-def down_conditions(state: State, limits: Mapping[str, float], now: int) -> Iterator[tuple[str, int]]:
-    """Those of a session that is neither WORKING nor STOPPED."""
+def needs_of(fleet: Fleet) -> dict[Key, Need]:
+    """The sessions that need a human, each with the first thing that is wrong with it."""
+    judge = fleet.judge
+    found = ((key, need_of(judge.problems(key), judge.reason(key))) for key in judge.cases)
+    return {key: need for key, need in found if need and key in fleet.sessions}
 
-    def longer(kind: str, since: int) -> int:
-        return since if now - since > limits[kind] * 1000 else 0
 
-    if state.status is Status.DISCONNECTED:
-        yield "WawpSessionDisconnected", state.since
-    if state.auth_since:
-        yield "WawpSessionQrUnattended", longer("qr_unattended", state.auth_since)
-        yield "WawpSessionQrEscalated", longer("qr_escalate", state.auth_since)
-        yield "WawpSessionQrWaiting", state.auth_since
-    elif state.status is Status.FAILED:
-        yield "WawpSessionFailed", longer("failed", state.since)
-    elif state.status is Status.STARTING:
-        yield "WawpSessionStuckStarting", longer("starting", state.since)
-    yield "WawpSessionNotWorking", longer("down", state.down_since)
+def outages_of(fleet: Fleet) -> Iterator[OutageLine]:
+    """The outages, the largest first."""
+    for outage in sorted(fleet.judge.exported(), key=lambda each: -each.size):
+        members = (fleet.sessions.get(key) for key in sorted(outage.members))
+        yield OutageLine(outage, [session for session in members if session])

@@ -23,7 +23,7 @@ from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.web.pages.heat import heat_of
-from wawp_exporter.web.pages.problems import problem_of
+from wawp_exporter.web.pages.problems import OutageLine, need_of
 from wawp_exporter.web.pages.render import given_in, render
 
 TRANSITIONS_SHOWN = 50
@@ -69,9 +69,10 @@ class SessionPage:
         )
         live = draw_live([session.state.status])
         values["heats"] = [(name, heat_of(name, 1, now, row, live)) for name, row in bars.items()]
-        limits = config.thresholds
-        values["limits"] = {**dict(limits), **dict(session.meta.thresholds)}
-        problem = problem_of(session, limits, now)
+        values["limits"] = {**dict(config.thresholds), **dict(session.meta.thresholds)}
+        judge = self._ingest.fleet.judge
+        values["outages"] = [OutageLine(outage, []) for outage in judge.outages_of(key)]
+        problem = need_of(judge.problems(key), judge.reason(key))
         return render(request, "session.html", now, session=session, problem=problem, uptimes=uptimes, **values)
 
 

@@ -123,6 +123,8 @@
     stream.onopen = find;
     stream.addEventListener("transition", mine);
     stream.addEventListener("deleted", mine);
+    stream.addEventListener("problems", mine);
+    stream.addEventListener("outage", soon);
     stream.addEventListener("reset", soon);
     stream.onerror = () => {
       lose();

@@ -1,0 +1,126 @@
+"""Which sessions need somebody, and the outages: as the judge says, so as metrics, alerts and pages say."""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wawp_exporter.cursors import from_cursor, to_cursor
+from wawp_exporter.model.alerts import ALERTS, MASS_ALERTS
+from wawp_exporter.model.facts import Problem
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.outage import Kind, Outage
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Session
+from wawp_exporter.times import utc
+from wawp_exporter.web.api.answers import JSON
+from wawp_exporter.web.api.parameters import parameters
+from wawp_exporter.web.api.sessions import SessionsQuery, ShardView, matches, shard_view
+
+Place = tuple[str, str, str]  # source, session, problem: the order of the list
+
+
+class ProblemView(msgspec.Struct, frozen=True):
+    """Why a session needs somebody. Times are RFC 3339, null for none."""
+
+    source: str
+    session: str
+    engine: str
+    group: str | None
+    owner: str | None
+    tier: str | None
+    problem: Problem
+    reason: Annotated[str | None, Meta(description="Why it was lost, as far as its gateway says.")]
+    since: Annotated[datetime, Meta(description="When it began, not when its limit passed.")]
+    alert: Annotated[str, Meta(description="The alert that reads this problem.")]
+
+
+class OutageView(msgspec.Struct, frozen=True):
+    """Many sessions lost for one cause; their own problems are muted. Source and engine are null if it is of several
+    sources.
+    """
+
+    source: str | None
+    engine: str | None
+    kind: Kind
+    since: Annotated[datetime, Meta(description="The time of its first loss.")]
+    sessions: Annotated[int, Meta(description="How many of its sessions are still lost.")]
+    largest: Annotated[int, Meta(description="How many they were at most at once.")]
+    alert: Annotated[str, Meta(description="The alert that reads this outage.")]
+
+
+class Problems(msgspec.Struct, frozen=True):
+    """A page of problems, by source, session and problem, and all outages; `total` counts the problems that match."""
+
+    problems: list[ProblemView]
+    outages: list[OutageView]
+    total: int
+    next_cursor: str | None
+    shard: ShardView | None
+
+
+class ProblemsEndpoint:
+    """Answers from memory."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    async def get(self, request: Request) -> Response:
+        """A page of problems, and the outages. An outage matches if one of its sessions does."""
+        query = parameters(request, SessionsQuery)
+        found = list(self._problems(query))
+        after = from_cursor(query.cursor, tuple[str, str, str]) if query.cursor else None
+        rest = [each for each in found if after is None or place_of(each) > after]
+        page = heapq.nsmallest(query.limit, rest, key=place_of)
+        more = to_cursor(place_of(page[-1])) if len(rest) > len(page) else None
+        outages = sorted(self._outages(query), key=lambda each: (each.since, each.kind))
+        return JSON(Problems(page, outages, len(found), more, shard_view(self._fleet)))
+
+    def _problems(self, query: SessionsQuery) -> Iterator[ProblemView]:
+        judge = self._fleet.judge
+        for key in judge.cases:
+            problems, session = judge.problems(key), self._fleet.sessions.get(key)
+            if problems and session and matches(session, query):
+                yield from views(session, problems, judge.reason(key))
+
+    def _outages(self, query: SessionsQuery) -> Iterator[OutageView]:
+        for outage in self._fleet.judge.exported():
+            if any(matches(session, query) for session in self._sessions(outage.members)):
+                yield outage_view(outage)
+
+    def _sessions(self, keys: Iterable[Key]) -> Iterator[Session]:
+        return (session for key in keys if (session := self._fleet.sessions.get(key)))
+
+
+def views(session: Session, problems: Mapping[Problem, int], reason: str) -> Iterator[ProblemView]:
+    """Each problem of a session."""
+    meta = session.meta
+    for problem, since in problems.items():
+        yield ProblemView(
+            source=session.source,
+            session=session.name,
+            engine=session.engine,
+            group=meta.group or None,
+            owner=meta.owner or None,
+            tier=meta.tier or None,
+            problem=problem,
+            reason=reason or None,
+            since=utc(since),
+            alert=ALERTS[problem],
+        )
+
+
+def outage_view(outage: Outage) -> OutageView:
+    """An outage as the API shows it."""
+    source, engine, since = outage.source or None, outage.engine or None, utc(outage.since)
+    return OutageView(source, engine, outage.kind, since, outage.size, outage.largest, MASS_ALERTS[outage.kind])
+
+
+def place_of(each: ProblemView) -> Place:
+    """Its place in the list."""
+    return each.source, each.session, each.problem.value

@@ -85,7 +85,7 @@ class Mail(Controller):
     def __init__(self, user: str, password: str) -> None:
         self.box: Box[EmailMessage] = Box()
         self.known = LoginPassword(user.encode(), password.encode())
-        super().__init__(self, hostname="127.0.0.1", port=parts.free_port())
+        super().__init__(self, hostname="127.0.0.1", port=parts.free_port(), ready_timeout=parts.PATIENCE_S)
 
     def factory(self) -> SMTP:
         """One connection's server. Go's client would prefer LOGIN, but does not understand how aiosmtpd does it."""

@@ -15,7 +15,9 @@ from click.testing import CliRunner, Result
 
 from tests import parts
 from tests.setup.conftest import VERSIONS
+from wawp_exporter import __version__
 from wawp_exporter.commands.main import main
+from wawp_exporter.setup import versions
 from wawp_exporter.setup.gateways import GATEWAYS
 from wawp_exporter.setup.receivers import KINDS
 
@@ -32,10 +34,10 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             monkeypatch.delenv(name)
 
 
-def setup(*args: str, answers: str | None = None, versions: tuple[str, ...] = VERSIONS) -> Result:
+def setup(*args: str, answers: str | None = None, releases: tuple[str, ...] = VERSIONS) -> Result:
     """With --yes, or with somebody who types `answers`."""
     mode = ["--yes"] if answers is None else []
-    done = CliRunner().invoke(main, ["setup", *args, *versions, *mode], input=answers, prog_name="wawp-exporter")
+    done = CliRunner().invoke(main, ["setup", *args, *releases, *mode], input=answers, prog_name="wawp-exporter")
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done
 
@@ -54,6 +56,11 @@ def run(*command: Any) -> str:
     return done.stdout
 
 
+def version(program: Path) -> str:
+    """What a program says of itself."""
+    return str(versions.installed([str(program)]))
+
+
 # -- what it writes
 
 
@@ -65,7 +72,7 @@ def test_the_programs_that_read_the_files_find_no_mistake(gateway: str, release:
     done = setup(
         *("wawp", "--gateway", gateway, *RECEIVER, "--ingress-url", "https://wawp.example/x", "--source", "madrid-1"),
         *("--external-url", "https://wawp.example/x", "--alertmanager", "https://alerts.example/am"),
-        versions=(),
+        releases=("--alertmanager-version", version(amtool), "--prometheus-version", version(promtool)),
     )
     assert done.exit_code == 0, done.output
 
@@ -83,6 +90,30 @@ def test_no_placeholder_is_left() -> None:
     here = str(Path.cwd())  # it has this test's name
     texts = {path: path.read_text().replace(here, "") for path in Path("wawp").rglob("*") if path.is_file()}
     assert [path for path, text in texts.items() if "placeholder" in text.lower()] == []
+
+
+def test_containers_have_the_releases_of_the_shipped_compose_file() -> None:
+    """Current ones, pinned; written in two places, so compared here."""
+    setup("wawp", "--gateway", "waha", *RECEIVER)
+
+    files = [
+        yaml.safe_load(path.read_text())
+        for path in (Path("wawp/compose.yml"), parts.ROOT / "deploy/compose/compose.yml")
+    ]
+    ours, shipped = ({name: each["image"] for name, each in file["services"].items()} for file in files)
+    assert ours.pop("exporter").endswith(f":{__version__}")
+    assert ours == {name: image for name, image in shipped.items() if name != "exporter"}
+
+
+def test_everybody_else_finds_only_webhooks_of_the_containers() -> None:
+    """They use the host's network, so every other address is loopback; none has a capability."""
+    setup("wawp", "--gateway", "waha", *RECEIVER)
+
+    services = yaml.safe_load(Path("wawp/compose.yml").read_text())["services"]
+    words = [word for each in services.values() for word in each.get("command", ()) if "listen-address=" in word]
+    assert sorted(word.partition("=")[2] for word in words) == ["", "127.0.0.1:9090", "127.0.0.1:9093"]
+    assert services["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    assert all(each["cap_drop"] == ["ALL"] for each in services.values())
 
 
 def test_prometheus_scrapes_and_evaluates_every_five_seconds() -> None:
@@ -111,7 +142,7 @@ def test_prometheus_scrapes_and_evaluates_every_five_seconds() -> None:
 def test_native_histograms_are_switched_on_as_each_prometheus_wants_it(version: str, keys: int) -> None:
     """Until 3.7 by a flag, from 3.8 on by a key; Prometheus 2 has none of it."""
     done = setup(
-        "wawp", "--gateway", "waha", *RECEIVER, "--native-histograms", versions=("--prometheus-version", version)
+        "wawp", "--gateway", "waha", *RECEIVER, "--native-histograms", releases=("--prometheus-version", version)
     )
 
     (job,) = yaml.safe_load(Path("wawp/prometheus.yml").read_text())["scrape_configs"]
@@ -123,7 +154,7 @@ def test_native_histograms_are_switched_on_as_each_prometheus_wants_it(version: 
 def test_prometheus_2_has_no_native_histograms() -> None:
     """It would refuse the file."""
     done = setup(
-        "wawp", "--gateway", "waha", *RECEIVER, "--native-histograms", versions=("--prometheus-version", "2.53")
+        "wawp", "--gateway", "waha", *RECEIVER, "--native-histograms", releases=("--prometheus-version", "2.53")
     )
 
     assert mistakes(done) == {"native-histograms": "Prometheus 2.53.0 has none, expected Prometheus 3.0.0 or newer"}
@@ -316,13 +347,13 @@ def test_answers_that_do_not_fit_together_are_refused() -> None:
 )
 def test_versions_that_do_not_read_the_files_are_refused(flags: tuple[str, ...], field: str, expected: str) -> None:
     """Rules need `keep_firing_for` and functions of 2.42; templates and matchers those of 0.25."""
-    assert expected in mistakes(setup("wawp", "--gateway", "waha", *RECEIVER, versions=flags))[field]
+    assert expected in mistakes(setup("wawp", "--gateway", "waha", *RECEIVER, releases=flags))[field]
 
 
 @pytest.mark.parametrize(("kind", "version"), [("msteams", "0.27.0"), ("whatsapp", "0.31.1")])
 def test_a_receiver_that_this_alertmanager_does_not_have_is_refused(kind: str, version: str) -> None:
     """Alertmanager would not start; the message says what to take."""
-    done = setup("wawp", "--gateway", "waha", "--receiver", kind, versions=("--alertmanager-version", version))
+    done = setup("wawp", "--gateway", "waha", "--receiver", kind, releases=("--alertmanager-version", version))
 
     text = mistakes(done)["receiver"]
     assert text.startswith(
@@ -387,7 +418,7 @@ def test_a_person_is_asked_which_versions_there_are(tmp_path: Path, monkeypatch:
     nowhere = [f"--{name}=http://127.0.0.1:{parts.free_port()}" for name in ("alertmanager", "prometheus")]
     answers = [*[""] * 5, "0.28.1", "", "y", "msteams", "http://t/x", ""]
 
-    done = setup("wawp", "--gateway", "waha", *nowhere, answers="\n".join(answers), versions=())
+    done = setup("wawp", "--gateway", "waha", *nowhere, answers="\n".join(answers), releases=())
 
     assert done.exit_code == 0, done.output
     assert "Version of Alertmanager [0.34.0]: " in done.output

@@ -25,6 +25,12 @@ def test_what_is_no_version_is_refused(text: str) -> None:
         versions.parse(text)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine changes no result."""
+    monkeypatch.setattr(versions, "PATIENCE_S", parts.PATIENCE_S)
+
+
 def test_a_running_server_is_asked(prometheus: parts.Prometheus) -> None:
     """It may be another one than the program on PATH, on another machine even."""
     program = versions.installed([str(parts.require("prometheus"))])

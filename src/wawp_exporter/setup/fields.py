@@ -145,7 +145,7 @@ LISTEN = Field(
 )
 INGRESS_URL = Field(
     "ingress-url",
-    "URL at which the gateway reaches this exporter",
+    "URL at which the gateway reaches this exporter (from a container not 127.0.0.1)",
     f"{URL_EXAMPLE}:10011 (same machine) or http://192.0.2.7:10012",
     server,
     default="http://127.0.0.1:10011",

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
+# For a server on this machine or near it, and for a program that prints a line.
 PATIENCE_S = 2.0
+PROGRAM_PATIENCE_S = 30.0
 NUMBERS = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?(?:[^\d.].*)?", re.DOTALL)
 
 
@@ -90,7 +92,7 @@ def installed(programs: Sequence[str]) -> Version | None:
         return None
     try:
         done = subprocess.run(  # noqa: S603 - a program of the operator's own PATH
-            [path, "--version"], capture_output=True, text=True, check=False, timeout=10
+            [path, "--version"], capture_output=True, text=True, check=False, timeout=PROGRAM_PATIENCE_S
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

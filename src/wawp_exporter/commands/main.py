@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LAZY = {
     "audit": "wawp_exporter.commands.audit",
+    "backtest": "wawp_exporter.commands.backtest",
     "doctor": "wawp_exporter.commands.doctor",
     "migrate-log": "wawp_exporter.commands.migrate_log",
     "setup": "wawp_exporter.commands.setup",

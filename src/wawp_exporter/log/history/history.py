@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from wawp_exporter.cursors import from_cursor, to_cursor
 from wawp_exporter.errors import LogError
 from wawp_exporter.log.actions import Action, actions_of
+from wawp_exporter.log.history.arrivals import Arrivals
 from wawp_exporter.log.history.missed import DeletionRow, missed
 from wawp_exporter.log.history.timelines import (
     Past,
@@ -125,6 +126,10 @@ class History:
         for past in read_pasts(self._reading, last_before(start), end, None, None):
             for at in disconnects_of(past, start):
                 yield (past.source, past.session), at
+
+    def arrivals(self, start: int, end: int) -> Arrivals:
+        """What was received from `start` until before `end` (Unix ms), in the order of the log, for a replay."""
+        return Arrivals(self._reading, start, end)
 
     # -- counts -------------------------------------------------------------------------------------------------
 

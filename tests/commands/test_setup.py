@@ -178,6 +178,17 @@ def test_webhooks_have_a_listener_of_their_own_when_the_gateway_is_elsewhere(url
     assert (web["listen"], web.get("ingress_listen")) == ("127.0.0.1:10011", listen)
 
 
+def test_another_address_of_the_exporter_is_followed_everywhere() -> None:
+    """Prometheus, links, the gateway's lines: one flag moves them all."""
+    done = setup("wawp", "--gateway", "waha", *RECEIVER, "--listen", "0.0.0.0:20011")
+
+    config = yaml.safe_load(Path("wawp/wawp-exporter.yml").read_text())["web"]
+    assert (config.get("ingress_listen"), config["external_url"]) == (None, "http://127.0.0.1:20011")
+    assert "WHATSAPP_HOOK_URL=http://127.0.0.1:20011/webhook\n" in done.stdout
+    (job,) = yaml.safe_load(Path("wawp/prometheus.yml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["127.0.0.1:20011"]}]
+
+
 # -- the gateway
 
 

@@ -62,7 +62,6 @@ def test_one_command_one_paste_and_a_message_arrives(version: str, http: recorde
         [
             *(TOOLS / "wawp-exporter", "setup", "wawp", "--yes", "--gateway", "waha"),
             *("--receiver", f"webhook:{http.url}/phone", "--listen", f"127.0.0.1:{ports['listen']}", "--grafana="),
-            *("--ingress-url", urls["listen"], "--external-url", urls["listen"]),
             *("--prometheus", urls["prometheus"], "--alertmanager", urls["alertmanager"]),
             *("--alertmanager-version", "0.25.0" if version == "bookworm" else "0.33.1"),
         ],

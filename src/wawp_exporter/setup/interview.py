@@ -11,7 +11,7 @@ from wawp_exporter.setup import fields, receivers, versions
 from wawp_exporter.setup.answers import EVERYONE, ROLES, Answers, Receiver
 from wawp_exporter.setup.fields import Field
 from wawp_exporter.setup.gateways import GATEWAYS
-from wawp_exporter.setup.monitoring import NATIVE_SINCE
+from wawp_exporter.setup.monitoring import NATIVE_SINCE, local
 from wawp_exporter.setup.receivers import KINDS, Kind
 from wawp_exporter.setup.versions import Product, Version
 
@@ -49,7 +49,7 @@ class Interview:
         if self.asks:
             self.check_flags()
         gateway = self.choice("gateway", "Which gateway", tuple(GATEWAYS))
-        general = {field.name: self.value(field) for field in fields.GENERAL}
+        general = self.general()
         general["timezone"] = general["timezone"] or zone_here()
         alertmanager = self.version(versions.ALERTMANAGER, general["alertmanager"])
         prometheus = self.version(versions.PROMETHEUS, general["prometheus"])
@@ -59,6 +59,16 @@ class Interview:
         if self.mistakes:
             raise ConfigError(self.mistakes)
         return Answers(self.folder, GATEWAYS[gateway], general, chosen, prometheus, alertmanager, native)
+
+    def general(self) -> dict[str, str]:
+        """The values of fields.GENERAL; both URLs of the exporter are where it listens, unless said otherwise."""
+        general = {fields.LISTEN.name: self.value(fields.LISTEN)}
+        here = f"http://{local(general['listen'])}"
+        for field in fields.GENERAL:
+            if field is not fields.LISTEN:
+                follows = field in (fields.INGRESS_URL, fields.EXTERNAL_URL)
+                general[field.name] = self.value(replace(field, default=here) if follows else field)
+        return general
 
     def check_flags(self) -> None:
         """Raises ConfigError for values that cannot be used."""

@@ -56,7 +56,7 @@ def prometheus(answers: Answers) -> str:
     every = "5s"
     job: dict[str, Any] = {"job_name": "wawp-exporter", "scrape_interval": every}
     job |= native(answers)
-    job["static_configs"] = [{"targets": [scraped(answers)]}]
+    job["static_configs"] = [{"targets": [local(answers.general["listen"])]}]
     config = {
         "global": {"scrape_interval": every, "evaluation_interval": every},
         "rule_files": ["rules/*.yml"],
@@ -66,10 +66,10 @@ def prometheus(answers: Answers) -> str:
     return PROMETHEUS_HEADER + dump(config)
 
 
-def scraped(answers: Answers) -> str:
-    """Where Prometheus finds the exporter: on this machine, if it listens on every address."""
-    host, _, number = answers.general["listen"].rpartition(":")
-    return f"127.0.0.1:{number}" if host in ("", "0.0.0.0", "[::]") else f"{host}:{number}"  # noqa: S104 - compared only
+def local(listen: str) -> str:
+    """Where a program on this machine finds one that listens there: on loopback, if it is every address."""
+    host, _, number = listen.rpartition(":")
+    return f"127.0.0.1:{number}" if host in ("", "0.0.0.0", "[::]") else listen  # noqa: S104 - compared only
 
 
 def native(answers: Answers) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from wawp_exporter.model.facts import Facts, Problem
 from wawp_exporter.model.outage import KINDS, RIVAL, Kind
 from wawp_exporter.model.problems import ROWS, review
 from wawp_exporter.model.rules import Key
+from wawp_exporter.model.usual import WHOLE, take, usual
 from wawp_exporter.model.verdicts import EXPORT, LOOK, WEIGH, Lost, Verdicts
 
 LASTING = frozenset(row.problem for row in ROWS if row.lasting)
@@ -34,13 +35,20 @@ class Judge(Verdicts):
         facts after each of the points that one event brings before its own: what they began may be over.
         """
         self.wake(now)
-        self._expect(key, before, -1)
-        self._expect(key, after, 1)
+        if not (before and after and before.engine == after.engine and before.expected is after.expected):
+            self._expect(key, before, -1)
+            self._expect(key, after, 1)
         case = self.cases.get(key) or Case(key, before or Facts())
         if after is None:
             self._forget(case)
             return
         self.cases[key] = case
+        if not passed and usual(case, after) and not self._lost(key):
+            again = take(case, after, self.now, self.constants)
+            if again != WHOLE:
+                self.unsaved.add(key)
+                self._plan(again, LOOK, *key)
+                return
         recount = not (self.outages.live and any(self.outages.of(kind, key) for kind in RIVAL))
         for facts, following in pairwise((*passed, after)):
             learn(case, facts, self.now, self.constants, recount=recount)
@@ -84,6 +92,11 @@ class Judge(Verdicts):
         return self._deadlines.next
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _lost(self, key: Key) -> bool:
+        """Whether the session counts as lost in any way."""
+        losses = self.outages.losses
+        return bool(losses) and any((kind, key) in losses for kind in KINDS)
 
     def _expect(self, key: Key, facts: Facts | None, change: int) -> None:
         if facts and facts.expected:

@@ -1,0 +1,87 @@
+"""The usual change of a session: one from which nothing follows yet. It is most of what the judge hears, and costs a
+third of the whole judgement, with the same result.
+"""
+
+from wawp_exporter.model.case import FAILED, Case, Spell
+from wawp_exporter.model.event import STARTING, WORKING, Status
+from wawp_exporter.model.facts import Facts
+from wawp_exporter.model.limits import Constants
+from wawp_exporter.model.reasons import stronger
+
+WHOLE = 0  # the whole judgement is needed
+USUAL = frozenset({STARTING, FAILED, WORKING})  # a session that is DISCONNECTED is lost at once
+
+
+def usual(case: Case, facts: Facts) -> bool:
+    """Whether a session is, and was, without all that needs the whole judgement."""
+    state, before = facts.state, case.facts
+    return (
+        state.status in USUAL
+        and not (case.problems or case.login or case.restrictions or case.excused)
+        and not (state.auth_since or facts.restrictions or facts.limits.silent)
+        and not (facts.maintenance or before.maintenance)
+        and (state.down_since > 0) is (state.status is not WORKING)
+    )
+
+
+def take(case: Case, facts: Facts, now: int, constants: Constants) -> int:
+    """Takes the facts of a `usual` session that is part of no loss, if nothing follows from them at `now` (Unix ms).
+
+    Returns when to look again; WHOLE if something follows: then the case is as it was.
+    """
+    status = facts.state.status
+    since = min(facts.state.since, now)
+    entered = status is not case.facts.state.status
+    times = entries(case, status, since, constants) if entered else ()
+    flaps, flaps_learned = case.flaps, case.flaps_learned
+    if len(times) == constants.flap_entries and now - times[0] < constants.flap_window_ms:
+        flaps, flaps_learned = (flaps, flaps_learned) if flaps else (times[0], now)
+    elif flaps:
+        return WHOLE  # it may be over
+    again = since + constants.flap_window_ms
+    if flaps:
+        again = min(times[0] + constants.flap_window_ms, flaps_learned + constants.settle_ms)
+        if again <= now:
+            return WHOLE
+    learned = now if entered else case.learned
+    spell, alone = None, case.alone
+    if status is not WORKING:
+        spell, alone = fallen(case, facts, now)
+        again = min(again, due(spell, facts, since, learned, alone, constants))
+        if again <= now:
+            return WHOLE
+    case.facts, case.since, case.learned, case.alone, case.spell = facts, since, learned, alone, spell
+    case.flaps, case.flaps_learned = flaps, flaps_learned
+    case.heard = max(case.heard, facts.heard)
+    if entered:
+        case.entries = case.entries | {status: times}
+    return max(again, now + 1)
+
+
+def entries(case: Case, status: Status, since: int, constants: Constants) -> tuple[int, ...]:
+    """The newest entries of a status, this one included."""
+    return (*case.entries.get(status, ()), since)[-constants.flap_entries :]
+
+
+def fallen(case: Case, facts: Facts, now: int) -> tuple[Spell, int]:
+    """The down spell with these facts, and since when it may be a problem on its own."""
+    state, old = facts.state, case.spell
+    failed = state.status is FAILED
+    if old:
+        reason = stronger(old.reason, facts.reason)
+        return Spell(old.since, old.lost_at, old.failed or failed, old.disconnected, reason, old.restricted), case.alone
+    since = min(state.down_since, now)
+    left = min(state.left_working, now) if state.worked and state.left_working else since
+    return Spell(since, left, failed, reason=facts.reason), now
+
+
+def due(spell: Spell, facts: Facts, since: int, learned: int, alone: int, constants: Constants) -> int:
+    """When the spell begins to count, or a problem of it is to be exported, if nothing changes."""
+    limits, settle = facts.limits, constants.settle_ms
+    limit = limits.failed if facts.state.status is FAILED else limits.starting
+    first = min(max(since + limit, learned), max(spell.since + limits.down, alone)) + settle
+    if not facts.state.worked:
+        return first
+    if spell.disconnected:
+        return min(first, spell.lost_at)
+    return min(first, spell.lost_at + (min(limits.failed, limits.starting) if spell.failed else limits.starting))

@@ -8,27 +8,30 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
-from tests.builders import body, make_fleet, memories_of
+from tests.builders import body, config, memories_of
 from tests.live.test_ingest import Failing
 from wawp_exporter.dialects.waha import parse
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
-from wawp_exporter.live.restoring import restore
+from wawp_exporter.live.restoring import refill, restore
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.replay import point_of
 from wawp_exporter.log.tables import event, session, state, watermark
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Limit, StatusEvent
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.machine import State, fold
-from wawp_exporter.model.rules import Key
+from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.model.session import Memory
 
 SEEDS = int(os.environ.get("WAWP_RESTART_SEEDS", "24"))
@@ -37,31 +40,54 @@ KEYS = [("default", "a"), ("default", "b"), ("b", "c")]
 STATUSES = ("STARTING", "SCAN_QR_CODE", "WORKING", "WORKING", "FAILED", "STOPPED", "DISCONNECTED", "READY")
 CAPPED, FREE = ({"messageCapping": {"cappingStatus": word}} for word in ("CAPPED", "NONE"))
 REASONS = tuple({"statusReason": code} for code in (401, 408, 500))
+# Minutes are some milliseconds, as long as a story takes; of three sessions two are an outage.
+BRISK = replace(Constants().scaled(0.0005), least=2)
 Told = dict[Key, tuple[State, str, frozenset[tuple[Limit, int]]]]
 
 
 class Gateway:
     """A session's history by its gateway's clock; its events show some of it."""
 
-    def __init__(self, key: Key, draw: Random) -> None:
+    def __init__(self, key: Key, draw: Random, *, in_order: bool = False) -> None:
         self.key = key
         self.draw = draw
+        self.in_order = in_order
         self.ahead = draw.choice([0, 0, 30_000, 400_000])
         self.history: list[tuple[str, int]] = []
 
     def event(self) -> StatusEvent:
         """A new status, or one that was sent before, with as much of the history as it likes to show."""
-        draw, now = self.draw, unix_now()
+        now = unix_now()
+        return self.orderly(now) if self.in_order else self.any(now)
+
+    def orderly(self, now: int) -> StatusEvent:
+        """One to three new statuses, the newest is the event's own; or the newest again."""
+        draw = self.draw
+        new = draw.choice([0, 1, 1, 1, 2, 3]) if self.history else 1
+        for age in range(new, 0, -1):
+            last = self.history[-1][1] if self.history else 0
+            self.history.append((draw.choice(STATUSES), max(last + 1, now - 10 * age)))
+        data = draw.choice([None, None, CAPPED, FREE, *REASONS]) if new else None
+        return self.sent(self.history[-1], self.history[-max(new, 1) :], data, now)
+
+    def any(self, now: int) -> StatusEvent:
+        """Late ones too, and histories that leave something out."""
+        draw = self.draw
         if not self.history or draw.random() < 0.6:
             last = self.history[-1][1] if self.history else 0
             at = max(last, now + self.ahead - 40_000) if draw.random() < 0.3 else max(last, now + self.ahead)
             self.history.append((draw.choice(STATUSES), at + draw.choice([0, 0, 0, 1, 9, 2000])))
         end = len(self.history) if draw.random() < 0.6 else draw.randrange(1, len(self.history) + 1)
         shown = self.history[max(0, end - draw.randrange(0, 5)) : end]
-        status, at = self.history[end - 1]
+        return self.sent(self.history[end - 1], shown, draw.choice([None, None, CAPPED, FREE, *REASONS]), now)
+
+    def sent(
+        self, own: tuple[str, int], shown: list[tuple[str, int]], data: dict[str, Any] | None, now: int
+    ) -> StatusEvent:
+        """The webhook of a status."""
+        status, at = own
         told = [{"status": each, "timestamp": when} for each, when in shown]
-        data = draw.choice([None, None, CAPPED, FREE, *REASONS])
-        engine = draw.choice(["GOWS", "NOWEB", None])
+        engine = self.draw.choice(["GOWS", "NOWEB", None])
         raw = body(
             session=self.key[1], timestamp=at, payload={"status": status, "statuses": told, "data": data}, engine=engine
         )
@@ -73,18 +99,19 @@ class Gateway:
 class World:
     """A service's write path, and what happens to it."""
 
-    def __init__(self, folder: Path, draw: Random) -> None:
+    def __init__(self, folder: Path, draw: Random, *, in_order: bool) -> None:
         self.folder = folder
+        self.in_order = in_order
         self.draw = draw
         self.lives = 0
         self.sources = ["b", "default"]
-        self.gateways = [Gateway(key, draw) for key in KEYS]
+        self.gateways = [Gateway(key, draw, in_order=in_order) for key in KEYS]
         self.said: list[str] = []
         self.ingest = self.begin(folder / "0")
 
     def begin(self, folder: Path) -> Ingest:
         """A start from the log in a folder."""
-        fleet = make_fleet(sources={name: {} for name in self.sources})
+        fleet = Fleet(rules_of(self.sources), BRISK)
         log = Failing(folder / "wawp.db")
         ingest = Ingest(fleet, log, Telemetry())
         ingest.folding.restored(restore(fleet, log, self.sources).mark)
@@ -140,20 +167,23 @@ class World:
         coming = asyncio.create_task(self.events())
         await asyncio.sleep(0)
         self.sources = ["default"] if "b" in self.sources else ["b", "default"]
-        rules = make_fleet(sources={name: {} for name in self.sources}).rules
-        self.ingest.fleet.reconfigure(rules, unix_now(), 0)
+        self.ingest.fleet.reconfigure(rules_of(self.sources), unix_now(), 0)
         await coming
         if "b" in self.sources:
-            restore(self.ingest.fleet, self.ingest.log, ["b"])
+            refill(self.ingest.fleet, self.ingest.log.restore(["b"]))
             self.ingest.fleet.awaken(99, unix_now(), 0)
+        await self.ingest.saving.save()
 
     async def kill(self) -> None:
         """What a start tells is what was told; life goes on from it."""
-        before = told(self.live)
+        now = unix_now()
+        before, verdicts = told(self.live), judged(self.ingest.fleet, now)
         place = self.copy()
         await self.end()
         self.ingest = self.begin(place)
         assert told(self.live) == before
+        # What came late is judged where the log has it, which live was some moments later.
+        assert not self.in_order or judged(self.ingest.fleet, now) == verdicts
 
     # -- what holds
 
@@ -187,6 +217,20 @@ class World:
         await self.kill()
 
 
+def rules_of(sources: Sequence[str]) -> Rules:
+    """A configuration with these sources, and limits that a story can pass."""
+    limits = dict.fromkeys(["starting", "failed", "qr_escalate", "qr_unattended", "down"], "0s")
+    return Rules(config(sources={name: {} for name in sources}, thresholds=limits))
+
+
+def judged(fleet: Fleet, now: int) -> tuple[dict[Key, dict[str, int]], list[tuple[Any, ...]]]:
+    """What the judge says at an instant: problems by session, and outages with begin, size and largest size."""
+    fleet.hearing.wake(now)
+    problems = {key: {str(p): at for p, at in case.problems.items()} for key, case in fleet.judge.cases.items()}
+    outages = [(each.name, each.since, each.size, each.largest) for each in fleet.judge.exported()]
+    return {key: found for key, found in problems.items() if found}, sorted(outages)
+
+
 def told(memories: dict[Key, Memory]) -> Told:
     """All but the last sign of life, which a retry gives too and no row of the log has."""
     return {key: (each.state, each.engine, frozenset(each.limits)) for key, each in memories.items()}
@@ -208,7 +252,7 @@ def ordered(log: Log) -> dict[Key, State]:
 async def play(folder: Path, seed: int) -> None:
     """One story."""
     draw = Random(seed)
-    world = World(folder, draw)
+    world = World(folder, draw, in_order=seed % 8 < 4)
     kinds: list[Callable[[], Any]] = [
         *[world.events] * 8,
         world.save,

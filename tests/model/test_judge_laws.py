@@ -151,7 +151,7 @@ def test_to_save_and_load_at_any_moment_changes_nothing(history: list[Happening]
         judge.unsaved.clear()
         if next(count) % every == 0:
             fleet.judge = Judge(BRISK)
-            fleet.judge.load(judge.dump(), table.values())
+            fleet.judge.load(judge.dump("abc"), table.values())
 
     assert play(fleet, history, restart) == play(told, history, lambda _now: None)
 

@@ -8,7 +8,7 @@ from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.corrections import Corrections
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.log.database import Mark
-from wawp_exporter.log.feed import Deleted, Followed, Joined
+from wawp_exporter.log.feed import Deleted, Entry, Joined, joined
 from wawp_exporter.metrics.defects import Defects
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import BY_NAME, StatusEvent
@@ -71,21 +71,20 @@ class Folding:
             self.telemetry.webhook_delay.observe(delay / 1000)
             self.telemetry.source(event.source).lateness.observe(delay, event.received_at)
 
-    def follow(self, followed: Iterable[Followed | Deleted | Joined], end: Mark) -> None:
+    def follow(self, followed: Iterable[Entry], end: Mark) -> None:
         """Folds what came to a shared log, in its order; `end` is the place of the last that was read."""
         now, mono = unix_now(), time.monotonic()
         since, self.applied = self.applied, end
-        for entry in followed:
+        for entry in joined(followed):
             if isinstance(entry, Deleted):
                 self.drop(entry)
             elif isinstance(entry, Joined):
                 self._log.names.unlearn(entry.key)
                 self.adopt(entry.key, entry.memory)
             elif self.fleet.folds(entry.event.source):
-                rows = (entry.seq,)
-                _, late = self.fold(entry.event, rows, now, mono)
+                _, late = self.fold(entry.event, entry.rows, now, mono)
                 if late:
-                    self.corrections.want(entry.event, rows, since)
+                    self.corrections.want(entry.event, entry.rows, since)
         self.alarm.arm()
 
     def drop(self, deleted: Deleted) -> None:

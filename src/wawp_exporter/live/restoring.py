@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.rejudging import rejudge
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.states import Restored
 from wawp_exporter.model.fleet import Fleet
@@ -11,7 +12,10 @@ from wawp_exporter.model.fleet import Fleet
 
 def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> Restored:
     """Fills a fleet from the log's tail and, dormant, its state table; returns what it covers."""
+    # What is judged is read first: the rows between it and the states are judged again.
+    kept = log.judgements.load(sources)
     restored = log.restore(sources)
+    rejudge(fleet, log, kept, restored)
     refill(fleet, restored)
     return restored
 
@@ -28,3 +32,4 @@ def refill(fleet: Fleet, restored: Restored) -> None:
     # The others are in the state table as they are: writing them back would hold up a large fleet's first events.
     fleet.unsaved |= restored.refolded.keys()
     fleet.away.difference_update(restored.sources)
+    fleet.awaken_windows(now, mono)

@@ -8,6 +8,7 @@ from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.log.database import Mark
+from wawp_exporter.log.judgements import Judgement
 
 SAVE_SLICE = 1000  # states written between two batches
 SAVE_LEASE_S = 15.0
@@ -30,7 +31,8 @@ class Saving:
         async with self._lock:
             if not self._access.healthy:
                 await self.beat()  # finds out whether the log can be written again, also while no events come
-            if self._fleet.unsaved or self._saved != self._folding.corrections.covered():
+            unsaved = self._fleet.unsaved or self._fleet.judge.unsaved
+            if unsaved or self._saved != self._folding.corrections.covered():
                 await self._save()
 
     async def _save(self) -> None:
@@ -39,19 +41,29 @@ class Saving:
         # Sessions still to be corrected, and sources that are away, are not covered by the place that is saved.
         applied, end = self._folding.applied, self._folding.corrections.covered()
         sources = [source for source in self._fleet.rules.config.sources if self._fleet.folds(source)]
-        unsaved, saved = self._fleet.take_unsaved(), False
+        unsaved, judgement, saved = self._fleet.take_unsaved(), self._take_judgement(sources), False
         save = self._log.save
         try:
             for start in range(0, len(unsaved), SAVE_SLICE):
                 piece = unsaved[start : start + SAVE_SLICE]
                 await self._access.write(partial(save, covers=False), piece, applied.seq)
-            await self._access.write(partial(save, change=end.change, sources=sources), [], end.seq)
+            covering = partial(save, change=end.change, sources=sources, judgement=judgement)
+            await self._access.write(covering, [], end.seq)
             self._saved, saved = end, True
         except LogError as error:
             self._access.failed("could not save the state; the next start replays more of the log", error)
         finally:
             if not saved:  # failed, or cut off by a stop
                 self._fleet.unsaved.update(key for key, _ in unsaved)
+                self._fleet.judge.unsaved.update(judgement.sessions if judgement else ())
+
+    def _take_judgement(self, sources: list[str]) -> Judgement | None:
+        """What is judged by the log up to what is folded; None while a session is still to be corrected."""
+        if self._folding.corrections.pending:
+            return None
+        judge = self._fleet.judge
+        keys, judge.unsaved = judge.unsaved, set()
+        return Judgement(judge.dump(sources), {key: judge.saved(key) for key in keys}, self._folding.applied)
 
     async def beat(self) -> None:
         """Records that the service runs, so that an audit can tell what Prometheus can have seen."""

@@ -1,10 +1,12 @@
 """Following a shared log: what replicas have appended after a mark, and a wait for more."""
 
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.log.database import CHANNEL, Database, Mark
@@ -18,10 +20,13 @@ from wawp_exporter.model.session import Grave, Memory
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """One row of the log as an event of one point. `seq` is its number, negative where the row was revised."""
+    """Rows of the log as an event. `rows` are their numbers, a point each; the number of a row that was revised is
+    negative, and `place` is the newest row before the revision.
+    """
 
-    seq: int
+    rows: tuple[int, ...]
     event: StatusEvent
+    place: int = 0
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -49,13 +54,14 @@ class Feed:
         self._database = database
         self._listener: sa.Connection | None = None
 
-    def after(self, mark: Mark, limit: int) -> tuple[list[Entry], Mark, bool]:
-        """The entries of this shard after a mark, in the order of the log, from at most `limit` rows.
+    def after(self, mark: Mark, limit: int, last: Mark | None = None) -> tuple[list[Entry], Mark, bool]:
+        """The entries of this shard after a mark (up to `last`), in the order of the log, from at most `limit` rows.
 
         Also returns the mark of the last entry that was read, and whether that was the last in the log.
         """
         holds = self._database.shard.holds
-        rows = sa.select(event).where(event.c.seq > mark.seq).order_by(event.c.seq).limit(limit).subquery()
+        new = [event.c.seq > mark.seq, *([event.c.seq <= last.seq] if last else [])]
+        rows = sa.select(event).where(*new).order_by(event.c.seq).limit(limit).subquery()
         query = (
             sa.select(session.c.source, session.c.name, session.c.standing, rows)
             .join_from(rows, session, session.c.id == rows.c.session_id)
@@ -65,11 +71,14 @@ class Feed:
             found = reader.execute(query).all()
             done = len(found) < limit
             mine = [row for row in found if row.standing != OVER and holds(row.source)]
-            changed = reader.execute(changes_of(mark.change, None if done else found[-1].seq)).all()
+            changes_due = changes_of(mark.change, None if done else found[-1].seq)
+            if last:
+                changes_due = changes_due.where(change.c.id <= last.change)
+            changed = reader.execute(changes_due).all()
             changes = [(row, change_of(reader, row)) for row in changed if holds(row.source)]
         end = Mark(found[-1].seq if found else mark.seq, changed[-1].change if changed else mark.change)
         positions: list[tuple[int, int, Entry]] = [
-            *((row.seq, 0, Followed(row.seq, event_of(row))) for row in mine),
+            *((row.seq, 0, Followed((row.seq,), event_of(row))) for row in mine),
             *((row.position, row.change, entry) for row, entry in changes if entry),
         ]
         return [entry for *_, entry in sorted(positions, key=itemgetter(0, 1))], end, done
@@ -95,6 +104,31 @@ class Feed:
             self._listener.invalidate()
             self._listener.close()
             self._listener = None
+
+
+def joined(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Entries with the rows of one event joined to one event again: what the first points began, the last may end.
+
+    The rows of an event stand together. The last one, of the event's own point, has its id and its restrictions.
+    """
+    last: Entry | None = None
+    for entry in entries:
+        if isinstance(last, Followed) and isinstance(entry, Followed) and continues(last, entry):
+            points = (*last.event.points, *entry.event.points)
+            last = Followed((*last.rows, *entry.rows), replace(entry.event, points=points))
+            continue
+        if last is not None:
+            yield last
+        last = entry
+    if last is not None:
+        yield last
+
+
+def continues(last: Followed, entry: Followed) -> bool:
+    """Whether a row is of the same event as the one before."""
+    first, second = last.event, entry.event
+    same = (first.source, first.session, first.received_at) == (second.source, second.session, second.received_at)
+    return same and min(*last.rows, *entry.rows) > 0 and not (first.event_id or first.limits)
 
 
 def event_of(row: sa.Row[Any]) -> StatusEvent:
@@ -136,7 +170,7 @@ def change_of(reader: sa.Connection, row: Any) -> Entry | None:
     if row.standing == OVER:
         return None
     if row.seq is not None:
-        return Followed(-row.seq, event_of(row))
+        return Followed((-row.seq,), event_of(row), row.position)
     memory = refold(reader, row.owner, Grave(row.newest, row.buried), None, 0, row.position)
     return Joined(key, memory) if memory else None
 

@@ -13,6 +13,7 @@ from wawp_exporter.log.append import Appended, Appender
 from wawp_exporter.log.database import Database
 from wawp_exporter.log.deletions import Deletions
 from wawp_exporter.log.feed import Feed
+from wawp_exporter.log.judgements import Judgement, Judgements
 from wawp_exporter.log.last_seen import LastSeenTable
 from wawp_exporter.log.leases import Leases
 from wawp_exporter.log.names import UNLIMITED
@@ -44,6 +45,7 @@ class Log:
         self.names = database.names
         self.timeless = TimelessKeys(database)
         self.states = States(database)
+        self.judgements = Judgements(database)
         self.deletions = Deletions(database)
         self.admission = Admission(database, self.states)
         self.feed = Feed(database)
@@ -73,9 +75,16 @@ class Log:
         covers: bool = True,
         change: int | None = None,
         sources: Collection[str] | None = None,
+        judgement: Judgement | None = None,
     ) -> None:
-        """`States.save`: keeps what the fold of the log up to row `seq` knows of sessions."""
-        self.states.save(memories, seq, covers=covers, change=change, sources=sources)
+        """`States.save`: keeps what the fold of the log up to row `seq` knows of sessions, and what is judged of them.
+
+        All of it or nothing, so that a start finds one state.
+        """
+        with self.database.writing() as writer:
+            self.states.save(writer, memories, seq, covers=covers, change=change, sources=sources)
+            if judgement:
+                self.judgements.keep(writer, judgement)
 
     def restore(self, sources: Sequence[str]) -> Restored:
         """`States.restore`: every session of these sources, as a start needs it."""

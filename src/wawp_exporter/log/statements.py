@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from wawp_exporter.log.tables import event, heard, rows_of, session, state, timeless
+from wawp_exporter.log.tables import event, heard, judge, judged, rows_of, session, state, timeless
 
 Row = tuple[int | str | None, ...]
 # For each row its number in the log: 0 where the log (or an earlier row) had its point already; the negative number of
@@ -50,6 +50,11 @@ class Statements:
             where=upsert.excluded.at > heard.c.at,
         )
 
+        self.upsert_judged = self._upsert_all(judged)
+        self.upsert_judge = self._upsert_all(judge)
+        each, key = self.rows_of([judged.c.source, judged.c.name])
+        gone = sa.select(*key).select_from(each)
+        self.delete_judged = sa.delete(judged).where(sa.tuple_(judged.c.source, judged.c.name).in_(gone))
         upsert = self._insert_rows(timeless, ("source", "key", "received_at"))
         # An expired key counts as unseen, though it is not deleted yet.
         self.upsert_timeless = upsert.on_conflict_do_update(
@@ -68,6 +73,13 @@ class Statements:
         # SQLite reads the ON of an upsert as a join without a WHERE before it.
         rows = sa.select(*columns).select_from(each).where(sa.true()).order_by(each.c.key)
         return self.insert(table).from_select(names, rows)
+
+    def _upsert_all(self, table: sa.Table) -> Any:
+        """Inserts rows of all columns of a table, or replaces those that have their keys."""
+        keys = [column.name for column in table.primary_key]
+        upsert = self._insert_rows(table, [column.name for column in table.columns])
+        others = {column.name: upsert.excluded[column.name] for column in table.columns if column.name not in keys}
+        return upsert.on_conflict_do_update(index_elements=keys, set_=others)
 
     def _known_sessions(self) -> Any:
         each, (source, name) = self.rows_of([session.c.source, session.c.name])

@@ -65,6 +65,7 @@ class States:
 
     def save(
         self,
+        writer: sa.Connection,
         memories: Sequence[tuple[Key, Memory]],
         seq: int,
         *,
@@ -77,10 +78,9 @@ class States:
         With `covers` these were the last unsaved ones of `sources` (of all sources without them): a start then folds
         only what came after row `seq` and change `change`.
         """
-        with self._database.writing() as writer:
-            self.keep(writer, memories, seq)
-            if covers:
-                self._cover(writer, Mark(seq, self._database.end.change if change is None else change), sources)
+        self.keep(writer, memories, seq)
+        if covers:
+            self._cover(writer, Mark(seq, self._database.end.change if change is None else change), sources)
 
     def keep(self, writer: sa.Connection, memories: Sequence[tuple[Key, Memory]], seq: int) -> None:
         """Writes memories of the log up to row `seq`; those of unknown names are left out."""

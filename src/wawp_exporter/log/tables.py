@@ -83,6 +83,21 @@ change = sa.Table(
     sa.Column("tombstone", sa.BigInteger),
     sa.Column("event_seq", sa.BigInteger),
 )
+judged = sa.Table(
+    "judged",
+    schema,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("memory", sa.Text),
+)
+judge = sa.Table(
+    "judge",
+    schema,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("memory", sa.Text),
+    sa.Column("seq", sa.BigInteger),
+    sa.Column("change", sa.BigInteger),
+)
 heard = sa.Table(
     "heard",
     schema,

@@ -26,6 +26,8 @@ COPIED = (
     tables.change,
     tables.action,
     tables.watermark,
+    tables.judged,
+    tables.judge,
 )
 
 

@@ -60,7 +60,8 @@ class Judged:
 
     def outages(self, synced: frozenset[str]) -> list[Outage]:
         """The outages as they stand; one of several sources only where all sources are up to date."""
-        whole = synced.issuperset(self.fleet.rules.config.sources)
+        rules = self.fleet.rules
+        whole = synced.issuperset(rules.shard.held(rules.config.sources))
         outages = self.fleet.judge.exported()
         return [outage for outage in outages if (outage.source in synced if outage.source else whole)]
 

@@ -229,10 +229,11 @@ def lapse(case: Case, now: int, constants: Constants) -> None:
         if case.status is STOPPED:
             case.login = 0
             calm(case)
-    case.restrictions = tuple(limit for limit in case.restrictions if limit.holds(now))
-    case.entries = {
-        status: times for status, times in case.entries.items() if now - times[-1] < constants.flap_window_ms
-    }
+    if case.restrictions:
+        case.restrictions = tuple(limit for limit in case.restrictions if limit.holds(now))
+    old = [status for status, times in case.entries.items() if now - times[-1] >= constants.flap_window_ms]
+    if old:
+        case.entries = {status: times for status, times in case.entries.items() if status not in old}
     if case.flaps and not flapping_since(case, now, constants):
         case.flaps = 0
 
@@ -240,8 +241,10 @@ def lapse(case: Case, now: int, constants: Constants) -> None:
 def turns(case: Case, constants: Constants) -> Iterator[int]:
     """The instants at which time alone changes what `lapse` and the counting of losses look at."""
     yield case.over_at(constants)
-    yield case.counts_at
-    yield case.silent_at
+    if case.spell:
+        yield case.counts_at
+    if case.facts.limits.silent:
+        yield case.silent_at
     yield from (limit.until for limit in case.restrictions if limit.until)
     for times in case.entries.values():
         first = times[0] if len(times) == constants.flap_entries else times[-1]

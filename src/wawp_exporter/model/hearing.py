@@ -26,6 +26,7 @@ class Hearing:
         self.sources: set[str] = set()
         self._sessions = sessions
         self._edges: Deadlines[Key] = Deadlines()
+        self._windows = False  # whether there is any edge
         self._noted: list[Facts] = []
 
     # -- one event ----------------------------------------------------------------------------------------------
@@ -34,7 +35,7 @@ class Hearing:
         """An event that was received at `now`; what an event noted in which there was an error is forgotten."""
         if self._noted:
             self._noted = []
-        if len(self._edges):
+        if self._windows:
             self.wake(now)
 
     def note(self, session: Session, now: int) -> None:
@@ -53,9 +54,9 @@ class Hearing:
         if noted:
             self._noted = []
             self._observe(session, noted.pop(), now, noted)
-        elif (known := self.known.get(session.key)) and known.engine != session.engine:
+        elif self.known[session.key].engine != session.engine:
             self.tell(session, now)
-        elif self._waits(session.key):
+        elif session.meta.silent:
             self.wake(now)
             self.judge.heard(session.key, now)
 
@@ -63,13 +64,14 @@ class Hearing:
 
     def tell(self, session: Session, now: int) -> None:
         """Something else about a session has changed."""
-        if len(self._edges):
+        if self._windows:
             self.wake(now)
         self._observe(session, session.facts(max(now, self.judge.now)), now)
 
     def heard(self, key: Key, now: int) -> None:
         """Something was heard of a session that is no event of the log: it does not let time pass."""
-        if self._waits(key):
+        case = self.judge.cases.get(key)
+        if case and case.facts.limits.silent:
             self.judge.heard(key, now)
 
     def leave(self, key: Key, now: int) -> None:
@@ -89,6 +91,16 @@ class Hearing:
             self._observe(session, after, instant)
         else:
             self._plan(session, instant)
+
+    def resume(self, key: Key, session: Session | None) -> None:
+        """A session is as the judge last heard of it, before rows that are judged again; None: nothing is left."""
+        case = self.judge.cases.get(key)
+        if case:
+            self.known[key] = case.facts
+        elif session:
+            self.known[key] = session.facts(self.judge.now)
+        if session:
+            self._plan(session, self.judge.now)
 
     def reconfigured(self, session: Session, now: int) -> None:
         """The configuration has changed, perhaps for this session too."""
@@ -118,11 +130,6 @@ class Hearing:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _waits(self, key: Key) -> bool:
-        """Whether it matters when the session was last heard of."""
-        case = self.judge.cases.get(key)
-        return case is not None and case.facts.limits.silent > 0
-
     def _observe(self, session: Session, after: Facts, now: int, passed: Sequence[Facts] = ()) -> None:
         key = session.key
         before, self.known[key] = self.known.get(key), after
@@ -134,6 +141,7 @@ class Hearing:
         """Plans the next begin or end of a maintenance window."""
         edges = [edge for window in session.meta.windows for edge in window if edge > now]
         if edges:
+            self._windows = True
             self._edges.plan(min(edges), session.key)
 
 
@@ -151,5 +159,5 @@ def differ(known: Facts, actual: Facts) -> bool:
     return (
         episodes != (after.status, after.since, after.auth_since, after.down_since)
         or (known.engine, known.maintenance, known.limits) != (actual.engine, actual.maintenance, actual.limits)
-        or known.restrictions != actual.restrictions
+        or (known.restrictions, known.reason) != (actual.restrictions, actual.reason)
     )

@@ -119,6 +119,16 @@ class Judge(Verdicts):
     def _look(self, case: Case) -> None:
         """What has ended, and what counts as lost."""
         self._lapse(case, self.now)
+        if case.spell or case.login or case.facts.limits.silent or self.outages.losses:
+            self._weigh(case)
+        now, turn = self.now, NEVER
+        for at in turns(case, self.constants):
+            if now < at < turn:
+                turn = at
+        self._plan(turn, LOOK, *case.key)
+
+    def _weigh(self, case: Case) -> None:
+        """Takes losses that begin to count, or are over."""
         for kind, at in self._counted(case).items():
             known = (kind, case.key) in self.outages.losses
             if known and not at:
@@ -126,8 +136,6 @@ class Judge(Verdicts):
             elif at and not known:
                 self._lose(case, kind, at)
         self._follow()
-        turn = min((at for at in turns(case, self.constants) if at > self.now), default=NEVER)
-        self._plan(turn, LOOK, *case.key)
 
     def _lapse(self, case: Case, now: int) -> None:
         """What has ended by then."""

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 
@@ -64,23 +65,28 @@ class Losses:
         """The losses of a session."""
         return {kind: self.losses[kind, key] for kind in KINDS if (kind, key) in self.losses}
 
-    def dump(self) -> Kept:
-        """What `load` needs, beside the losses."""
+    def dump(self, source: str) -> Kept:
+        """What `load` needs of a source, beside its losses."""
+        outages = [each for each in self.live.values() if each.source == source]
+        counts = [(engine, count) for (name, engine), count in self.population.items() if name == source and count]
         return Kept(
-            [msgspec.structs.replace(outage, members=set()) for outage in self.live.values()],
-            [(source, engine, count) for (source, engine), count in self.population.items() if count],
+            [msgspec.structs.replace(outage, members=set()) for outage in outages],
+            [(source, engine, count) for engine, count in counts],
         )
 
-    def load(self, kept: Kept, losses: dict[tuple[Kind, Key], Loss]) -> None:
-        """Takes what `dump` gave, into an empty one."""
-        self.live = {outage.name: outage for outage in kept.outages}
+    def load(self, kept: Iterable[Kept], losses: dict[tuple[Kind, Key], Loss]) -> None:
+        """Takes what `dump` gave, into an empty one. An outage that another shard has kept is over here."""
+        for each in kept:
+            self.live.update((outage.name, outage) for outage in each.outages)
+            for source, engine, count in each.population:
+                self.expect((source, engine), count)
         self.losses = losses
-        for source, engine, count in kept.population:
-            self.expect((source, engine), count)
         for (kind, key), loss in losses.items():
-            outage = self.live[loss.outage] if loss.outage else None
+            outage = self.live.get(loss.outage) if loss.outage else None
             if outage:
                 outage.members.add(key)
+            elif loss.outage:
+                loss.outage, loss.spent = None, True
             if not (loss.spent or (outage and outage.exported)):
                 self._open.setdefault((kind, key[0], loss.engine), []).append((loss.at, key))
                 self._sizes[kind] += 1

@@ -104,7 +104,7 @@ class Outages(Losses):
                 outage.since = min(outage.since, at)
             self.joined.add((outage.kind, key))
         outage.largest = max(outage.largest, outage.size)
-        self._weigh(outage, now)
+        self.weigh(outage, now)
 
     def _renounce(self, kind: Kind, key: Key) -> None:
         """Who belongs to a `disconnect` is no part of a `reauth` to come, and the other way round."""
@@ -141,9 +141,9 @@ class Outages(Losses):
 
     def _leave(self, outage: Outage, key: Key, now: int) -> None:
         outage.members.discard(key)
-        self._weigh(outage, now)
+        self.weigh(outage, now)
 
-    def _weigh(self, outage: Outage, now: int) -> None:
+    def weigh(self, outage: Outage, now: int) -> None:
         """Notes since when it is about to end."""
         self.changed.add(outage.name)
         if outage.size >= self.constants.floor_of(outage.largest):

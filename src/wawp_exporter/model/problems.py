@@ -5,7 +5,7 @@ held for a while, and some problems last longer than their condition, so that an
 WORKING.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -98,6 +98,21 @@ ROWS = (
 )
 LOGIN_ROWS = ROWS[:3]
 OTHER_ROWS = ROWS[3:]
+# As nearly always nothing but its status is against a session: then these rows can apply, by status, and no other.
+STATUS_PROBLEMS = {DISCONNECTED: Problem.DISCONNECTED, FAILED: Problem.FAILED, STARTING: Problem.STUCK_STARTING}
+STATUS_ROWS = {
+    status: tuple(row for row in ROWS if row.problem in (problem, Problem.DOWN))
+    for status, problem in STATUS_PROBLEMS.items()
+}
+
+
+def rows_for(case: Case, before: Mapping[Problem, int]) -> tuple[Row, ...]:
+    """The rows that can apply to a session."""
+    if case.login:
+        return LOGIN_ROWS
+    if before or case.flaps or case.restrictions or case.facts.limits.silent:
+        return OTHER_ROWS
+    return STATUS_ROWS.get(case.status, ())
 
 
 def review(case: Case, now: int, constants: Constants, muted: frozenset[Problem]) -> int:
@@ -106,7 +121,7 @@ def review(case: Case, now: int, constants: Constants, muted: frozenset[Problem]
     if case.facts.maintenance or not (before or case.troubled):
         return NEVER
     again = NEVER
-    for row in LOGIN_ROWS if case.login else OTHER_ROWS:
+    for row in rows_for(case, before):
         since, told = row.since(case, now, constants), before.get(row.problem, 0)
         if row.alone and not case.problems and before.keys() - {row.problem}:
             case.alone = now

@@ -65,6 +65,10 @@ class Sessions:
         self._refresh(session, now, mono)
         return session
 
+    def resume(self, key: Key, memory: Memory | None) -> None:
+        """A session as it was when the judge last heard of it; None: there are no rows of it any more."""
+        self.hearing.resume(key, self._recall(key, memory, self.judge.now, 0.0) if memory else None)
+
     def adopt(self, key: Key, memory: Memory, now: int, mono: float) -> None:
         """Takes a session as the log has it; what was known of it, if anything was, goes."""
         session = self.find(key, now, mono)
@@ -92,12 +96,21 @@ class Sessions:
         """Awakens up to `limit` sessions; whether any is still dormant."""
         for key in list(islice(self.dormant, limit)):
             self.find(key, now, mono)
+        if not self.dormant:
+            # What was saved may be by another configuration, or by a version that counted otherwise.
+            self.judge.recount(self.hearing.known.items())
         return bool(self.dormant)
 
     @property
     def next_deadline(self) -> int | None:
         """When time alone will change what the judge says (Unix ms); None: never."""
         return self.hearing.next_deadline
+
+    def awaken_windows(self, now: int, mono: float) -> None:
+        """Awakens the sessions with windows of maintenance, whose begins and ends the judge must hear of."""
+        if self.rules.config.maintenance:
+            for key in [key for key in self.dormant if self.rules.meta(*key).windows]:
+                self.find(key, now, mono)
 
     def advance(self, now: int, mono: float, judged_to: int | None = None) -> list[Key]:
         """Lets time pass: maintenance, restrictions and silence begin and end, problems and outages too.

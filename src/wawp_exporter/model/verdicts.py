@@ -1,6 +1,6 @@
 """What the judge has decided: read by everybody, saved with the log's watermark, and loaded at a start."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Remembered(msgspec.Struct, array_like=True):
 
 
 class Memory(msgspec.Struct, array_like=True):
-    """What must be saved beside the sessions."""
+    """What must be saved of a source beside its sessions."""
 
     now: int
     outages: Kept
@@ -84,14 +84,15 @@ class Verdicts:
         case = self.cases.get(key)
         return msgspec.json.encode(Remembered(case, self.outages.lost(key))) if case else None
 
-    def dump(self) -> bytes:
-        """What must be saved beside the sessions, in the same transaction; small."""
-        return msgspec.json.encode(Memory(self.now, self.outages.dump()))
+    def dump(self, sources: Iterable[str]) -> dict[str, bytes]:
+        """What must be saved of sources beside their sessions, in the same transaction; "" is of outages of several."""
+        return {source: msgspec.json.encode(Memory(self.now, self.outages.dump(source))) for source in (*sources, "")}
 
-    def load(self, dumped: bytes, sessions: Iterable[bytes]) -> None:
+    def load(self, dumped: Mapping[str, bytes], sessions: Iterable[bytes]) -> None:
         """Takes what `dump` and `saved` gave, into a new judge: it goes on as though nothing had been."""
-        memory = msgspec.json.decode(dumped, type=Memory)
-        self.now = memory.now
+        memories = {source: msgspec.json.decode(memory, type=Memory) for source, memory in dumped.items()}
+        # Of sources that were saved at different places the earliest counts: what is due is done from there.
+        self.now = min([memory.now for source, memory in memories.items() if source], default=0)
         losses: dict[tuple[Kind, Key], Loss] = {}
         decode = msgspec.json.Decoder(Remembered).decode
         for remembered in map(decode, sessions):
@@ -99,8 +100,11 @@ class Verdicts:
             self.cases[key] = remembered.case
             losses.update({(kind, key): loss for kind, loss in remembered.losses.items()})
             self._plan(self.now, LOOK, *key)
-        self.outages.load(memory.outages, losses)
+            if remembered.case.problems:
+                self.changed.add(key)
+        self.outages.load([memory.outages for memory in memories.values()], losses)
         for outage in self.outages.live.values():
+            self.outages.weigh(outage, self.now)
             self._plan(outage.due(self.constants), WEIGH, *outage.name)
 
     def _tell(self, key: Key) -> None:

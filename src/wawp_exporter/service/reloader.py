@@ -92,6 +92,8 @@ class Reloader:
             parts.remedies.configure(settings.config.remedy)
             if replace_front:
                 replace_front()
+        # The judge has let the sessions of sources go that were taken out, and meets those that came in anew.
+        await parts.ingest.saving.save()
         if restored:
             self._upkeep.spawn("warm", self._jobs.warm)
         self._upkeep.spawn("look", self._jobs.look)  # metrics.max_names_per_source may have become larger

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from tests import parts
-from tests.builders import make_fleet
 from tests.live.test_ingest import Failing
-from tests.log.test_restart import KEYS, Gateway, Told, ordered, told
+from tests.log.test_restart import BRISK, KEYS, Gateway, Told, judged, ordered, rules_of, told
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import restore
 from wawp_exporter.log.database import Mark
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Point, StatusEvent
+from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 
 STEPS = 25
@@ -31,11 +31,12 @@ class Replica:
     """One process's write path and fold; its follower moves when the story says so."""
 
     def __init__(self, url: str) -> None:
-        self.fleet = make_fleet(sources={name: {} for name in SOURCES})
+        self.fleet = Fleet(rules_of(SOURCES), BRISK)
         self.log = Failing(url)
         self.ingest = Ingest(self.fleet, self.log, Telemetry())
         self.end: Mark = restore(self.fleet, self.log, SOURCES).mark
         self.ingest.folding.restored(self.end)
+        self.ingest.folding.horizon = lambda: 0  # it follows when the story says so: for the judge events pass the time
         self.fleet.awaken(99, unix_now(), 0)
 
     async def follow(self, limit: int) -> bool:
@@ -66,11 +67,12 @@ class Replica:
 class World:
     """Two replicas, and what happens to them."""
 
-    def __init__(self, url: str, draw: Random) -> None:
+    def __init__(self, url: str, draw: Random, *, in_order: bool) -> None:
         self.url = url
+        self.in_order = in_order
         self.draw = draw
         self.replicas = [Replica(url), Replica(url)]
-        self.gateways = [Gateway(key, draw) for key in KEYS]
+        self.gateways = [Gateway(key, draw, in_order=in_order) for key in KEYS]
 
     @property
     def any(self) -> Replica:
@@ -78,9 +80,13 @@ class World:
         return self.draw.choice(self.replicas)
 
     async def events(self) -> None:
-        """Some at once, to either."""
-        sent = [self.draw.choice(self.gateways).event() for _ in range(self.draw.randrange(1, 6))]
-        await asyncio.gather(*(self.any.ingest.submit(each) for each in sent))
+        """Some at once, to either; in order, if that is the story."""
+        sent = (self.draw.choice(self.gateways).event() for _ in range(self.draw.randrange(1, 6)))
+        if self.in_order:
+            for each in sent:
+                await self.any.ingest.submit(each)
+        else:
+            await asyncio.gather(*(self.any.ingest.submit(each) for each in sent))
 
     async def follow(self) -> None:
         """One of them folds a few rows."""
@@ -98,7 +104,11 @@ class World:
         replica.log.fail_after = 99
 
     async def delete(self) -> None:
-        """Events come before and after it."""
+        """Events come before and after it; in order, whoever deletes has followed the log."""
+        if self.in_order:
+            await self.agree()
+            await self.any.ingest.forget(self.draw.choice(KEYS))
+            return
         coming = asyncio.create_task(self.events())
         await self.any.ingest.forget(self.draw.choice(KEYS))
         await coming
@@ -117,6 +127,9 @@ class World:
         first, second = (replica.live for replica in self.replicas)
         assert first == second
         assert {key: each[0] for key, each in first.items()} == ordered(self.replicas[0].log)
+        now = unix_now()
+        one, other = (judged(replica.fleet, now) for replica in self.replicas)
+        assert not self.in_order or one == other
 
 
 def of_now(key: Key) -> StatusEvent:
@@ -128,7 +141,7 @@ def of_now(key: Key) -> StatusEvent:
 async def play(url: str, seed: int) -> None:
     """One story."""
     draw, said = Random(seed), []
-    world = World(url, draw)
+    world = World(url, draw, in_order=seed % 2 == 0)
     kinds: list[Any] = [
         *[world.events] * 6,
         *[world.follow] * 4,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from tests import parts
 from tests.metrics.test_exposition import samples, scrape
 from wawp_exporter.config.load import check
 from wawp_exporter.live.clock import unix_now
@@ -82,6 +83,8 @@ def test_a_start_goes_on_with_what_was_said(tmp_path: Path) -> None:
         assert outage.size == 3
 
     async def after(service: Service) -> None:
+        # What was due meanwhile has happened with the first scrape: a source that is synced resolves what is not there.
+        assert service.exposition.judged.wake == service.ingest.folding.alarm.look
         assert problems(service) == {"d"}
         (outage,) = service.fleet.judge.exported()
         assert (outage.size, outage.largest) == (3, 3)
@@ -122,3 +125,22 @@ def test_a_deadline_waits_for_an_older_event(tmp_path: Path) -> None:
         assert service.ingest.horizon() >= before
 
     run(tmp_path, story)
+
+
+OUTAGE, SYNCED = 'wawp_outage_sessions{source="default",engine="GOWS",kind="disconnect"} 4\n', "wawp_source_synced{"
+
+
+def test_a_killed_service_says_the_same_with_its_first_synced_scrape() -> None:
+    """Nothing was saved yet. A source that is synced and has no outage would resolve its alert, and page again."""
+    with parts.Exporter(pace=0.05) as exporter:
+        for status in (W, D):
+            for name in "abcd":
+                body = parts.envelope(session=name, status=status, timestamp=parts.now_ms(), engine="GOWS")
+                assert exporter.post(body).status_code == 200
+        parts.wait_until(lambda: OUTAGE in exporter.metrics())
+
+        exporter.kill()
+        exporter.start()
+        text = parts.wait_until(lambda: text if SYNCED in (text := exporter.metrics()) else "")
+
+        assert OUTAGE in text

@@ -50,11 +50,15 @@ class Alarm:
             if self.on_news:
                 self.on_news(news)
 
-    def _ring(self) -> None:
+    def look(self) -> None:
+        """Lets time pass now, as far as it may."""
         try:
             self._fleet.hearing.wake(self._horizon())
         except Exception as error:  # noqa: BLE001 - a defect with one session must not end the others' deadlines
             self._defects("judge", error)
+
+    def _ring(self) -> None:
+        self.look()
         due = self._fleet.next_deadline
         if due is not None and due <= unix_now():
             self._due = due

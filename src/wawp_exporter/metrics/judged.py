@@ -20,18 +20,21 @@ PROBLEM = "wawp_session_problem_since_timestamp_seconds"
 class Judged:
     """Keeps the lines of a session's problems until they change, and counts losses.
 
-    `synced` says whether what is judged of a source is up to date here: otherwise nothing is exported of it.
+    `synced` says whether what is judged of a source is up to date here: else nothing is exported of it. `wake` lets
+    time pass for the judge: a start must not show a source as synced before what was due meanwhile has happened.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.synced: Callable[[str], bool] = fleet.folds
+        self.wake: Callable[[], None] = lambda: None
         self.losses: Counter[tuple[str, str, str]] = Counter()
         self._lines: dict[Key, tuple[int, str]] = {}  # when the first problem began, and all lines
         self._unpaired: set[Key] = set()  # in a login episode, and never WORKING before
 
     def sync(self, changed: Iterable[Key]) -> None:
         """Takes over what the judge has decided; `changed` are sessions whose labels may be others."""
+        self.wake()
         judge = self.fleet.judge
         lost, judge.lost = judge.lost, []
         self.losses.update((loss.key[0], loss.engine, loss.reason) for loss in lost)

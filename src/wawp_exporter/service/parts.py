@@ -36,6 +36,7 @@ class Parts:
         self.ingest = Ingest(self.fleet, self.log, self.telemetry)
         self.exposition = Exposition(self.fleet, self.telemetry)
         self.exposition.judged.synced = self.synced
+        self.exposition.judged.wake = self.ingest.folding.alarm.look
         self.reader = Reader()
         self.recoveries = Recoveries()
         self.hub = Hub(self.fleet, self.log.place, self.reader)

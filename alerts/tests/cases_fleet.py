@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import series as s
-from cases import case, counted, firing, group, reads, silent
+from cases import Check, case, counted, firing, group, reads, silent, value
 
 Group = dict[str, Any]
 
@@ -154,6 +154,7 @@ def a_group_that_is_no_longer_configured_ends() -> Group:
         [
             *counted(EXHAUSTED, both, 180, by="group"),
             *counted(EXHAUSTED, {(("group", "other"),): 1.0}, 240, by="group"),
+            *recorded(240, "other"),
         ],
     )
 
@@ -166,7 +167,33 @@ def groups_are_told_apart() -> Group:
         *of_group("heard", "2+0x9", "2+0x9"),
         *of_group("unheard", "1+0x9", "0+0x9", members="1+0x9"),
     ]
-    return group(60, rows, silent(EXHAUSTED, 120))
+    return group(60, rows, [*silent(EXHAUSTED, 120), *recorded(120, "heard")])
+
+
+def recorded(at: int, *groups: str) -> list[Check]:
+    """The groups of which the numbers are known."""
+    found = [(s.selector("", group=name), 1) for name in groups]
+    names = ("wawp:group_eligible_sessions:sum", "wawp:group_working_sessions:sum")
+    return [check for name in names for check in value(f"count by (group) ({name})", at, *found)]
+
+
+@case("fleet", DEGRADED)
+def what_two_replicas_see_is_not_two_members() -> Group:
+    """One of two members is STOPPED, the other works: nothing to be done."""
+    rows = [row for i in ("a:1", "b:1") for row in of_group("sales", "1+0x9", "1+0x9", i)]
+    return group(60, [configured("sales"), *rows], silent(DEGRADED, 540))
+
+
+@case("fleet", DEGRADED)
+def a_shard_that_is_not_heard_ends_nothing() -> Group:
+    """Two members on two shards, of which one works. The second shard goes; another group is heard all the time."""
+    rows = [
+        *[configured(n) for n in ("sales", "other")],
+        *of_group("sales", "1+0x30", "1+0x30", "a:1", "1+0x30", shard="0"),
+        *of_group("sales", "1+0x7 stale", "0+0x7 stale", "c:1", "1+0x7 stale", shard="1"),
+        *of_group("other", "2+0x30", "2+0x30"),
+    ]
+    return group(60, rows, [*firing(DEGRADED, 420, 480, 900, group="sales")])
 
 
 def starts(
@@ -272,6 +299,40 @@ def native_histograms_are_forgotten_after_half_an_hour_too() -> Group:
     """And twice five minutes ago is not forgotten yet."""
     rows = [native("WEBJS", [NONE] * 5 + [SLOW] * 50)]
     return group(60, rows, [*firing("WawpSlowStarts", 1980), *silent("WawpSlowStarts", 2280)])
+
+
+@case("fleet", "WawpSlowStarts", native=True)
+def of_two_native_replicas_the_one_that_has_seen_most_is_asked() -> Group:
+    """Not both; and most within the half hour. A slow one in a hundred is no slow tenth."""
+    rows = [
+        native("GOWS", [NONE, NONE, [0, 20, 0, 0]]),
+        native("GOWS", [NONE, NONE, [0, 0, 19, 0]], "b:1"),
+        native("WPP", [NONE, NONE, [0, 95, 4, 0]]),
+        native("WEBJS", [NONE, NONE, [0, 0, 6, 0]]),
+        native("WEBJS", [NONE, NONE, [0, 1, 0, 0]], "b:1"),
+    ]
+    return group(60, rows, counted("WawpSlowStarts", {(("engine", "WEBJS"),): 1.0}, 120, by="engine"))
+
+
+@case("fleet", "WawpSlowStarts", native=True)
+def older_native_starts_neither_hide_slow_ones_nor_make_up_their_number() -> Group:
+    """40 minutes ago 100 quick ones on GOWS, 5 slow ones on WEBJS; now 6 and 3 slow ones.
+
+    On NOWEB the replica that saw the 100 has seen nothing since. On WPP there were slow ones 20 minutes ago, and the
+    other replica has just seen a quick one.
+    """
+    before, now = [[0, 100, 0, 0]] * 38, [[0, 100, 6, 0]] * 10
+    few, more = [[0, 0, 5, 0]] * 38, [[0, 0, 8, 0]] * 10
+    rows = [
+        native("GOWS", [NONE, NONE, *before, *now]),
+        native("WEBJS", [NONE, NONE, *few, *more]),
+        native("NOWEB", [NONE, NONE, *before, *before[:10]], "b:1"),
+        native("NOWEB", [*[NONE] * 40, *[[0, 0, 6, 0]] * 10]),
+        native("WPP", [*[NONE] * 22, *[[0, 0, 6, 0]] * 28]),
+        native("WPP", [*[NONE] * 40, *[[0, 1, 0, 0]] * 10], "b:1"),
+    ]
+    slow = {(("engine", name),): 1.0 for name in ("GOWS", "NOWEB", "WPP")}
+    return group(60, rows, counted("WawpSlowStarts", slow, 2520, by="engine"))
 
 
 def sharded(rows: list[s.Series], shard: str) -> list[s.Series]:

@@ -243,21 +243,23 @@ def what_is_said_of_one_source_ends_nothing_of_another() -> Group:
 
 @case("session", DOWN)
 def a_source_that_its_exporter_no_longer_has_ends_at_once() -> Group:
-    """It was removed on purpose: the same exporter is back, with another source only."""
+    """It was removed on purpose: the same exporter is back, with another source only, of which it reads the log.
+
+    A third one had two replicas, and ends when both have said so.
+    """
     rows = [
-        synced("1 1 stale"),
-        synced("1 1 stale _x2 1+0x5", "other"),
-        configured("300 300 stale"),
-        configured("300 300 stale _x2 300+0x5", "other"),
-        problem("disconnected", "60 60 stale"),
-        problem("disconnected", "60 60 stale _x2 60+0x5", source="other"),
-    ]
-    both = {(("source", name),): 1.0 for name in ("default", "other")}
-    return group(
-        60,
-        rows,
-        [*counted(DOWN, both, 60, 240, by="source"), *counted(DOWN, {(("source", "other"),): 1.0}, 360, by="source")],
-    )
+        *[row for n in ("default", "other", "third") for row in (
+            synced("1 1 stale", n), configured("300 300 stale", n), problem("disconnected", "60 60 stale", source=n))],
+        synced("1 1 stale", "third", "b:1"),
+        configured("_x5 300+0x9", "other"),
+        configured("_x7 300+0x9", "other", "b:1"),
+    ]  # fmt: skip
+
+    def now(at: int, *names: str) -> list[Check]:
+        return counted(DOWN, {(("source", n),): 1.0 for n in names}, at, by="source")
+
+    every = ("default", "other", "third")
+    return group(60, rows, [*now(60, *every), *now(240, *every), *now(360, "other", "third"), *now(480, "other")])
 
 
 @case("session", DOWN)
@@ -277,9 +279,9 @@ def a_source_at_another_address_ends_nothing() -> Group:
 
 @case("session", DOWN)
 def a_day_without_any_replica_is_the_end() -> Group:
-    """What was last synced 86,000 s before the start, and is remembered, ends 400 s after it."""
+    """What was last synced 85,980 s before the start, and is remembered, ends 420 s after it."""
     who = {"source": "default", "session": "sales-uk", "engine": "NOWEB"}
-    memory = s.one("wawp:source:synced_timestamp_seconds", "-86000", source="default", job=JOB, instance="a:1")
+    memory = s.one("wawp:source:synced_timestamp_seconds", "-85980", source="default", job=JOB, instance="a:1")
     return group(
         60,
         [memory, s.one("wawp:problem:since", "-90000", **who, problem="disconnected")],
@@ -287,11 +289,14 @@ def a_day_without_any_replica_is_the_end() -> Group:
     )
 
 
-@case("session", DOWN)
+@case("session", DOWN, "WawpSessionQrEscalated")
 def a_source_that_was_never_synced_keeps_nothing() -> Group:
-    """What stands in Prometheus from before is forgotten with the last sample."""
-    old = s.one("wawp:problem:since", "1", source="default", session="sales-uk", engine="X", problem="disconnected")
-    return group(60, [old], silent(DOWN, 360))
+    """What stands in Prometheus from before is forgotten with the last sample; beside a source that is remembered."""
+    who = {"source": "default", "session": "sales-uk"}
+    old = s.one("wawp:problem:since", "1", **who, engine="X", problem="disconnected")
+    never = s.one("wawp:session:never_worked", "1", **who)
+    rows = [old, never, synced("1 1 stale", "remembered")]
+    return group(60, rows, [*silent(DOWN, 360), *value("wawp:session:never_worked", 360)])
 
 
 @case("session", DOWN)
@@ -435,7 +440,12 @@ def an_outage_of_several_sources_has_no_source_and_says_so() -> Group:
 @case("session", "WawpMassReauth", "WawpMassSilence")
 def logouts_and_silence_of_several_sources_say_so_too() -> Group:
     rows = [row for kind in ("reauth", "silence") for row in outage(kind, "60+0x9", "40+0x9", {"3": "1+0x9"}, "")]
-    checks = [*reads("reauth-sources", 300), *reads("silence-sources", 300), *reads("reauth-sources-late", 1020)]
+    checks = [
+        *reads("reauth-sources", 300),
+        *reads("silence-sources", 300),
+        *counted("WawpMassReauth", {(): 1.0}, 960, by="escalation"),
+        *reads("reauth-sources-late", 1020),
+    ]
     return group(60, [synced("1+0x20"), configured("900+0x20"), configured("300+0x20", "quick"), *long(rows)], checks)
 
 
@@ -491,7 +501,7 @@ def an_outage_of_another_source_is_over_when_its_exporter_says_so() -> Group:
 @case("session", "WawpMassDisconnect")
 def outages_end_a_day_after_the_last_replica() -> Group:
     """As problems do; of a source that was never synced nothing is kept."""
-    memory = s.one("wawp:source:synced_timestamp_seconds", "-86000", source="default", job=JOB, instance="a:1")
+    memory = s.one("wawp:source:synced_timestamp_seconds", "-85980", source="default", job=JOB, instance="a:1")
     kept = [
         row
         for labels in ({"source": "default", "engine": "GOWS"}, {"source": "never", "engine": "GOWS"}, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from all_cases import CASES
@@ -127,7 +128,7 @@ def readers(rule: Rule) -> set[str]:
     while more := {
         r.name
         for r in RULES
-        if r.topic == rule.topic and r.name not in reached and any(name in r.expr for name in reached)
+        if r.topic == rule.topic and r.name not in reached and any(name in r.text for name in reached)
     }:
         reached |= more
     return reached & {r.name for r in RULES if r.is_alert}
@@ -143,7 +144,7 @@ def needed(names: set[str], topic: str) -> set[str]:
             if r.topic == topic
             and not r.is_alert
             and r.name not in found
-            and any(r.name in other.expr for other in RULES if other.name in found)
+            and any(r.name in other.text for other in RULES if other.name in found)
         }
         if not more:
             return found
@@ -151,10 +152,23 @@ def needed(names: set[str], topic: str) -> set[str]:
 
 
 def cases_for(rule: Rule) -> list[Case]:
-    """The cases that may notice a change: of an alert, the most particular first; of a record, the broadest."""
+    """The cases that may notice a change, those that promtool is done with soonest first."""
     alerts = readers(rule)
     found = [c for c in CASES if c.topic == rule.topic and alerts & set(c.alerts)]
-    return sorted(found, key=lambda c: (len(c.alerts) * (1 if rule.is_alert else -1), c.name))
+    return sorted(found, key=lambda c: (cost(c), c.name))
+
+
+@cache
+def cost(case: Case) -> float:
+    """How long a case takes, more or less: its series times the time that it looks at."""
+    group = case.group()
+    checks = [*group.get("alert_rule_test", []), *group.get("promql_expr_test", [])]
+    last = max(seconds(check["eval_time"]) for check in checks)
+    return last / seconds(group["interval"]) * (5 + len(group["input_series"]))
+
+
+def seconds(text: str) -> float:
+    return float(text[:-1]) * SECONDS[text[-1]]
 
 
 def rule_file(mutant: Mutant) -> dict[str, Any]:

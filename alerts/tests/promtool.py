@@ -62,8 +62,10 @@ def find(release: str) -> Tools:
     return found
 
 
-def run(*command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+def run(*command: str, text: str | None = None, merged: bool = False) -> subprocess.CompletedProcess[str]:
+    """`merged`: what it writes to stderr is in stdout, in its order."""
+    stderr = subprocess.STDOUT if merged else subprocess.PIPE
+    return subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False)
 
 
 def write_tests(folder: Path, rule_file: Path, cases: Iterable[Case]) -> list[str]:

@@ -23,6 +23,11 @@ class Rule:
     body: dict[str, Any]
 
     @property
+    def text(self) -> str:
+        """Its expression and its annotations, which may read recordings too."""
+        return " ".join([self.expr, *self.body.get("annotations", {}).values()])
+
+    @property
     def is_alert(self) -> bool:
         return "alert" in self.body
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
+from itertools import chain, repeat
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -18,7 +18,7 @@ from mutate import Mutant, cases_for, mutants, needed, rule_file
 from promtool import NEWEST, dump, find, run, tools
 from rulefiles import RULES, Rule, document
 
-BATCH = 6
+BATCHES = (1, 2, 4)  # how many cases are run at a time; after these, six
 NAMES: dict[str, Rule] = {r.name: r for r in RULES}
 
 
@@ -33,15 +33,6 @@ def is_known(mutant: Mutant) -> bool:
     return any(re.search(entry["mutant"], mutant.id) for entry in known())
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A case as promtool reads it, and the rules that it looks at."""
-
-    step: str
-    text: str
-    names: frozenset[str]
-
-
 class Hunt:
     """Runs the cases that may kill a mutant, those that killed its siblings first, until one does."""
 
@@ -49,58 +40,67 @@ class Hunt:
         self.folder = folder
         self.mine = local()
         self.order: dict[tuple[str, int], list[Case]] = {}
-        self.ready: dict[str, Prepared] = {}
 
     def survives(self, mutant: Mutant) -> bool:
         key = (mutant.rule.group, mutant.rule.index)
-        cases = self.order.setdefault(key, cases_for(mutant.rule))
-        batches = [cases[:1], *(cases[i : i + BATCH] for i in range(1, len(cases), BATCH))]
-        for batch in batches:
-            if batch and not self.passes(mutant, batch):
-                if batch is not batches[0]:
-                    self.promote(key, batch)
+        rest = list(self.order.setdefault(key, cases_for(mutant.rule)))
+        for size in chain(BATCHES, repeat(6)):
+            batch, rest = rest[:size], rest[size:]
+            if killers := self.killers(mutant, batch):
+                self.order[key].sort(key=lambda case: case.name not in killers)  # its siblings meet them first
                 return False
-        return True
+            if not rest:
+                return True
+        return False  # never reached
 
-    def promote(self, key: tuple[str, int], batch: list[Case]) -> None:
-        """Moves the batch that killed to the front, so that its siblings meet it first."""
-        rest = [c for c in self.order[key] if c not in batch]
-        self.order[key] = [*batch, *rest]
-
-    def passes(self, mutant: Mutant, cases: list[Case]) -> bool:
-        return all(
-            self.run(promtool, mutant, some)
-            for is_native, promtool in promtools().items()
-            if (some := [c for c in cases if c.native == is_native])
-        )
-
-    def run(self, promtool: str, mutant: Mutant, cases: list[Case]) -> bool:
+    def killers(self, mutant: Mutant, cases: list[Case]) -> set[str]:
+        """The cases that fail; each is a file of its own, so that promtool says which."""
         folder = self.own_folder()
-        tests = [self.prepared(c) for c in cases]
-        (folder / "rules.yml").write_text(dump(sliced(mutant, frozenset().union(*(t.names for t in tests)))))
-        files = []
-        for step in sorted({t.step for t in tests}):
-            groups = ",".join(t.text for t in tests if t.step == step)
-            path = folder / f"{step}.yml"
-            order = dump([group["name"] for group in document(mutant.rule.topic)["groups"]])
-            head = f'"rule_files":["rules.yml"],"evaluation_interval":"{step}","group_eval_order":{order}'
-            path.write_text(f'{{{head},"tests":[{groups}]}}')
-            files.append(str(path))
-        return run(promtool, "test", "rules", *files).returncode == 0
-
-    def prepared(self, case: Case) -> Prepared:
-        if case.name not in self.ready:
-            group = case.group()
-            text = dump(group)
-            names = frozenset(r.name for r in RULES if r.topic == case.topic and r.name in text)
-            self.ready[case.name] = Prepared(group["interval"], text, names)
-        return self.ready[case.name]
+        looked_at = frozenset().union(*(names_in(case) for case in cases))
+        (folder / "rules.yml").write_text(dump(sliced(mutant, looked_at)))
+        failed: set[str] = set()
+        for is_native, promtool in promtools().items():
+            files = {case.name: str(written(case, folder)) for case in cases if case.native == is_native}
+            if files and (done := run(promtool, "test", "rules", *files.values(), merged=True)).returncode:
+                failed |= {name for name in files if has_failed(name, done.stdout)} or set(files)
+        return failed
 
     def own_folder(self) -> Path:
         if not hasattr(self.mine, "folder"):
             self.mine.folder = self.folder / f"worker-{id(self.mine.__dict__)}"
             self.mine.folder.mkdir()
         return self.mine.folder
+
+
+def has_failed(name: str, output: str) -> bool:
+    """What promtool says of this file; since Prometheus 3 it does not say which file it speaks of."""
+    return any(
+        part.split("\n")[0].endswith(f"/{name}.yml") and "FAILED" in part for part in output.split("Unit Testing: ")
+    )
+
+
+@cache
+def text_of(case: Case) -> tuple[str, str]:
+    """Its step, and the case as promtool reads it."""
+    group = case.group()
+    return group["interval"], dump(group)
+
+
+@cache
+def names_in(case: Case) -> frozenset[str]:
+    """The rules that it looks at."""
+    return frozenset(r.name for r in RULES if r.topic == case.topic and r.name in text_of(case)[1])
+
+
+def written(case: Case, folder: Path) -> Path:
+    """The case as a file for promtool; once for each folder."""
+    path = folder / f"{case.name}.yml"
+    if not path.exists():
+        step, text = text_of(case)
+        order = dump([group["name"] for group in document(case.topic)["groups"]])
+        head = f'"rule_files":["rules.yml"],"evaluation_interval":"{step}","group_eval_order":{order}'
+        path.write_text(f'{{{head},"tests":[{text}]}}')
+    return path
 
 
 def sliced(mutant: Mutant, looked_at: frozenset[str]) -> dict[str, Any]:

@@ -232,9 +232,9 @@ def _grown(window: str, at: int, still: bool) -> Any:
     return ("promql_expr_test", {"expr": expr, "eval_time": f"{at}s", "exp_samples": samples})
 
 
-def growth(step: int, before: int, after: int) -> list[s.Series]:
+def growth(step: int, before: int, after: int, source: str = "default") -> list[s.Series]:
     """One bad session all the time, beside 9 good ones, then 99: the share falls from 10 % to 1 % within the window."""
-    who = {"source": "default", "engine": "GOWS", "instance": "a:1"}
+    who = {"source": source, "engine": "GOWS", "instance": "a:1"}
     total = 9 * step * before
     return [
         s.one("wawp_slo_seconds_total", f"0+{step}x{before + after}", result="bad", **who),
@@ -339,3 +339,25 @@ def a_restart_of_the_exporter_is_no_outage() -> Group:
         s.one("wawp_slo_objective_ratio", "0.99+0x62", source="default", instance="a:1"),
     ]
     return group(60, rows, [*burning(31), *burning(32), *burning(60)])
+
+
+def used_up(step: int, end: int, window: str, long: int, short: int, want: dict[str, int], *more: s.Series) -> Group:
+    """Two fleets that grew tenfold `long` and `short` samples before the end, each with one bad session always."""
+    rows = [*growth(step, end - long, long, "settled"), *growth(step, end - short, short, "grows"), *more]
+    rows += [s.one("wawp_slo_objective_ratio", f"0.99+0x{end}", source=name, instance="a:1") for name in want]
+    found = [(s.selector("", source=name), share) for name, share in want.items()]
+    return group(step, rows, value(f"round(wawp:slo_budget_used:ratio{window} * 1e4)", step * end, *found))
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def what_six_hours_have_used_up_is_measured_by_the_sessions_of_the_last_half_hour() -> Group:
+    """100 of them where the growth was 40 minutes ago; 70 in the mean where it was 20 minutes ago."""
+    return used_up(300, 96, "6h", 8, 4, {"settled": 83, "grows": 119})
+
+
+@case("slo", "WawpErrorBudgetBurn")
+def what_three_days_have_used_up_is_measured_by_the_sessions_of_the_last_six_hours() -> Group:
+    """Growth 8 and 4 hours ago; and what was lost four days ago is not of the last three."""
+    old = seconds([(100, 0.5), (200, 0.0)], source="old", step=30)
+    old = [row for row in old if "objective" not in row["series"]]
+    return used_up(1800, 300, "3d", 16, 8, {"settled": 1000, "grows": 1429, "old": 0}, *old)

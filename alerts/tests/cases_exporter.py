@@ -303,7 +303,7 @@ def sessions_without_series_are_reported_added_over_shards_not_replicas() -> Gro
 def names_over_the_limit_are_reported_once_whatever_the_number_of_replicas() -> Group:
     rows = [
         own("wawp_exporter_names_over_limit", "0 7 7 0+0x9", source="default"),
-        own("wawp_exporter_names_over_limit", "0 0 7 0+0x9", "b:1", source="default"),
+        own("wawp_exporter_names_over_limit", "0 7 7 0+0x9", "b:1", source="default"),
         own("wawp_exporter_names_over_limit", "0+0x9", source="other"),
     ]
     return group(
@@ -515,6 +515,17 @@ def an_exporter_without_series_of_sessions_is_empty_too() -> Group:
         fleet("1+0x9", "s:2", "sharded", shard="1"),
     ]
     return group(60, rows, [*silent("WawpExporterEmpty", 180), *firing("WawpExporterEmpty", 240, 540, job=JOB)])
+
+
+@case("exporter", "WawpExporterEmpty")
+def one_session_is_enough_to_be_missed_or_not_to_be_empty() -> Group:
+    """Of two replicas, one of which is down; of two that both answer; and one that is still there."""
+    rows = [
+        up("1+0x9", "a:1", "one"), up("0+0x9", "b:1", "one"), fleet("1 1 0+0x9", "a:1", "one"),
+        up("1+0x9", "a:1", "both"), up("1+0x9", "b:1", "both"), fleet("1 1 0+0x9", "a:1", "both"),
+        up("1+0x9", "a:1", "kept"), fleet("1+0x9", "a:1", "kept"),
+    ]  # fmt: skip
+    return group(60, rows, counted("WawpExporterEmpty", {(("job", n),): 1.0 for n in ("one", "both")}, 300, by="job"))
 
 
 @case("exporter", "WawpExporterEmpty")

@@ -257,12 +257,28 @@ def a_genuine_webhook_just_now_after_two_wrong_ones_shows_that_the_key_is_right(
     rows = [
         row for name, (bad, at) in wrong.items() for row in (rejected(bad, source=name), accepted(f"{at}+0x30", name))
     ]
+    for instance in ("a:1", "b:1"):
+        rows += [
+            rejected("0 0 0 0 2+0x30", source="before", instance=instance),
+            accepted("700+0x30", "before", instance),
+        ]
     rows += [
         accepted("780+0x30", "both"),
         *[rejected("0 0 0 0 1+0x30", source="both", instance=i) for i in ("a:1", "b:1")],
     ]
     record = "wawp:webhooks_genuine_after_forged:bool"
     return group(60, rows, value(f"count by (source) ({record})", 780, ('{source="48"}', 1), ('{source="both"}', 1)))
+
+
+@case("feed", "WawpWebhookForged")
+def a_genuine_webhook_of_another_source_proves_nothing() -> Group:
+    """The key of `rotated` was changed a minute ago."""
+    rows = [
+        rejected("0+0x8 6+0x9", source="rotated"), accepted("0+60x8 480+0x9", "rotated"),
+        refused("0+0x8 540+0x9", source="rotated"),
+        rejected("0+2x18", source="forged"), accepted("0+60x18", "forged"),
+    ]  # fmt: skip
+    return group(60, rows, counted("WawpWebhookForged", {(("source", "forged"),): 1.0}, 600, by="source"))
 
 
 @case("feed", "WawpWebhookForged")

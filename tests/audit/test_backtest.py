@@ -92,6 +92,13 @@ def test_a_problem_has_the_time_of_its_condition_of_its_alert_and_of_its_end(pla
     assert (found.kind, found.sessions) == (None, None)
 
 
+def test_a_reason_is_the_one_that_the_gateway_gave(path: Path) -> None:
+    """It is in the log."""
+    logged(path, story("a", (W, 0)), [event(F, 100, key=named("a"), reason="logged_out")])
+
+    assert [each.reason for each in fired(path)] == ["logged_out"]
+
+
 def test_what_goes_on_has_no_end(path: Path) -> None:
     """Nobody has scanned; each level of escalation is an alert of its own."""
     logged(path, story("a", (Q, 100)))

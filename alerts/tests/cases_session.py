@@ -245,21 +245,23 @@ def what_is_said_of_one_source_ends_nothing_of_another() -> Group:
 def a_source_that_its_exporter_no_longer_has_ends_at_once() -> Group:
     """It was removed on purpose: the same exporter is back, with another source only, of which it reads the log.
 
-    A third one had two replicas, and ends when both have said so.
+    A third one had two replicas, and ends when both have said so; a fourth one has moved to another exporter.
     """
+    every = ("default", "other", "third", "moved")
     rows = [
-        *[row for n in ("default", "other", "third") for row in (
+        *[row for n in every for row in (
             synced("1 1 stale", n), configured("300 300 stale", n), problem("disconnected", "60 60 stale", source=n))],
         synced("1 1 stale", "third", "b:1"),
         configured("_x5 300+0x9", "other"),
         configured("_x7 300+0x9", "other", "b:1"),
+        configured("300+0x20", "moved", "c:1"),
     ]  # fmt: skip
 
     def now(at: int, *names: str) -> list[Check]:
         return counted(DOWN, {(("source", n),): 1.0 for n in names}, at, by="source")
 
-    every = ("default", "other", "third")
-    return group(60, rows, [*now(60, *every), *now(240, *every), *now(360, "other", "third"), *now(480, "other")])
+    first, last = ("other", "third", "moved"), ("other", "moved")
+    return group(60, rows, [*now(60, *every), *now(240, *every), *now(360, *first), *now(480, *last)])
 
 
 @case("session", DOWN)

@@ -304,6 +304,7 @@ def names_over_the_limit_are_reported_once_whatever_the_number_of_replicas() -> 
     rows = [
         own("wawp_exporter_names_over_limit", "0 7 7 0+0x9", source="default"),
         own("wawp_exporter_names_over_limit", "0 7 7 0+0x9", "b:1", source="default"),
+        own("wawp_exporter_names_over_limit", "0+0x9", "new:1", source="default"),
         own("wawp_exporter_names_over_limit", "0+0x9", source="other"),
     ]
     return group(

@@ -18,6 +18,30 @@ NAMES = {"fleet": "Fleet", "session": "Session", "slo": "Reliability", "exporter
 # Kept in the answers of Prometheus and Grafana for ever, so that links and bookmarks hold.
 UID = "wawp-{}"
 
+# What grafana.com and Grafana's import ask for: whoever imports a dashboard chooses a data source, and finds it chosen.
+# Where a dashboard is provisioned nobody is asked, and Grafana takes its default Prometheus.
+INPUT = "DS_PROMETHEUS"
+INPUTS = [
+    {
+        "name": INPUT,
+        "label": "Prometheus",
+        "description": "The Prometheus that scrapes wawp-exporter.",
+        "type": "datasource",
+        "pluginId": "prometheus",
+        "pluginName": "Prometheus",
+    }
+]
+REQUIRED = (("grafana", "grafana", "Grafana", "11.0.0"), ("datasource", "prometheus", "Prometheus", "1.0.0"))
+PANELS = {
+    "bargauge": "Bar gauge",
+    "stat": "Stat",
+    "state-timeline": "State timeline",
+    "status-history": "Status history",
+    "table": "Table",
+    "text": "Text",
+    "timeseries": "Time series",
+}
+
 # Defaults that the builder writes into every variable, though Grafana knows them of one kind only.
 UNKNOWN = ("auto", "auto_count", "auto_min")
 
@@ -36,6 +60,7 @@ class Board:
 
     name: str
     question: str
+    about: str  # for those who find it on grafana.com
     rows: Sequence[Row]
     variables: Sequence[Any]
     alerts: str = ""  # which firing alerts are marked on its panels
@@ -50,7 +75,9 @@ class Board:
 
     def build(self) -> dict[str, Any]:
         """The dashboard as JSON has it."""
-        made = builders.Dashboard(f"Wawp / {NAMES[self.name]}").uid(self.uid).description(self.question)
+        made = (
+            builders.Dashboard(f"Wawp / {NAMES[self.name]}").uid(self.uid).description(f"{self.question} {self.about}")
+        )
         made = made.tags(["wawp"]).readonly().tooltip(models.DashboardCursorSync.CROSSHAIR).timezone("browser")
         made = made.time(self.since, "now").refresh(self.refresh).links([*others(self.name), *self.links])
         made = made.variables([datasource(), job(), *self.variables, exporter_url()])
@@ -66,7 +93,7 @@ class Board:
             for name in UNKNOWN:
                 item.pop(name, None)
         data["annotations"] = {"list": [firing(self.alerts), restarts()]}
-        return data
+        return data | {"__inputs": INPUTS, "__elements": {}, "__requires": required(data["panels"])}
 
 
 def text_of(data: dict[str, Any]) -> str:
@@ -74,12 +101,20 @@ def text_of(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def required(panels: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Grafana, its data source, and each kind of panel."""
+    kinds = sorted({panel["type"] for panel in panels} - {"row"})
+    everything = [*REQUIRED, *(("panel", kind, PANELS[kind], "") for kind in kinds)]
+    return [dict(zip(("type", "id", "name", "version"), each, strict=True)) for each in everything]
+
+
 # Variables
 
 
 def datasource() -> builders.DatasourceVariable:
     """Whichever Prometheus there is: no dashboard names one."""
-    return builders.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    chosen = models.VariableOption(text=f"${{{INPUT}}}", value=f"${{{INPUT}}}")
+    return builders.DatasourceVariable("datasource").label("Data source").type("prometheus").current(chosen)
 
 
 def variable(

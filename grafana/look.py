@@ -32,11 +32,16 @@ SEVERITY_COLOURS = {"critical": BAD, "warning": WARNING, "info": NEUTRAL}
 
 Steps = tuple[tuple[float | None, str], ...]
 # From this value on, this colour; None is "from below everything".
-MORE_IS_BETTER: Steps = ((None, BAD), (0.8, WARNING), (0.95, GOOD))
+ALL_IS_GOOD: Steps = ((None, BAD), (0.001, WARNING), (1, GOOD))
+# Of a span with figures: below it, an uptime is one of less than was asked for.
+KNOWN: Steps = ((None, WARNING), (0.99, NEUTRAL))
 ANY_IS_A_WARNING: Steps = ((None, GOOD), (1, WARNING))
 ANY_IS_BAD: Steps = ((None, GOOD), (1, BAD))
 ONE_IS_GOOD: Steps = ((None, BAD), (1, GOOD))
 PLAIN: Steps = ((None, NEUTRAL),)
+# Per cent of the way from `2 * objective - 1` to 1: half of it is the objective, and below 0 more than twice as much is
+# lost as it allows. Grafana 11 takes no such threshold from a query, but the least value of a scale (`by_objective`).
+OBJECTIVE: Steps = ((None, BAD), (0, WARNING), (50, GOOD))
 
 
 def limit(value: float, colour: str = BAD) -> Steps:
@@ -47,7 +52,8 @@ def limit(value: float, colour: str = BAD) -> Steps:
 def thresholds(steps: Steps) -> builders.ThresholdsConfig:
     """The steps as Grafana wants them."""
     made = [models.Threshold(value, colour) for value, colour in steps]
-    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(made)
+    mode = models.ThresholdsMode.PERCENTAGE if steps is OBJECTIVE else models.ThresholdsMode.ABSOLUTE
+    return builders.ThresholdsConfig().mode(mode).steps(made)
 
 
 def value_mapping(colours: dict[str, str], codes: dict[str, int] | None = None) -> models.ValueMapping:
@@ -62,6 +68,7 @@ def value_mapping(colours: dict[str, str], codes: dict[str, int] | None = None) 
 STATUS_NUMBERS = value_mapping(STATUS_COLOURS, STATUS_CODES)
 STATUS_WORDS = value_mapping(STATUS_COLOURS)
 SEVERITY_WORDS = value_mapping(SEVERITY_COLOURS)
+LASTING = value_mapping({"lasts": BAD}, {"lasts": 1})
 FIRING = value_mapping(SEVERITY_COLOURS, {"info": 1, "warning": 2, "critical": 3})
 
 

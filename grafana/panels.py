@@ -1,4 +1,4 @@
-"""Panels in few words: what is asked, of which series, and how the answer is drawn."""
+"""Panels in few words: a title, what is asked, of which series, and how the answer is drawn."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +21,8 @@ from grafana_foundation_sdk.models import prometheus as prometheus_models
 
 from grafana.look import (
     FIRING,
+    LASTING,
+    OBJECTIVE,
     PLAIN,
     SEVERITY_WORDS,
     STATUS_COLOURS,
@@ -31,8 +33,11 @@ from grafana.look import (
     thresholds,
 )
 from grafana.queries import FIRING as FIRING_ALERTS
+from grafana.queries import objective
 
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+# Asked last, for colours only.
+SCALE, SCALE_INDEX = f"2 * {objective()} - 1", 25
 # A query and its legend.
 Line = tuple[str, str]
 Link = dict[str, Any]
@@ -59,14 +64,14 @@ def session_links(of: str) -> list[DataLink]:
     source, session = (f"${{{of}.{name}:percentencode}}" for name in ("source", "session"))
     page = f"${{exporter_url}}/sessions/{source}/{session}?{SPAN}"
     return [
-        DataLink("What happened to it?", f"/d/wawp-session?var-source={source}&var-session={session}&{CARRIED}"),
-        DataLink("Its log", page, away=True),
+        DataLink("Session", f"/d/wawp-session?var-source={source}&var-session={session}&{CARRIED}"),
+        DataLink("Log in the exporter", page, away=True),
     ]
 
 
 def runbook(of: str) -> DataLink:
     """To what to do about an alert."""
-    return DataLink("What to do", f"{RUNBOOKS}/${{{of}.alertname}}.md", away=True)
+    return DataLink("Runbook", f"{RUNBOOKS}/${{{of}.alertname}}.md", away=True)
 
 
 def query(expr: str, legend: str, index: int, *, instant: bool, interval: str = "") -> prometheus.Dataquery:
@@ -119,6 +124,24 @@ def figure(
 def colours(mode: str) -> FieldColor:
     """By threshold, or a colour of the palette for each series."""
     return FieldColor().mode(models.FieldColorModeId(mode))
+
+
+def by_objective(panel: Panel) -> Panel:
+    """A share in the colours of the configured objective: met, missed, or missed by more than as much again.
+
+    A last query gives the lower end of the scale; with 1 as its upper end, the objective is the middle.
+    """
+    scale = query(SCALE, "min", SCALE_INDEX, instant=True)
+    panel = panel.with_target(scale).with_transformation(scaled("min")).max(1)
+    return panel.thresholds(thresholds(OBJECTIVE))
+
+
+def scaled(field: str) -> models.DataTransformerConfig:
+    """Takes the least value of the scale from the last query."""
+    mapping = {"fieldName": field, "handlerKey": "min", "reducerId": "lastNotNull"}
+    return models.DataTransformerConfig(
+        id_val="configFromData", options={"configRefId": chr(ord("A") + SCALE_INDEX), "mappings": [mapping]}
+    )
 
 
 def series(
@@ -197,16 +220,34 @@ def heatmap(
     return panel.mappings([STATUS_NUMBERS]) if mapped else panel
 
 
-def timeline(title: str, expr: str, legend: str, *, description: str, height: int = 5, alerts: bool = False) -> Panel:
-    """States as bars from change to change: of sessions, or of firing alerts."""
+def timeline(
+    title: str,
+    expr: str,
+    legend: str,
+    *,
+    description: str,
+    height: int = 5,
+    words: models.ValueMapping = STATUS_NUMBERS,
+    links: Sequence[DataLink] = (),
+) -> Panel:
+    """States as bars from change to change: statuses, or what `words` says of problems and alerts."""
     panel = dressed(statetimeline.Panel(), title, description, "none", 24, height, PLAIN)
     panel = panel.with_target(query(expr, legend, 0, instant=False)).legend(legends()).merge_values(True)
     panel = panel.show_value(looks.VisibilityMode.AUTO).row_height(0.8)
     panel = panel.tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.SINGLE))
     panel = panel.color_scheme(colours("thresholds"))
-    return panel.mappings([FIRING if alerts else STATUS_NUMBERS]).data_links(
-        [runbook("__field.labels")] if alerts else []
-    )
+    return panel.mappings([words]).data_links(list(links))
+
+
+def firing_over_time(title: str, expr: str, *, description: str) -> Panel:
+    """One row an alert, in the colour of its severity."""
+    links = [runbook("__field.labels")]
+    return timeline(title, expr, "{{alertname}}", description=description, words=FIRING, links=links)
+
+
+def problems_over_time(title: str, expr: str, *, description: str) -> Panel:
+    """One row a problem, while it lasts."""
+    return timeline(title, expr, "{{problem}}", description=description, words=LASTING)
 
 
 def rows(
@@ -220,12 +261,19 @@ def rows(
     height: int = 8,
     sort: str = "",
     transformations: Sequence[models.DataTransformerConfig] = (),
+    promised: str = "",
 ) -> Panel:
-    """A table as of now: `columns` are labels, `values` names of values with heading and unit; all else is left out."""
+    """A table as of now: `columns` are labels, `values` names of values with heading and unit; all else is left out.
+
+    The value under the heading `promised` has the colours of the configured objective.
+    """
     values = values or {}
-    panel = dressed(table.Panel(), title, description, "none", width, height, PLAIN)
+    panel = dressed(table.Panel(), title, description, "none", width, height, OBJECTIVE if promised else PLAIN)
     for index, expr in enumerate(queries):
-        panel = panel.with_target(query(expr, "", index, instant=True).format(prometheus_models.PromQueryFormat.TABLE))
+        panel = panel.with_target(tabular(expr, index))
+    if promised:
+        panel = panel.with_target(tabular(SCALE, SCALE_INDEX)).with_transformation(scaled("Value #Z")).max(1)
+        panel = panel.override_by_name(promised, [coloured()])
     for made in transformations or tabulated(columns, values, merged=len(queries) > 1):
         panel = panel.with_transformation(made)
     for heading, unit in values.values():
@@ -240,8 +288,13 @@ def rows(
     return panel.no_value("–").filterable(True)
 
 
+def tabular(expr: str, index: int) -> prometheus.Dataquery:
+    """A query whose answer is a table."""
+    return query(expr, "", index, instant=True).format(prometheus_models.PromQueryFormat.TABLE)
+
+
 def coloured() -> models.DynamicConfigValue:
-    """A cell whose text has the colour of its mapping."""
+    """A cell whose text has the colour of its mapping or threshold."""
     return models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"})
 
 
@@ -293,9 +346,10 @@ def firing_alerts(selection: str, *, width: int = 12, height: int = 8) -> Panel:
     """The alerts that fire now, with the way to what to do about each."""
     columns = ("alertname", "severity", "source", "engine", "group", "session")
     return rows(
-        "Which alerts fire, and what is to be done?",
+        "Firing alerts",
         f"group by ({', '.join(columns)}) (ALERTS{{{FIRING_ALERTS}{selection}}})",
-        description="As Prometheus has them now. A click on an alert opens its runbook, one on a session its story.",
+        description="Which alerts fire, and what is to be done? As Prometheus has them now. A click on an alert opens"
+        " its runbook, a click on a session its dashboard.",
         columns=columns,
         links={"alertname": [runbook("__data.fields")], "session": session_links("__data.fields")},
         width=width,

@@ -6,6 +6,8 @@ JOB = 'job=~"$job"'
 SOURCE = f'{JOB},source=~"$source"'
 ENGINE = f'{SOURCE},engine=~"$engine"'
 GROUP = f'{JOB},group=~"$group"'
+# An outage of several sources has no source and no engine.
+OUTAGES = f'{JOB},source=~"$source|",engine=~"$engine|"'
 SESSIONS = f'{SOURCE},session=~"$session"'
 ONE_SESSION = f'{JOB},source="$source",session="$session"'
 FIRING = 'alertstate="firing",alertname=~"Wawp.+",alertname!="WawpWatchdog"'
@@ -37,9 +39,23 @@ def ratio(part: str, whole: str) -> str:
     return f"{part}\n  / ({whole} > 0)"
 
 
-def quantile(q: float, buckets: str) -> str:
-    """A quantile of a fleet's buckets; nothing, rather than NaN, where nothing was observed."""
-    return f"histogram_quantile({q}, {fleet(buckets, 'le', 'le')}) >= 0"
+def quantile(q: float, metric: str, matchers: str, window: str) -> str:
+    """A quantile of a fleet's histogram; nothing, rather than NaN, where nothing was observed.
+
+    The second half is for a Prometheus that converts classic histograms to native ones: `max` does not take those, so
+    `topk` chooses the replica that has seen most.
+    """
+    classic = fleet(f"increase({metric}_bucket{{{matchers}}}[{window}])", "le", "le")
+    seen = f"increase({metric}{{{matchers}}}[{window}])"
+    native = f"sum({seen}\n    and topk by (source, engine, shard) (1, histogram_count({seen})))"
+    return f"histogram_quantile({q}, {classic}) >= 0\n  or histogram_quantile({q}, {native}) >= 0"
+
+
+def own_quantile(q: float, metric: str, matchers: str, window: str) -> str:
+    """The same of what each replica observes for itself."""
+    classic, native = (own(f"rate({metric}{kind}{{{matchers}}}[{window}])", by)
+                       for kind, by in (("_bucket", "le"), ("", "")))  # fmt: skip
+    return f"histogram_quantile({q}, {classic}) >= 0\n  or histogram_quantile({q}, {native}) >= 0"
 
 
 def status_code(matchers: str) -> str:
@@ -65,6 +81,29 @@ def age(metric: str, matchers: str) -> str:
     return f"clamp_min(time() - (max by ({BY_SESSION}) ({metric}{{{matchers}}}) > 0), 0)"
 
 
+def problems(matchers: str, *labels: str) -> str:
+    """Since when the problems of sessions last, as the exporter judges them; one row a session and problem."""
+    names = ", ".join((BY_SESSION, "problem", *labels))
+    newest = f"max by ({names}) (wawp_session_problem_since_timestamp_seconds{{{matchers}}})"
+    return f"topk by ({BY_SESSION}, problem) (1, {newest})" if labels else newest
+
+
+def outages(metric: str) -> str:
+    """A figure of the outages that last; each is judged whole on one shard."""
+    return f"max by (source, engine, kind) ({metric}{{{OUTAGES}}})"
+
+
+def losses(window: str) -> str:
+    """Sessions that were lost in a window, by the reason that the gateway gave."""
+    counted = f"max by (source, engine, reason) (increase(wawp_losses_total{{{ENGINE}}}[{window}]))"
+    return f'label_replace(sum by (reason) ({counted}), "reason", "none given", "reason", "") > 0.5'
+
+
+def configured() -> str:
+    """How many members a group has by the configuration, on all shards."""
+    return f"max by (group) (wawp_group_configured_sessions{{{GROUP}}})"
+
+
 def spent(matchers: str, window: str) -> str:
     """Seconds of sessions by status in a window."""
     return f"max by ({BY_SESSION}, status) (increase(wawp_session_status_seconds_total{{{matchers}}}[{window}]))"
@@ -73,6 +112,11 @@ def spent(matchers: str, window: str) -> str:
 def slo(result: str, window: str, by: str = "source") -> str:
     """Seconds that count as one of `result`, a regular expression, in a window."""
     return fleet(f'increase(wawp_slo_seconds_total{{{ENGINE},result=~"{result}"}}[{window}])', by, "result")
+
+
+def objective(by: str = "") -> str:
+    """What is promised; of several sources the most."""
+    return f"max by ({by}) (wawp_slo_objective_ratio{{{SOURCE}}})"
 
 
 def bad_share(window: str, by: str = "source") -> str:

@@ -1,9 +1,19 @@
 """What happened to this session?"""
 
 from grafana.board import Board, Row, away, source, variable
-from grafana.look import ANY_IS_A_WARNING, MORE_IS_BETTER, PLAIN
-from grafana.panels import SPAN, bars, figure, firing_alerts, rows, timeline
-from grafana.queries import BY_SESSION, FIRING, JOB, ONE_SESSION, age, info, spent, status_code
+from grafana.look import ANY_IS_A_WARNING, KNOWN, PLAIN
+from grafana.panels import (
+    SPAN,
+    bars,
+    by_objective,
+    figure,
+    firing_alerts,
+    firing_over_time,
+    problems_over_time,
+    rows,
+    timeline,
+)
+from grafana.queries import BY_SESSION, FIRING, JOB, ONE_SESSION, age, info, problems, spent, status_code
 
 COUNTED = f'{ONE_SESSION},status!~"STOPPED|UNKNOWN"'
 WORKING = f'{ONE_SESSION},status="WORKING"'
@@ -30,139 +40,168 @@ def entries(status: str) -> str:
 def reliability(window: str, words: str, seconds: int) -> list[object]:
     """Uptime of a window, and beside it how much of the window is known."""
     return [
-        figure(
-            f"How reliable was it in {words}?",
-            uptime(window),
-            description="WORKING time, of all but STOPPED and UNKNOWN. Counted by the exporter to the second; events"
-            " that came late are only in the audit.",
-            unit="percentunit",
-            steps=MORE_IS_BETTER,
-            decimals=3,
+        by_objective(
+            figure(
+                f"Uptime, {words}",
+                uptime(window),
+                description="How reliable was it? WORKING time, of all but STOPPED and UNKNOWN. Counted by the"
+                " exporter to the second; events that came late are only in the audit. Green from the configured"
+                " objective on.",
+                unit="percentunit",
+                decimals=3,
+            )
         ),
         figure(
-            f"How much of {words} is known?",
+            f"Known, {words}",
             coverage(window, seconds),
-            description="Time for which Prometheus has figures of this session; judge the uptime by it.",
+            description="How much of that time is known? Time for which Prometheus has figures of this session; judge"
+            " the uptime by it.",
             unit="percentunit",
-            steps=MORE_IS_BETTER,
+            steps=KNOWN,
             decimals=1,
         ),
     ]
 
 
 NOW = Row(
-    "How is it now?",
+    "Now",
     [
         figure(
-            "Which status is it in?",
+            "Status now",
             status_code(ONE_SESSION),
-            description="The status that the gateway last reported.",
+            description="Which status is it in? The status that the gateway last reported.",
             unit="none",
             mapped=True,
         ),
         figure(
-            "Since when?",
+            "In this status",
             f"1000 * max(wawp_session_status_since_timestamp_seconds{{{ONE_SESSION}}})",
-            description="Entry into the status; repeats of the same status do not move it.",
+            description="Since when? Entry into the status; repeats of the same status do not move it.",
             unit="dateTimeFromNow",
         ),
         figure(
-            "For how long has it been down?",
+            "Down for",
             f"sum({age('wawp_session_down_since_timestamp_seconds', ONE_SESSION)}) or vector(0)",
-            description="Since it left WORKING or STOPPED, whatever it went through since; 0 while it is not down.",
+            description="For how long has it been down? Since it left WORKING or STOPPED, whatever it went through"
+            " since; 0 while it is not down.",
             unit="s",
             steps=ANY_IS_A_WARNING,
         ),
         figure(
-            "For how long has it waited for a login?",
+            "Waits for a login",
             f"sum({age('wawp_session_auth_required_since_timestamp_seconds', ONE_SESSION)}) or vector(0)",
-            description="Since the first QR code or passkey request; 0 while none is wanted.",
+            description="For how long has it waited for a login? Since the first QR code or passkey request; 0 while"
+            " none is wanted.",
             unit="s",
             steps=ANY_IS_A_WARNING,
         ),
         figure(
-            "When was it last heard of?",
+            "Last heard of",
             f"1000 * max(wawp_session_last_event_timestamp_seconds{{{ONE_SESSION}}} > 0)",
-            description="The last event of any kind that the exporter accepted. A healthy session can be silent for"
-            " days.",
+            description="When was it last heard of? The last event of any kind that the exporter accepted. A healthy"
+            " session can be silent for days.",
             unit="dateTimeFromNow",
         ),
         figure(
-            "How many restrictions of WhatsApp is it under?",
+            "Restrictions",
             f"sum(max by (restriction) (wawp_session_restricted{{{ONE_SESSION}}})) or vector(0)",
-            description="WORKING, but WhatsApp limits the account (reachout_timelock, message_capping).",
+            description="How many restrictions of WhatsApp is it under? WORKING, but WhatsApp limits the account"
+            " (reachout_timelock, message_capping).",
             steps=ANY_IS_A_WARNING,
         ),
     ],
 )
+TROUBLE = Row(
+    "Problems and alerts",
+    [
+        rows(
+            "Problems",
+            f"time() - {problems(ONE_SESSION, 'reason')}",
+            description="What is wrong with it, why, and for how long? As the exporter judges it; the reason is the"
+            " gateway's.",
+            columns=("problem", "reason"),
+            values={"Value": ("for", "s")},
+            height=6,
+        ),
+        firing_alerts(ALERTS, height=6),
+    ],
+)
 STORY = Row(
-    "What happened to it?",
+    "History",
     [
         timeline(
-            "What did it go through?",
+            "Status over time",
             status_code(ONE_SESSION),
             "{{session}}",
-            description="Its status over time. Stays shorter than the step of the panel are in its log only.",
+            description="What did it go through? Its status over time. Stays shorter than the step of the panel are in"
+            " its log only.",
         ),
-        timeline(
-            "Which alerts fired meanwhile?",
+        problems_over_time(
+            "Problems over time",
+            f"{problems(ONE_SESSION)} > bool 0",
+            description="What was wrong with it meanwhile? One row a problem, drawn while it lasted; nothing while it"
+            " belonged to an outage.",
+        ),
+        firing_over_time(
+            "Alerts over time",
             " or ".join(
                 f'{code} * max by (alertname) (ALERTS{{{FIRING}{ALERTS},severity="{severity}"}})'
                 for code, severity in ((3, "critical"), (2, "warning"), (1, "info"))
             ),
-            "{{alertname}}",
-            description="One row an alert, drawn while it fired, in the colour of its severity.",
-            alerts=True,
+            description="Which alerts fired meanwhile? One row an alert, drawn while it fired, in the colour of its"
+            " severity.",
         ),
         bars(
-            "Where did its time go?",
+            "Time by status",
             f"sum by (status) ({spent(ONE_SESSION, '$__range')}) > 0",
             "{{status}}",
-            description="Time in each status in the range above.",
+            description="Where did its time go? Time in each status in the range above.",
             unit="s",
         ),
         bars(
-            "How often did it enter each status?",
+            "Entries by status",
             f"sum by (to) (max by ({BY_SESSION}, to)"
             f" (increase(wawp_session_transitions_total{{{ONE_SESSION}}}[$__range]))) > 0.5",
             "{{to}}",
-            description="Entries in the range above. Prometheus extrapolates: a figure may be a little off a whole"
-            " number.",
+            description="How often did it enter each status? Entries in the range above. Prometheus extrapolates: a"
+            " figure may be a little off a whole number.",
             unit="short",
         ),
     ],
 )
 RELIABILITY = Row(
-    "How reliable was it?",
+    "Reliability",
     [
-        *reliability("24h", "the last day", 86_400),
-        *reliability("7d", "the last week", 7 * 86_400),
-        *reliability("30d", "the last month", 30 * 86_400),
+        *reliability("24h", "1 day", 86_400),
+        *reliability("7d", "7 days", 7 * 86_400),
+        *reliability("30d", "30 days", 30 * 86_400),
         figure(
-            "How long did it take to come back?",
+            "MTTR",
             f"(sum({spent(COUNTED, '$__range')}) - sum({spent(WORKING, '$__range')})) / ({entries('WORKING')} > 0.5)",
-            description="MTTR of the range: time neither WORKING, STOPPED nor UNKNOWN, for each entry into WORKING.",
+            description="How long did it take to come back? Mean time to recovery in the range: time neither WORKING,"
+            " STOPPED nor UNKNOWN, for each entry into WORKING.",
             unit="s",
             width=6,
         ),
         figure(
-            "How long did it work between failures?",
+            "MTBF",
             f"sum({spent(WORKING, '$__range')}) / ({entries('WORKING')} > 0.5)",
-            description="MTBF of the range: WORKING time for each entry into WORKING.",
+            description="How long did it work between failures? Mean time between failures in the range: WORKING time"
+            " for each entry into WORKING.",
             unit="s",
             width=6,
         ),
         figure(
-            "How long did people take to scan?",
+            "Mean scan time",
             f"sum({spent(SCANNING, '$__range')}) / ({entries('SCAN_QR_CODE')} > 0.5)",
-            description="Time in SCAN_QR_CODE for each entry into it, in the range.",
+            description="How long did people take to scan? Time in SCAN_QR_CODE for each entry into it, in the range.",
             unit="s",
             width=6,
         ),
         figure(
-            "How often was it lost?",
+            "Entries into a loss",
             entries("FAILED|DISCONNECTED"),
-            description="Entries into FAILED and DISCONNECTED in the range.",
+            description="How often was it lost? Entries into FAILED and DISCONNECTED in the range.",
             decimals=0,
             steps=PLAIN,
             width=6,
@@ -170,17 +209,18 @@ RELIABILITY = Row(
     ],
 )
 MORE = Row(
-    "What else is known?",
+    "About it",
     [
-        firing_alerts(ALERTS),
         rows(
-            "Who owns it, and in which hours does it fail again and again?",
+            "Owner and recurring hours",
             info(ONE_SESSION, "engine", "group", "owner", "tier"),
             f"max by ({BY_SESSION}, weekday, hour) (wawp_session_recurring_disconnects{{{ONE_SESSION}}})",
-            description="Configured metadata; and hours of the week in which it was lost in 3 of the last 8 weeks"
-            " or more.",
+            description="Who owns it, and in which hours does it fail again and again? Configured metadata; and hours"
+            " of the week in which it was lost in 3 of the last 8 weeks or more.",
             columns=("source", "session", "engine", "group", "owner", "tier", "weekday", "hour"),
             values={"Value #B": ("weeks", "short")},
+            width=24,
+            height=5,
         ),
     ],
 )
@@ -188,7 +228,8 @@ MORE = Row(
 BOARD = Board(
     name="session",
     question="What happened to this session?",
-    rows=(NOW, STORY, RELIABILITY, MORE),
+    about="One WhatsApp session as wawp-exporter exports it: status, problems, alerts, uptime, and times to recovery.",
+    rows=(NOW, TROUBLE, STORY, RELIABILITY, MORE),
     variables=(
         source(several=False),
         variable(

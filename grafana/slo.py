@@ -1,15 +1,17 @@
 """How reliable were we, and what is the pattern?"""
 
 from grafana.board import Board, Row, away, engine, source, variable
-from grafana.look import BAD, MORE_IS_BETTER, WARNING, Steps
-from grafana.panels import SPAN, bars, figure, rows, series, session_links, words
-from grafana.queries import BY_SESSION, GROUP, SOURCE, bad_share, ratio, slo
+from grafana.look import BAD, GOOD, KNOWN, WARNING, Steps
+from grafana.panels import SPAN, bars, by_objective, figure, rows, series, session_links, words
+from grafana.queries import BY_SESSION, GROUP, JOB, SOURCE, bad_share, info, losses, objective, ratio, slo
 
-OBJECTIVE = f"max by (source) (wawp_slo_objective_ratio{{{SOURCE}}})"
-BUDGET: Steps = ((None, BAD), (0, WARNING), (0.25, "#009e73"))
+OBJECTIVE = objective("source")
+BUDGET: Steps = ((None, BAD), (0, WARNING), (0.25, GOOD))
 # The four lines of `WawpErrorBudgetBurn`.
 BURN: Steps = ((None, "transparent"), (1, WARNING), (3, WARNING), (6, BAD), (14.4, BAD))
-WORKING, COUNTED = 'status="WORKING"', 'status!~"STOPPED|UNKNOWN"'
+WORKING, LOST = 'status="WORKING"', 'status!~"WORKING|STOPPED|UNKNOWN"'
+ANY = 'status=~".+"'
+META = 'engine=~"$engine",group=~"$group"'
 AUDIT = f"/audit?{SPAN}"
 
 
@@ -32,31 +34,35 @@ def member_share(window: str) -> str:
     return ratio(working, eligible)
 
 
-def since_start(matchers: str) -> str:
-    """Seconds that the exporter has counted since it started; as cheap as a look at a gauge."""
-    counted = f"max by ({BY_SESSION}, status) (wawp_session_status_seconds_total{{{SOURCE},{matchers}}})"
-    return f"sum by ({BY_SESSION}) ({counted})"
+def each(matchers: str) -> str:
+    """Seconds of each session in the range, read at the panel's step: all samples of a month would be too many."""
+    total = f"wawp_session_status_seconds_total{{{SOURCE},{matchers}}}"
+    seconds = f"max by ({BY_SESSION}, status) (increase({total}[$__range:$__interval]))"
+    known = f"group by ({BY_SESSION}) (wawp_session_info{{{JOB},{META}}})"
+    return f"(sum by ({BY_SESSION}) ({seconds})\n    and on ({BY_SESSION}) {known})"
 
 
 RESULT = Row(
-    "Did we keep our promise?",
+    "Result",
     [
-        figure(
-            "How available were we?",
-            availability("$__range"),
-            description="Good seconds of sessions, of good and bad ones, in the range above. STOPPED, maintenance,"
-            " UNKNOWN"
-            " and sessions that never worked yet are excluded.",
-            unit="percentunit",
-            steps=MORE_IS_BETTER,
-            decimals=3,
-            legend="{{source}}",
-            width=6,
+        by_objective(
+            figure(
+                "Availability",
+                availability("$__range"),
+                description="How available were we? Good seconds of sessions, of good and bad ones, in the range"
+                " above. STOPPED, maintenance, UNKNOWN and sessions that never worked yet are excluded. Green from the"
+                " configured objective on.",
+                unit="percentunit",
+                decimals=3,
+                legend="{{source}}",
+                width=6,
+            )
         ),
         figure(
-            "How much of the error budget is left?",
+            "Error budget left",
             f"1 - ({burn('$__range')})",
-            description="1 is untouched, 0 used up, less is overdrawn: of the range above, against the objective.",
+            description="How much of the error budget is left? 1 is untouched, 0 used up, less is overdrawn: of the"
+            " range above, against the objective.",
             unit="percentunit",
             steps=BUDGET,
             decimals=1,
@@ -64,48 +70,49 @@ RESULT = Row(
             width=6,
         ),
         figure(
-            "What was promised?",
+            "Objective",
             OBJECTIVE,
-            description="The objective of the exporter's configuration (`slo.objective`).",
+            description="What was promised? The objective of the exporter's configuration (`slo.objective`).",
             unit="percentunit",
             decimals=2,
             legend="{{source}}",
         ),
         figure(
-            "How much was excluded?",
+            "Excluded",
             ratio(slo("excluded", "$__range"), slo(".+", "$__range")),
-            description="Seconds that count neither as good nor as bad, of all: STOPPED, maintenance, UNKNOWN,"
-            " never worked.",
+            description="How much was excluded? Seconds that count neither as good nor as bad, of all: STOPPED,"
+            " maintenance, UNKNOWN, never worked.",
             unit="percentunit",
             decimals=1,
             legend="{{source}}",
         ),
         figure(
-            "How much of the range is known?",
+            "Known",
             "clamp_max(max(sum_over_time((max by (job) (up{job=~'$job'}))[$__range:5m])) * 300 / $__range_s, 1)",
-            description="Share of the range in which Prometheus could read an exporter, looked at every 5 minutes.",
+            description="How much of the range is known? Share of the range in which Prometheus could read an"
+            " exporter, looked at every 5 minutes.",
             unit="percentunit",
-            steps=MORE_IS_BETTER,
+            steps=KNOWN,
             decimals=1,
         ),
     ],
 )
 PATTERN = Row(
-    "How fast is the budget used, and when?",
+    "Error budget",
     [
         series(
-            "How many times too fast is the budget used?",
+            "Burn rate",
             *((burn(window), f"{{{{source}}}} {window}") for window in ("1h", "6h", "1d", "3d")),
-            description="1 uses up a month's budget in a month. The lines are those of the alerts: 14.4 (1h), 6 (6h), 3"
-            " (1d), 1 (3d).",
+            description="How many times too fast is the budget used? 1 uses up a month's budget in a month. The lines"
+            " are those of the alerts: 14.4 (1h), 6 (6h), 3 (1d), 1 (3d).",
             steps=BURN,
             width=24,
             interval="1h",
         ),
         series(
-            "How available were we on each day?",
+            "Availability by day",
             (availability("1d"), "{{source}}"),
-            description="Of the 24 hours before each bar.",
+            description="How available were we on each day? Of the 24 hours before each bar.",
             unit="percentunit",
             interval="1d",
             bars=True,
@@ -113,57 +120,83 @@ PATTERN = Row(
             most=1,
         ),
         words(
-            "In which hours of the week do we fail?",
+            "Hours of the week",
             "One PromQL query cannot draw the hours of the week; the audit has them, from the log:\n\n"
             f"- [the audit of this range](${{exporter_url}}{AUDIT})\n"
             f"- [its figures as CSV](${{exporter_url}}/api/v1{AUDIT}&format=csv)\n"
             "- `wawp-exporter audit --help`\n\n"
             "If figures differ, the audit is right: it includes events that came late or while nothing was scraped.",
-            description="The audit counts disconnects by hour and weekday in the configured time zone.",
+            description="In which hours of the week do we fail? The audit counts disconnects by hour and weekday in"
+            " the configured time zone.",
             height=8,
         ),
     ],
 )
 WHO = Row(
-    "Which ones were bad?",
+    "Who was bad",
     [
-        bars(
-            "How available was each engine?",
-            availability("$__range", "source, engine"),
-            "{{source}} / {{engine}}",
-            description="Good seconds of those that count, in the range above.",
-            unit="percentunit",
-            width=8,
+        by_objective(
+            bars(
+                "Availability by engine",
+                availability("$__range", "source, engine"),
+                "{{source}} / {{engine}}",
+                description="How available was each engine? Good seconds of those that count, in the range above.",
+                unit="percentunit",
+                width=8,
+            ),
+        ),
+        by_objective(
+            bars(
+                "Availability by group",
+                member_share("$__range"),
+                "{{group}}",
+                description="How available was each group? Working members of eligible ones, averaged over the"
+                " scrapes: a loss shorter than a scrape interval may be missed.",
+                unit="percentunit",
+                width=8,
+            ),
         ),
         bars(
-            "How available was each group?",
-            member_share("$__range"),
-            "{{group}}",
-            description="Working members of eligible ones, averaged over the scrapes: a loss shorter than a scrape"
-            " interval may be missed.",
-            unit="percentunit",
+            "Losses by reason",
+            losses("$__range"),
+            "{{reason}}",
+            description="Why were sessions lost? Losses in the range above as the exporter counts them (a session that"
+            " had worked, and is lost for longer than a restart takes), by the reason that the gateway gave.",
+            unit="short",
             width=8,
         ),
         rows(
-            "Which sessions fail in the same hour every week?",
+            "Uptime of every session",
+            f"{each(WORKING)}\n  / ({each(WORKING)}\n    + ({each(LOST)} or {each(WORKING)} * 0) > 0)",
+            each(LOST),
+            f"clamp_max({each(ANY)} / $__range_s, 1)",
+            info(f"{SOURCE},{META}", "engine", "group", "owner"),
+            description="How reliable was each session in the range above? WORKING share of all but STOPPED and"
+            " UNKNOWN, in the colours of the configured objective; the time that it did not work; and how much of the"
+            " range Prometheus knows of it. The audit also leaves out maintenance, and includes events that came late.",
+            columns=("source", "session", "engine", "group", "owner"),
+            values={
+                "Value #A": ("uptime", "percentunit"),
+                "Value #B": ("not working", "s"),
+                "Value #C": ("known", "percentunit"),
+            },
+            links={"session": session_links("__data.fields")},
+            width=16,
+            height=16,
+            sort="not working",
+            promised="uptime",
+        ).max_data_points(200),
+        rows(
+            "Recurring hours",
             f"topk(50, max by ({BY_SESSION}, weekday, hour) (wawp_session_recurring_disconnects{{{SOURCE}}}))",
-            description="Lost in this hour of the week in so many of the last 8 weeks; 3 and more only.",
+            description="Which sessions fail in the same hour every week? Lost in this hour of the week in so many of"
+            " the last 8 weeks; 3 and more only.",
             columns=("source", "session", "weekday", "hour"),
             values={"Value": ("weeks", "short")},
             links={"session": session_links("__data.fields")},
             width=8,
+            height=16,
             sort="weeks",
-        ),
-        rows(
-            "Which 20 sessions were the worst?",
-            f"bottomk(20, {since_start(WORKING)}\n  / on ({BY_SESSION}) ({since_start(COUNTED)} > 600))",
-            description="WORKING share of all but STOPPED and UNKNOWN, since the exporter started (the counters"
-            " themselves: a"
-            " range over every session would cost too much). The audit has any range.",
-            columns=("source", "session"),
-            values={"Value": ("uptime", "percentunit")},
-            links={"session": session_links("__data.fields")},
-            width=24,
         ),
     ],
 )
@@ -171,6 +204,8 @@ WHO = Row(
 BOARD = Board(
     name="slo",
     question="How reliable were we, and what is the pattern?",
+    about="Availability and error budget of WhatsApp sessions as wawp-exporter exports them, and the uptime of every"
+    " session.",
     rows=(RESULT, PATTERN, WHO),
     variables=(
         source(),

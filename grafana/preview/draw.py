@@ -10,9 +10,14 @@ from tests import parts
 
 Series = list[tuple[str, list[tuple[float, float]]]]
 
+SCALED = "configFromData"
 CELL_H = 38  # pixels of a grid row
 UNIT_W = 64  # pixels of a grid column
 PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999", "#f0e442", "#0072b2")
+NOTE = (
+    "Panels, queries, positions, units and colours are the dashboard's; python -m grafana.preview draws them over a"
+    " made-up month of seven sessions. Grafana draws them better."
+)
 STYLE = """
 body { background: #111217; color: #ccccdc; font: 13px sans-serif; margin: 8px; }
 .grid { position: relative; } .panel { position: absolute; box-sizing: border-box; padding: 2px; }
@@ -31,7 +36,7 @@ def page(name: str, prometheus: parts.Prometheus, at: float, **chosen: str) -> s
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) * CELL_H
     drawn = "\n".join(placed(panel, drawing(name, panel, values, prometheus, at)) for panel in panels)
     head = f"<meta charset=utf-8><title>{name}, a plain preview</title><style>{STYLE}</style>"
-    note = f"<p>{name}: a plain preview of the queries and positions, not Grafana.</p>"
+    note = f"<h2>Wawp / {name}: a plain preview, not Grafana</h2><p>{NOTE}</p>"
     return f'<!doctype html>{head}{note}<div class="grid" style="height:{height}px">{drawn}</div>'
 
 
@@ -50,6 +55,7 @@ def drawing(board: str, panel: dict[str, Any], values: dict[str, str], prometheu
     """What is inside a panel."""
     if panel["type"] in ("text", "row"):
         return f"<pre>{escape(panel.get('options', {}).get('content', ''))}</pre>"
+    panel = scaled(board, panel, values, prometheus, at)
     raw = [
         (target, boards.ask(boards.Query(board, panel, target), values, prometheus, at))
         for target in panel.get("targets", ())
@@ -57,11 +63,37 @@ def drawing(board: str, panel: dict[str, Any], values: dict[str, str], prometheu
     if not any(found for _, found in raw):
         return f'<div class="none">{escape(no_value(panel))}</div>'
     if panel["type"] == "table":
-        return table(panel, [each["metric"] | {"value": each["values"][-1][1]} for _, found in raw for each in found])
+        return table(panel, merged([(target["refId"], found) for target, found in raw]))
     series = [(legend(target, each["metric"]), points(each["values"])) for target, found in raw for each in found]
     draw = {"stat": stat, "bargauge": bars, "timeseries": lines, "state-timeline": states, "status-history": states}
     span = boards.range_of(board)
     return draw.get(panel["type"], lines)(panel, series, at - span, at)
+
+
+def scaled(board: str, panel: dict[str, Any], values: dict[str, str], prometheus: parts.Prometheus, at: float) -> Any:
+    """The panel with the least value of its scale from its last query, and without that query."""
+    chosen = [made["options"]["configRefId"] for made in panel.get("transformations", ()) if made["id"] == SCALED]
+    if not chosen:
+        return panel
+    scale = next(target for target in panel["targets"] if target["refId"] == chosen[0])
+    (found,) = boards.ask(boards.Query(board, panel, scale), values, prometheus, at)
+    fields = panel["fieldConfig"]
+    defaults = fields["defaults"] | {"min": float(found["values"][-1][1])}
+    left = [target for target in panel["targets"] if target is not scale]
+    return panel | {"targets": left, "fieldConfig": fields | {"defaults": defaults}}
+
+
+def merged(answers: list[tuple[str, list[dict[str, Any]]]]) -> list[dict[str, str]]:
+    """Rows of several queries, put together where the labels that all queries have are the same."""
+    named = [{*each["metric"]} for _, found in answers for each in found[:1]]
+    common = sorted(set.intersection(*named)) if len(named) > 1 else []
+    rows: dict[Any, dict[str, str]] = {}
+    for ref, found in answers:
+        for index, each in enumerate(found):
+            key = tuple(each["metric"].get(name) for name in common) if common else (ref, index)
+            value = {"Value" if len(answers) == 1 else f"Value #{ref}": each["values"][-1][1]}
+            rows[key] = rows.get(key, {}) | each["metric"] | value
+    return list(rows.values())
 
 
 def points(values: list[list[Any]]) -> list[tuple[float, float]]:
@@ -135,18 +167,31 @@ def states(panel: dict[str, Any], series: Series, start: float, end: float) -> s
 
 
 def table(panel: dict[str, Any], rows: list[dict[str, str]]) -> str:
-    """Labels and values; columns that the panel leaves out are left out."""
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "__name__"))
-    for change in panel.get("transformations", ()):
-        if change["id"] == "filterFieldsByName":
-            pattern = change["options"].get("include", {}).get("pattern")
-            names = [name for name in names if name == "value" or not pattern or re.search(pattern, name)]
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    """The columns that the panel takes, under its headings, with its units; sorted as it says."""
+    changes = {change["id"]: change["options"] for change in panel.get("transformations", ())}
+    names = changes.get("filterFieldsByName", {}).get("include", {}).get("names")
+    names = names or list(dict.fromkeys(name for row in rows for name in row if name != "__name__"))
+    headings = changes.get("organize", {}).get("renameByName", {})
+    (sort,) = [by["displayName"] for by in panel.get("options", {}).get("sortBy", ())] or [""]
+    column = next((name for name, heading in headings.items() if heading == sort), "")
+    rows = sorted(rows, key=lambda row: -float(row.get(column, 0) or 0))
+    head = "".join(f"<th>{escape(headings.get(name, name))}</th>" for name in names)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(row.get(name, '')))[:60]}</td>" for name in names) + "</tr>"
-        for row in rows[:14]
+        f"<tr>{''.join(cell(panel, row, name, headings.get(name, name)) for name in names)}</tr>"
+        for row in rows[: (panel["gridPos"]["h"] * CELL_H - 60) // 21]
     )
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def cell(panel: dict[str, Any], row: dict[str, str], name: str, heading: str) -> str:
+    """A cell: a label as it is, a value with the unit of its heading, in its colour if it has one."""
+    value = row.get(name, "")
+    if not name.startswith("Value") or not value:
+        return f"<td>{escape(value)[:60]}</td>"
+    set_ = {told["id"]: told["value"] for each in panel["fieldConfig"].get("overrides", ())
+            if each["matcher"].get("options") == heading for told in each["properties"]}  # fmt: skip
+    shade = f' style="color:{colour(panel, float(value))}"' if "custom.cellOptions" in set_ else ""
+    return f"<td{shade}>{escape(with_unit(float(value), set_.get('unit', 'short')))}</td>"
 
 
 def mapping_of(panel: dict[str, Any], value: float) -> dict[str, Any]:
@@ -163,7 +208,10 @@ def mapping_of(panel: dict[str, Any], value: float) -> dict[str, Any]:
 def colour(panel: dict[str, Any], value: float) -> str:
     """By mapping, else by threshold."""
     mapped = mapping_of(panel, value).get("color")
-    steps = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", [])
+    defaults = panel["fieldConfig"]["defaults"]
+    steps = defaults.get("thresholds", {}).get("steps", [])
+    if defaults.get("thresholds", {}).get("mode") == "percentage":
+        value = 100 * (value - defaults["min"]) / (defaults["max"] - defaults["min"])
     passed = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
     return str(mapped or (passed[-1] if passed else PALETTE[0]))
 
@@ -183,7 +231,11 @@ def text(panel: dict[str, Any], value: float) -> str:
     mapped = mapping_of(panel, value).get("text")
     if mapped:
         return str(mapped)
-    unit = panel["fieldConfig"]["defaults"].get("unit", "")
+    return with_unit(value, panel["fieldConfig"]["defaults"].get("unit", ""))
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A value with a unit."""
     if unit == "percentunit":
         return f"{value * 100:.4g} %"
     if unit == "dateTimeFromNow" or unit.startswith("dateTime"):

@@ -132,7 +132,8 @@ class Process:
 
     def hear(self, at: float, session: str, engine: str, status: str) -> None:
         """One webhook, 200 ms on its way, and sent twice; before a scan comes a forged one."""
-        event = builders.event(status, at, key=("default", session), engine=engine)
+        reason = "connection_lost" if (session, status) == ("phone", "FAILED") else ""
+        event = builders.event(status, at, key=("default", session), engine=engine, reason=reason)
         builders.apply(self.fleet, event)
         self.fleet.recur(PATTERNS)
         own = self.telemetry.source("default")

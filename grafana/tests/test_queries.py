@@ -10,8 +10,11 @@ from tests import parts
 
 # Panels that rightly show nothing of this story, and why.
 NOTHING_TO_SHOW = {
-    "exporter: Did the gateway's API show that webhooks were missed?": "no source has an API",
-    "exporter: Which alerts fire, and what is to be done?": "the exporter is well",
+    "exporter: Missed webhooks": "no source has an API",
+    "exporter: Firing alerts": "the exporter is well",
+    "session: Problems": "the phone is well, and its daily loss lies between two scrapes",
+    "fleet: Outages that last": "the only outage was long ago",
+    "fleet: Sessions in outages": "the only outage was long ago",
 }
 
 

@@ -199,7 +199,7 @@ RELIABILITY = Row(
             width=6,
         ),
         figure(
-            "Entries into a loss",
+            "Times lost",
             entries("FAILED|DISCONNECTED"),
             description="How often was it lost? Entries into FAILED and DISCONNECTED in the range.",
             decimals=0,

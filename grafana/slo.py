@@ -173,7 +173,8 @@ WHO = Row(
             info(f"{SOURCE},{META}", "engine", "group", "owner"),
             description="How reliable was each session in the range above? WORKING share of all but STOPPED and"
             " UNKNOWN, in the colours of the configured objective; the time that it did not work; and how much of the"
-            " range Prometheus knows of it. The audit also leaves out maintenance, and includes events that came late.",
+            " range Prometheus knows of it. The last 500th of the range may be missing. The audit also leaves out"
+            " maintenance, and includes events that came late.",
             columns=("source", "session", "engine", "group", "owner"),
             values={
                 "Value #A": ("uptime", "percentunit"),
@@ -185,7 +186,7 @@ WHO = Row(
             height=16,
             sort="not working",
             promised="uptime",
-        ).max_data_points(200),
+        ).max_data_points(500),
         rows(
             "Recurring hours",
             f"topk(50, max by ({BY_SESSION}, weekday, hour) (wawp_session_recurring_disconnects{{{SOURCE}}}))",

@@ -65,11 +65,11 @@ def test_an_outage_is_one_line(shown: Shown) -> None:
 
 
 def test_every_session_has_its_uptime(shown: Shown) -> None:
-    """Over the range that is chosen: to a thousandth, though it is read at the panel's step."""
+    """Over the range that is chosen; it is read at 500 moments, so that what happened after the last may be missing."""
     expected = {name: Truth().seconds(name, "WORKING") / Truth().seconds(name, *UP) for name in story.names()}
 
     assert shown("slo", "Uptime of every session") == {
-        f"{name} default": pytest.approx(uptime, abs=0.001) for name, uptime in expected.items()
+        f"{name} default": pytest.approx(uptime, abs=1 / 500) for name, uptime in expected.items()
     }
 
 
@@ -120,7 +120,7 @@ def test_repair_and_failure_times_are_those_of_the_story(shown: Shown) -> None:
     """MTTR and MTBF of 1 day: one failure of twenty minutes."""
     assert shown("session", "MTTR")[""] == pytest.approx(story.STAY + 5, rel=0.1)
     assert shown("session", "MTBF")[""] == pytest.approx(DAY - story.STAY, rel=0.1)
-    assert shown("session", "Entries into a loss")[""] == pytest.approx(1, rel=0.05)
+    assert shown("session", "Times lost")[""] == pytest.approx(1, rel=0.05)
 
 
 def test_a_session_that_is_down_says_since_when(shown: Shown) -> None:

@@ -68,7 +68,6 @@ def routing(shipped: dict[str, Any]) -> dict[str, Any]:
     """Alertmanager's own configuration in the words of the operator's AlertmanagerConfig."""
     return {
         "route": route(shipped["route"]),
-        "inhibitRules": [inhibition(rule) for rule in shipped["inhibit_rules"]],
         "muteTimeIntervals": [interval(each) for each in shipped["time_intervals"]],
         "receivers": [receiver["name"] for receiver in shipped["receivers"]],
     }
@@ -92,15 +91,6 @@ def matcher(text: str) -> dict[str, str]:
     name, kind, value = found.groups()
     # "=" is the default, and YAML 1.1 has a meaning of its own for it.
     return {"name": name, "value": value} | ({"matchType": kind} if kind != "=" else {})
-
-
-def inhibition(rule: dict[str, Any]) -> dict[str, Any]:
-    """What mutes what."""
-    made = {
-        "sourceMatch": [matcher(text) for text in rule["source_matchers"]],
-        "targetMatch": [matcher(text) for text in rule["target_matchers"]],
-    }
-    return {**made, "equal": rule["equal"]} if "equal" in rule else made
 
 
 def interval(given: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 from cases import texts
 from promtool import RELEASES, find
 
-from alerts.tests import stack
+from alerts.tests import grouping, stack
 from tests import parts
 
 Labels = dict[str, str]
@@ -153,3 +157,111 @@ def test_every_alert_that_was_sent_gets_its_end(office: Office) -> None:
 
     assert sent[-1]["status"] == "resolved"
     assert sent[-1]["commonLabels"]["alertname"] == "WawpWebhookFeedSilent"
+
+
+# The model
+
+
+def played(alertmanager: parts.Alertmanager, script: list[tuple[float, str, Labels]]) -> list[grouping.Alert]:
+    """Posts each alert, or its end, at its time; gives the alerts with the times at which they were really posted."""
+    begun: dict[tuple[tuple[str, str], ...], grouping.Alert] = {}
+    done: list[grouping.Alert] = []
+    start = time.time()
+    for at, what, fired in script:
+        time.sleep(max(0.0, start + at - time.time()))
+        key, now = tuple(sorted(fired.items())), time.time()
+        if what == "fire":
+            alertmanager.post_alerts({"labels": fired})
+            begun[key] = grouping.Alert(fired, now)
+        else:
+            alertmanager.post_alerts({"labels": fired, "endsAt": datetime.fromtimestamp(now, UTC).isoformat()})
+            done.append(replace(begun.pop(key), ends=now))
+    return [*done, *begun.values()]
+
+
+# Waits: 1 s until the first message, 3 s between two. What happens is never near a flush.
+SCRIPT = [
+    # Two warnings that are one message, a third that joins, ends one by one.
+    (0.0, "fire", labels("WawpSessionFailed", source="a", session="one")),
+    (0.1, "fire", labels("WawpSessionFailed", source="a", session="two")),
+    (2.5, "fire", labels("WawpSessionFailed", source="a", session="three")),
+    (5.5, "end", labels("WawpSessionFailed", source="a", session="one")),
+    (8.5, "end", labels("WawpSessionFailed", source="a", session="two")),
+    (8.6, "end", labels("WawpSessionFailed", source="a", session="three")),
+    # Two critical sessions of one source, one of which comes back and is lost again between two flushes.
+    (0.2, "fire", labels("WawpSessionDisconnected", source="a", session="one")),
+    (0.3, "fire", labels("WawpSessionDisconnected", source="a", session="two")),
+    (1.5, "end", labels("WawpSessionDisconnected", source="a", session="one")),
+    (1.7, "fire", labels("WawpSessionDisconnected", source="a", session="one")),
+    (5.0, "end", labels("WawpSessionDisconnected", source="a", session="two")),
+    # An outage that grows.
+    (0.4, "fire", step("b", 3)),
+    (2.6, "fire", step("b", 10)),
+    (5.8, "end", step("b", 3)),
+    (5.9, "end", step("b", 10)),
+    # A receiver that wants no ends, and an alert that nobody hears of.
+    (0.5, "fire", labels("WawpWatchdog")),
+    (0.6, "fire", labels("WawpSessionStuckStarting", source="c", session="brief")),
+    (0.9, "end", labels("WawpSessionStuckStarting", source="c", session="brief")),
+]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_model_sends_what_a_real_alertmanager_sends(release: str) -> None:
+    """bench and docs count a month's messages by it: for each group the same messages, in the same order."""
+    find(release)
+    waits = {"group_wait": lambda given: min(given, 1.0), "group_interval": lambda _: 3.0}
+    with parts.Receiver() as receiver:
+        routing = stack.routing(waits, stack.recorded_at(receiver.url))
+        with parts.Alertmanager(routing, version=release) as alertmanager:
+            alerts = played(alertmanager, sorted(SCRIPT, key=lambda each: each[0]))
+            modelled = Counter(by_group(grouping.messages(routing, alerts, time.time() + 10)))
+            parts.wait_until(lambda: len(receiver.notifications) >= modelled.total(), "all messages")
+        real = Counter(
+            (each["receiver"], tuple(sorted(each["groupLabels"].items())), *counts(each))
+            for each in receiver.notifications
+        )
+
+    assert real == modelled
+    assert modelled.total() == 11
+
+
+def by_group(sent: list[grouping.Message]) -> Iterator[tuple[str, Any, int, int]]:
+    """A message without its time; labels that are empty are not there."""
+    for each in sent:
+        yield each.receiver, tuple(sorted(pair for pair in each.group if pair[1])), each.firing, each.resolved
+
+
+def counts(message: dict[str, Any]) -> tuple[int, int]:
+    """How many fire in a message, and how many are over."""
+    found = [each["status"] for each in message["alerts"]]
+    return found.count("firing"), found.count("resolved")
+
+
+def shipped() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((stack.ALERTS / "alertmanager.yml").read_text())
+    return found
+
+
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC).timestamp()
+HOUR = 3600.0
+
+
+def test_the_model_repeats_what_goes_on() -> None:
+    """IT hears of a session that is lost for nine hours three times, and of its end."""
+    lost = grouping.Alert(labels("WawpSessionDisconnected"), MONDAY, MONDAY + 9 * HOUR)
+    sent = grouping.messages(shipped(), [lost], MONDAY + 24 * HOUR)
+
+    assert [(each.receiver, each.firing, each.resolved) for each in sent] == [
+        ("it-oncall", 1, 0), ("it-oncall", 1, 0), ("it-oncall", 1, 0), ("it-oncall", 0, 1)
+    ]  # fmt: skip
+    assert grouping.a_week(sent, 2 * 604_800) == {"it-oncall": 2.0}
+
+
+def test_the_model_keeps_office_hours() -> None:
+    """What the audit found at night is sent when the office opens."""
+    found = grouping.Alert(labels("WawpSessionRecurringDisconnect"), MONDAY + 2 * HOUR, MONDAY + 12 * HOUR)
+    (sent,) = grouping.messages(shipped(), [found], MONDAY + 24 * HOUR)
+
+    assert sent.receiver == "audit-mail"
+    assert 9 * HOUR <= sent.at - MONDAY < 10 * HOUR + 300

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-END_TO_END = "alerts/tests/test_end_to_end.py"
+END_TO_END, INCIDENTS = "alerts/tests/test_end_to_end.py", "alerts/tests/test_incidents.py"
 # Those that take longest, as `make test ARGS=--durations=50` tells: one that began last would be waited for alone.
 FIRST = (
     f"{END_TO_END}, bookworm",
     f"{END_TO_END}, trixie",
     f"{END_TO_END}, forky",
+    f"{INCIDENTS}, bookworm",
+    f"{INCIDENTS}, trixie",
+    f"{INCIDENTS}, forky",
     "alerts/tests/test_mutants.py",
     "alerts/tests/test_rules.py",
     "tests/gateways/test_reconcile.py",
@@ -37,7 +40,7 @@ class Groups(LoadScopeScheduling):
 def group(nodeid: str) -> str:
     """The file of a test; the stories from end to end are a group for each Debian, whose servers they share."""
     file, _, test = nodeid.partition("::")
-    release = re.search(r"\[(\w+)", test) if file == END_TO_END else None
+    release = re.search(r"\[(\w+)", test) if file in {END_TO_END, INCIDENTS} else None
     return f"{file}, {release[1]}" if release else file
 
 

@@ -55,16 +55,15 @@ def shorten_keys(entry: dict[str, Any], names: Sequence[str], shorten: Shorten) 
 
 
 def shortened_rules(shorten: Shorten, expressions: Callable[[str], str] = str) -> list[dict[str, Any]]:
-    """The shipped rule files with a shorter `keep_firing_for`, and a shorter interval where a group has its own.
+    """The shipped rule files with shorter waits, and intervals where groups have their own.
 
-    `for` stays: it is there where an average must settle.
     `expressions` may change each expression.
     """
     files = [yaml.safe_load(path.read_text()) for path in RULE_FILES]
     for group in (group for file in files for group in file["groups"]):
         shorten_keys(group, ["interval"], shorten)
         for rule in group["rules"]:
-            shorten_keys(rule, ["keep_firing_for"], shorten)
+            shorten_keys(rule, ["for", "keep_firing_for"], shorten)
             rule["expr"] = expressions(rule["expr"])
     return files
 
@@ -78,7 +77,7 @@ def ranges_divided_by(factor: float) -> Callable[[str], str]:
             r"(\[|offset )(\d+[smhd])", lambda found: found[1] + duration(shorter(seconds(found[2]))), expression
         )
         return re.sub(
-            r"(time\(\) - |timestamp_seconds\) (?:>|<) |^\) > )(\d+)",
+            r"(timestamp_seconds\) (?:>|<) |^\s*floor\(time\(\) - .*\) >= )(\d+)",
             lambda found: f"{found[1]}{int(found[2]) / factor}",
             ranges,
             flags=re.MULTILINE,

@@ -22,6 +22,23 @@ RUNBOOKS = "https://github.com/wawp/wawp-exporter/blob/main/alerts/runbooks"
 SINCE = {"msteams": "trixie", "whatsapp": "forky"}
 RECEIVERS = [each["name"] for each in yaml.safe_load((ALERTS / "receivers.yml").read_text())["receivers"]]
 
+PRESENT = {
+    "is",
+    "are",
+    "has",
+    "have",
+    "must",
+    "cannot",
+    "does",
+    "do",
+    "runs",
+    "sends",
+    "restricts",
+    "knows",
+    "works",
+    "come",
+}
+
 Alert = dict[str, Any]
 
 
@@ -110,10 +127,18 @@ def test_what_is_over_is_told_in_the_past_tense_with_how_long_it_lasted(render: 
 
 @pytest.mark.parametrize(
     ("lasted", "shown"),
-    [("12.35s", "12s"), ("3m 12s", "3m 12s"), ("1h 2m 3s", "1h 2m"), ("2d 3h 4m 5s", "2d 3h 4m"), ("", "3m 30s")],
+    [
+        ("12.35s", "12s"),
+        ("3m 12s", "3m 12s"),
+        ("1h 2m 3s", "1h 2m"),
+        ("2d 3h 4m 5s", "2d 3h 4m"),
+        ("5m 0s", "5m"),
+        ("0s", "3m 30s"),
+        ("", "3m 30s"),
+    ],
 )
 def test_how_long_it_lasted_is_rounded(render: Renderer, lasted: str, shown: str) -> None:
-    """Without the annotation it is from the alert's begin to its end."""
+    """Without the annotation, and without a time in it, it is from the alert's begin to its end."""
     over = alert(status="resolved")
     over["annotations"]["lasted"] = lasted
 
@@ -156,7 +181,7 @@ def test_no_shipped_summary_is_over_in_the_present_tense(entry: Mapping[str, Any
 
         assert title.startswith("RESOLVED: ")
         words = set(title.replace(fired["exp_labels"].get("session", "\0"), "").replace(",", "").split())
-        assert not words & {"is", "are", "has", "have", "must", "cannot", "does", "runs", "sends", "restricts"}, title
+        assert not words & PRESENT, title
 
 
 def outage(step: int, status: str = "firing") -> Alert:
@@ -180,10 +205,10 @@ def test_an_outage_shows_its_highest_step_only(render: Renderer) -> None:
 
 
 def test_the_end_of_an_outage_is_one_line(render: Renderer) -> None:
-    """All steps end together."""
+    """All steps end together, when hardly any session is still lost: the largest step says how many there were."""
     steps = [outage(step, "resolved") for step in (10, 3)]
 
-    assert render("title", *steps) == "RESOLVED: Mass disconnect: 31 sessions were lost (3m 30s)"
+    assert render("title", *steps) == "RESOLVED: Mass disconnect: 10 or more sessions were lost (3m 30s)"
 
 
 # Messages

@@ -441,7 +441,8 @@ class Exporter(Service):
     """`wawp-exporter serve` as a process; free port and database in its folder, unless the config says other.
 
     `stop` and `start` again continue on the same port, configuration and database. With a `pace` of 0.05 the constants
-    of the judge take a twentieth of their time (`tests/scaled.py`); thresholds are in the configuration.
+    of the judge take a twentieth of their time, and what `settling` says while something settles (`tests/scaled.py`);
+    thresholds are in the configuration.
     """
 
     name = "exporter"
@@ -454,9 +455,10 @@ class Exporter(Service):
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         pace: float = 1,
+        settling: float | None = None,
     ) -> None:
         super().__init__(directory, env)
-        self.pace = pace
+        self.pace = pace if settling is None else f"{pace}:{settling}"
         self.args = args
         self.wrapper = wrapper
         self.config_file = self.directory / "wawp.yml"

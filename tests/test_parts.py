@@ -204,18 +204,19 @@ def test_a_refused_configuration_is_told_in_the_words_of_the_exporter(tmp_path: 
 def test_the_judge_of_a_service_can_be_scaled() -> None:
     """Stories of minutes take seconds; nobody can stretch the times, or stop them, by a slip."""
     shown = (
-        "from tests.scaled import scale; scale(0.05)\n"
-        "from wawp_exporter.model import fleet, machine; print(machine.RESTART_MS, fleet.CONSTANTS.recovered_ms)"
+        "from tests.scaled import scale; scale(0.05, 0.5)\n"
+        "from wawp_exporter.model import fleet, machine; from_judge = fleet.CONSTANTS\n"
+        "print(machine.RESTART_MS, from_judge.recovered_ms, from_judge.settle_ms)"
     )
     scaled = subprocess.run([sys.executable, "-c", shown], cwd=parts.ROOT, capture_output=True, text=True, check=True)
     refused = subprocess.run(
-        [sys.executable, "-m", "tests.scaled", "0", "serve"],
+        [sys.executable, "-m", "tests.scaled", "0.05:0", "serve"],
         cwd=parts.ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert scaled.stdout.split() == ["1500", "3000"]
+    assert scaled.stdout.split() == ["1500", "3000", "5000"]
     assert refused.returncode == 1
     assert "(0, 1]" in refused.stderr

@@ -1,11 +1,12 @@
 """What people on call found wrong, as stories over real servers: each counts the messages that it ends in.
 
 Everything is twenty times faster (alerts/tests/scene.py), but for the judge in stories that tell the exporter what
-happened minutes ago: these have an exporter that keeps its own pace.
+happened minutes ago: these have an exporter that keeps its own pace. After the first story all others go on at once.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -14,21 +15,40 @@ from alerts.tests.scene import KEY, SENTINELS, Message, Scene, event, when, who
 from tests import parts
 
 NEWER = [pytest.param(version, marks=pytest.mark.slow) for version in parts.VERSIONS[1:]]
-STORIES = ("gap", "chronic", "growing", "second", "paired")
+PATIENT = ("gap", "chronic", "growing", "second", "paired")
+
+Stories = tuple[Scene, dict[str, "Future[list[Message]]"]]
 
 
 @pytest.fixture(scope="module", params=[parts.VERSIONS[0], *NEWER], ids=str)
-def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """The servers of one Debian, and scanners that have found one of the sources."""
+def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
+    """The servers of one Debian, and each story on its way, by the name of its source."""
     parts.require("prometheus", request.param)
     key = tmp_path_factory.mktemp("keys") / "gateway"
     key.write_bytes(KEY)
     sources = {name: {} for name in ("failover", *SENTINELS)} | {"scanned": {"hmac_keys_file": str(key)}}
     exporter = stage.settings(sources, groups={"pair": ["failover/one", "failover/two"]})
-    patient = {**stage.settings({name: {} for name in STORIES}), "thresholds": {}}
-    with stage.staged(request.param, exporter, stage.settings({"away": {}}), patient) as found:
-        scan(found.exporter)
-        yield found
+    patient = parts.Exporter({**stage.settings({name: {} for name in PATIENT}), "thresholds": {}})
+    with (
+        stage.staged(request.param, exporter, stage.settings({"away": {}}), patient) as scene,
+        ThreadPoolExecutor(len(STORIES) + 1) as pool,
+    ):
+        scan(scene.exporter)
+        first = pool.submit(everything_away, scene)
+        first.exception()  # Prometheus is away for all
+        yield scene, {"gap": first, **{name: pool.submit(story, scene) for name, story in STORIES.items()}}
+
+
+def works(exporter: parts.Exporter, source: str, count: int, ago: float = 0.0) -> None:
+    """So many sessions of a source are WORKING."""
+    for number in range(count):
+        event(exporter, source, f"{source}-{number}", "WORKING", ago=ago)
+
+
+def lose(exporter: parts.Exporter, source: str, numbers: range, ago: float = 0.0) -> None:
+    """These sessions are DISCONNECTED."""
+    for number in numbers:
+        event(exporter, source, f"{source}-{number}", "DISCONNECTED", ago=ago)
 
 
 def scan(exporter: parts.Exporter) -> None:
@@ -40,17 +60,9 @@ def scan(exporter: parts.Exporter) -> None:
         assert exporter.post(b'{"scan": %d}' % number, source="scanned", key=b"a guess").status_code == 401
 
 
-def works(exporter: parts.Exporter, source: str, count: int, ago: float = 0.0) -> list[str]:
-    """So many sessions of a source are WORKING; gives their names."""
-    names = [f"{source}-{number}" for number in range(count)]
-    for name in names:
-        event(exporter, source, name, "WORKING", ago=ago)
-    return names
-
-
-def steps(message: Message) -> set[str]:
-    """The steps of an outage that a message holds."""
-    return {alert["labels"].get("step", "") for alert in message["alerts"]}
+def until(scene: Scene, expression: str) -> None:
+    """Prometheus finds something."""
+    parts.wait_until(lambda: scene.servers.prometheus.query(expression), expression)
 
 
 def sessions(message: Message) -> list[str]:
@@ -58,137 +70,184 @@ def sessions(message: Message) -> list[str]:
     return sorted(alert["labels"]["session"] for alert in message["alerts"])
 
 
-def lose(exporter: parts.Exporter, source: str, numbers: range, ago: float = 0.0) -> None:
-    """These sessions are DISCONNECTED, a second after each other."""
-    for number in numbers:
-        event(exporter, source, f"{source}-{number}", "DISCONNECTED", ago=ago - (number - numbers.start))
+# What happens
 
 
-# First, since Prometheus is away for all of them
-
-
-def test_what_was_lost_while_monitoring_and_gateway_were_away_is_one_outage(scene: Scene) -> None:
-    """Eight of twenty within eight minutes, of which everybody hears at once: eight single messages until now."""
-    exporter, prometheus = scene.patient, scene.servers.prometheus
+def everything_away(scene: Scene) -> list[Message]:
+    """Eight of twenty sessions are lost within eight minutes, of which exporter and Prometheus hear at their end."""
+    exporter, prometheus = scene.other, scene.servers.prometheus
     works(exporter, "gap", 20, ago=1200)
-    known = 'count(wawp_session_status{source="gap", status="WORKING"} == 1) == 20'
-    parts.wait_until(lambda: prometheus.query(known), known)
-
+    until(scene, 'count(wawp_session_status{source="gap", status="WORKING"} == 1) == 20')
     prometheus.stop()
     exporter.stop()
     exporter.start()
     for number in range(8):
-        event(exporter, "gap", f"gap-{number}", "DISCONNECTED", ago=500 - 60 * number)
+        lose(exporter, "gap", range(number, number + 1), ago=500 - 60 * number)
     prometheus.start()
     message = scene.wait("gap", "WawpMassDisconnect")
     scene.settle(message["at"])
+    return scene.messages("gap")
+
+
+def exporter_away(scene: Scene) -> list[Message]:
+    """A session is DISCONNECTED before, during and after the five minutes, then WORKING."""
+    for status in ("WORKING", "DISCONNECTED"):
+        event(scene.fragile, "away", "one", status)
+    scene.wait("away", "WawpSessionDisconnected")
+    scene.fragile.kill()
+    until(scene, f'count_over_time((up{{instance="{scene.fragile.address}"}} == 0)[5m:1s]) >= 15')
+    scene.fragile.start()
+    until(scene, f'wawp_source_synced{{source="away", instance="{scene.fragile.address}"}} == 1')
+    scene.settle(time.time())
+    told = scene.messages("away") + scene.messages("away", status="resolved")
+    event(scene.fragile, "away", "one", "WORKING")
+    scene.wait("away", "WawpSessionDisconnected", "resolved")
+    return told
+
+
+def chronic_losses(scene: Scene) -> list[Message]:
+    """Three of ten have been lost for twenty minutes; then another one."""
+    works(scene.other, "chronic", 10, ago=3600)
+    lose(scene.other, "chronic", range(3), ago=1200)
+    scene.wait("chronic", "WawpMassDisconnect")
+    lose(scene.other, "chronic", range(5, 6))
+    scene.wait("chronic", "WawpSessionDisconnected")
+    return scene.messages("chronic")
+
+
+def growing_outage(scene: Scene) -> list[Message]:
+    """Six of thirty are lost, then ten, then all."""
+    works(scene.other, "growing", 30)
+    for count, numbers in enumerate((range(6), range(6, 10), range(10, 30)), 1):
+        lose(scene.other, "growing", numbers)
+        scene.wait_for_messages("growing", count)
+    return scene.messages("growing")
+
+
+def second_loss(scene: Scene) -> list[Message]:
+    """One of twenty is lost, and when everybody has heard of it, another one."""
+    works(scene.other, "second", 20)
+    for count, number in ((1, 0), (2, 1)):
+        lose(scene.other, "second", range(number, number + 1))
+        scene.wait_for_messages("second", count)
+    return scene.messages("second")
+
+
+def first_pairings(scene: Scene) -> list[Message]:
+    """Three sessions are added to seven."""
+    works(scene.other, "paired", 7)
+    for number in (7, 8, 9):
+        for status in ("STARTING", "SCAN_QR_CODE"):
+            event(scene.other, "paired", f"paired-{number}", status)
+    scene.settle(scene.wait("paired", "WawpSessionQrWaiting")["at"])
+    return scene.messages("paired")
+
+
+def scanners(scene: Scene) -> list[Message]:
+    """The gateway has nothing to say for half an hour after the scan."""
+    until(
+        scene, 'time() - wawp_exporter_refused_since_timestamp_seconds{source="scanned", reason="bad_signature"} > 90'
+    )
+    scene.settle(time.time())
+    return scene.messages("scanned")
+
+
+def degraded_group(scene: Scene) -> list[Message]:
+    """One of two members is away for a moment, and later for longer."""
+    for session in ("one", "two"):
+        event(scene.exporter, "failover", session, "WORKING")
+    event(scene.exporter, "failover", "two", "STARTING")
+    until(scene, 'wawp_group_working_sessions{group="pair"} == 1')
+    event(scene.exporter, "failover", "two", "WORKING")
+    until(scene, 'wawp_group_working_sessions{group="pair"} == 2')
+    event(scene.exporter, "failover", "two", "STARTING")
+    return scene.receiver.wait_for(lambda arrived: [each for each in arrived if about_a_group(each)])
+
+
+def about_a_group(message: Message) -> bool:
+    """Whether it says that one member is left."""
+    return message["groupLabels"].get("alertname") == "WawpFailoverGroupDegraded"
+
+
+STORIES: dict[str, Callable[[Scene], list[Message]]] = {
+    "away": exporter_away,
+    "chronic": chronic_losses,
+    "growing": growing_outage,
+    "second": second_loss,
+    "paired": first_pairings,
+    "scanned": scanners,
+    "failover": degraded_group,
+}
+
+
+# What people are told
+
+
+def test_what_was_lost_while_monitoring_and_gateway_were_away_is_one_outage(stories: Stories) -> None:
+    """Eight single messages until now."""
+    (message,) = stories[1]["gap"].result()
 
     assert who(message) == "it-oncall"
-    assert scene.messages("gap") == [message]
     assert [alert["annotations"]["summary"] for alert in message["alerts"]] == [
         "Mass disconnect: 8 GOWS sessions of gap are lost"
     ]
 
 
-def test_nothing_is_over_while_the_exporter_is_away(scene: Scene) -> None:
-    """DISCONNECTED before and after its five minutes: one page, and one end when it works again."""
-    event(scene.fragile, "away", "one", "WORKING")
-    event(scene.fragile, "away", "one", "DISCONNECTED")
-    scene.wait("away", "WawpSessionDisconnected")
+def test_nothing_is_over_while_the_exporter_is_away(stories: Stories) -> None:
+    """One page; neither its end nor another page while it is still DISCONNECTED."""
+    (message,) = stories[1]["away"].result()
 
-    scene.fragile.kill()
-    missed = f'count_over_time((up{{instance="{scene.fragile.address}"}} == 0)[5m:1s]) >= 15'
-    parts.wait_until(lambda: scene.servers.prometheus.query(missed), missed)
-    scene.fragile.start()
-    synced = 'wawp_source_synced{source="away"} == 1'
-    parts.wait_until(lambda: scene.servers.prometheus.query(synced), synced)
-    scene.settle(time.time())
-    told, over = scene.messages("away"), scene.messages("away", status="resolved")
-    event(scene.fragile, "away", "one", "WORKING")
-    scene.wait("away", "WawpSessionDisconnected", "resolved")
-
-    assert (len(told), over) == (1, [])
-    assert scene.messages("away") == told
+    assert message["status"] == "firing"
 
 
-def test_sessions_that_are_chronically_lost_do_not_mute_a_new_one(scene: Scene) -> None:
-    """Three of ten have been lost for twenty minutes: an outage of its members only."""
-    works(scene.patient, "chronic", 10, ago=3600)
-    lose(scene.patient, "chronic", range(3), ago=1200)
-    outage = scene.wait("chronic", "WawpMassDisconnect")
-    lose(scene.patient, "chronic", range(5, 6))
-    single = scene.wait("chronic", "WawpSessionDisconnected")
+def test_sessions_that_are_chronically_lost_do_not_mute_a_new_one(stories: Stories) -> None:
+    """They are an outage of its members only."""
+    outage, single = stories[1]["chronic"].result()
 
     assert who(outage) == who(single) == "it-oncall"
+    assert outage["commonLabels"]["alertname"] == "WawpMassDisconnect"
     assert sessions(single) == ["chronic-5"]
-    assert scene.messages("chronic") == [outage, single]
 
 
-def test_an_outage_that_grows_is_a_message_a_step(scene: Scene) -> None:
-    """3 → 10 → 30 of 30: whoever was told of six must hear of thirty; never of single sessions."""
-    works(scene.patient, "growing", 30)
-    for count, numbers in enumerate((range(6), range(6, 10), range(10, 30)), 1):
-        lose(scene.patient, "growing", numbers)
-        messages = scene.wait_for_messages("growing", count)
+def test_an_outage_that_grows_is_a_message_a_step(stories: Stories) -> None:
+    """Whoever was told of six must hear of thirty; never of single sessions."""
+    scene, told = stories
+    messages = told["growing"].result()
 
-    assert [sorted(steps(each), key=int) for each in messages] == [["3"], ["3", "10"], ["3", "10", "30"]]
+    steps = [sorted(int(alert["labels"]["step"]) for alert in each["alerts"]) for each in messages]
+    assert steps == [[3], [3, 10], [3, 10, 30]]
     assert len({each["groupKey"] for each in messages}) == 1
     assert scene.names("growing") == {"WawpMassDisconnect"}
 
 
-def test_a_second_disconnected_session_is_an_incident_of_its_own(scene: Scene) -> None:
+def test_a_second_disconnected_session_is_an_incident_of_its_own(stories: Stories) -> None:
     """The first is taken; whoever is on call must be called again."""
-    works(scene.patient, "second", 10)
-    lose(scene.patient, "second", range(1))
-    scene.wait("second", "WawpSessionDisconnected")
-    lose(scene.patient, "second", range(1, 2))
-    first, second = scene.wait_for_messages("second", 2)
+    first, second = stories[1]["second"].result()
 
     assert (sessions(first), sessions(second)) == (["second-0"], ["second-1"])
     assert first["groupKey"] != second["groupKey"]
 
 
-def test_pairing_new_sessions_pages_nobody(scene: Scene) -> None:
-    """Three new ones in a fleet of ten: the manager scans them, and nobody is told of a mass logout."""
-    works(scene.patient, "paired", 7)
-    for number in (7, 8, 9):
-        for status in ("STARTING", "SCAN_QR_CODE"):
-            event(scene.patient, "paired", f"paired-{number}", status)
-    message = scene.wait("paired", "WawpSessionQrWaiting")
-    scene.settle(message["at"])
+def test_pairing_new_sessions_pages_nobody(stories: Stories) -> None:
+    """The manager scans them; nobody is told of a mass logout."""
+    scene, told = stories
+    messages = told["paired"].result()
 
+    assert {who(each) for each in messages} == {"session-manager"}
+    assert {name for each in messages for name in sessions(each)} == {"paired-7", "paired-8", "paired-9"}
     assert scene.names("paired") == {"WawpSessionQrWaiting"}
-    assert {who(each) for each in scene.messages("paired")} == {"session-manager"}
-    assert {alert["labels"]["session"] for alert in scene.alerts("paired")} == {"paired-7", "paired-8", "paired-9"}
 
 
-def test_scanners_page_nobody(scene: Scene) -> None:
-    """Wrong and missing signatures all at once, and a gateway that has nothing to say for half an hour."""
-    begun = 'time() - wawp_exporter_refused_since_timestamp_seconds{source="scanned", reason="bad_signature"} > 90'
-    parts.wait_until(lambda: scene.servers.prometheus.query(begun), begun)
-    scene.settle(time.time())
-
-    assert scene.messages("scanned") == []
+def test_scanners_page_nobody(stories: Stories) -> None:
+    """Wrong and missing signatures all at once, from whoever scans the internet."""
+    assert stories[1]["scanned"].result() == []
 
 
-def test_a_failover_group_that_is_degraded_for_a_moment_is_no_message(scene: Scene) -> None:
+def test_a_failover_group_that_is_degraded_for_a_moment_is_no_message(stories: Stories) -> None:
     """A member that restarts; one that stays away is told, once."""
-    one_left = 'wawp_group_working_sessions{group="pair"} == 1'
-    for status in ("WORKING", "STARTING"):
-        event(scene.exporter, "failover", "one", "WORKING")
-        event(scene.exporter, "failover", "two", status)
-    parts.wait_until(lambda: scene.servers.prometheus.query(one_left), one_left)
-    event(scene.exporter, "failover", "two", "WORKING")
-    both = 'wawp_group_working_sessions{group="pair"} == 2'
-    parts.wait_until(lambda: scene.servers.prometheus.query(both), both)
-    again = time.time()
-    event(scene.exporter, "failover", "two", "STARTING")
-    (told,) = scene.receiver.wait_for(degraded)
+    (message,) = stories[1]["failover"].result()
 
-    assert who(told) == "ops-chat"
-    assert all(when(alert["startsAt"]) > again for alert in told["alerts"])
-
-
-def degraded(arrived: list[Message]) -> list[Message]:
-    """The messages about a group with one member left."""
-    return [each for each in arrived if each["groupLabels"].get("alertname") == "WawpFailoverGroupDegraded"]
+    (alert,) = message["alerts"]
+    assert who(message) == "ops-chat"
+    assert alert["labels"]["group"] == "pair"
+    assert when(alert["startsAt"]) > stories[1]["gap"].result()[0]["at"]

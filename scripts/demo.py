@@ -112,7 +112,7 @@ def demonstrate(pace: float, version: str) -> int:
     rules = stack.shortened_rules(stack.divided_by(pace, 1.0), stack.ranges_divided_by(pace))
     with ExitStack() as started:
         receivers = started.enter_context(recorder.Recorder(phones.show))
-        exporter = started.enter_context(parts.Exporter(settings(pace)))
+        exporter = started.enter_context(parts.Exporter(settings(pace), pace=1 / pace))
         routing = stack.routing(dict.fromkeys(stack.ROUTE_TIMES, shorter), receivers.connect)
         routing["templates"] = [stack.filled_templates(exporter.directory, external_url=exporter.url)]
         interval = min(1.0, 30 / pace)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.results import Result
 from bench.servers import timed_get
-from tests.parts import free_port
+from tests.parts import ROOT, free_port
 
 MODULES = "import sys; print(len(sys.modules))"
 OURS = f"""
@@ -54,6 +54,8 @@ def until_answer(command: list[str], folder: str, port: int) -> float:
     server = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not has_answered(port):
+            if server.poll() is not None:
+                raise RuntimeError(f"{command} ended with {server.returncode} before it answered")
             time.sleep(0.002)
         fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -70,7 +72,7 @@ def ours(folder: str) -> float:
 def theirs(folder: str) -> float:
     """A Starlette application with one route on uvicorn."""
     port = free_port()
-    flags = ["--port", str(port), "--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
+    flags = ["--app-dir", str(ROOT), "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
     return until_answer([sys.executable, "-m", "uvicorn", "bench.peers.static:app", *flags], folder, port)
 
 

@@ -72,8 +72,9 @@ def ours(folder: str) -> float:
 def theirs(folder: str) -> float:
     """A Starlette application with one route on uvicorn."""
     port = free_port()
-    flags = ["--app-dir", str(ROOT), "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
-    return until_answer([sys.executable, "-m", "uvicorn", "bench.peers.static:app", *flags], folder, port)
+    flags = ["--app-dir", str(ROOT), "--port", str(port), "--loop", "uvloop", "--http", "httptools"]
+    command = [sys.executable, "-m", "uvicorn", "bench.peers.static:app", *flags, "--lifespan", "off"]
+    return until_answer(command, folder, port)
 
 
 def run(quick: bool) -> list[Result]:

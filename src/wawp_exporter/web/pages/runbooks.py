@@ -2,17 +2,21 @@
 
 import re
 import shlex
+from functools import cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
-from markdown_it import MarkdownIt
 from starlette.requests import Request
 from starlette.responses import Response
 
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.model.rules import Key
 from wawp_exporter.web.pages.render import given_in, render, root_of, runbook_link
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 FENCE = "```"
 ALERT = re.compile(r"(?<![`\w\"/])Wawp[A-Za-z]+(?![`\w\"])")
@@ -36,8 +40,13 @@ class RunbookPages:
     def __init__(self) -> None:
         folder = files("wawp_exporter") / "share" / "runbooks"
         self._texts = {path.name.removesuffix(".md"): path.read_text("utf-8") for path in folder.iterdir()}
-        # HTML in the text is shown, not passed on.
-        self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+    @cached_property
+    def _markdown(self) -> "MarkdownIt":
+        """HTML in the text is shown, not passed on."""
+        from markdown_it import MarkdownIt  # noqa: PLC0415 - a fifth of what a start would import
+
+        return MarkdownIt("commonmark", {"html": False}).enable("table")
 
     async def all(self, request: Request) -> Response:
         """Every alert, with the first sentences of its runbook."""

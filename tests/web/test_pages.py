@@ -8,15 +8,20 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from starlette.datastructures import URL
 
 from tests import parts
-from tests.builders import KEY, live, make_fleet, ms
+from tests.builders import KEY, config, live, make_fleet, ms
+from wawp_exporter.metrics.telemetry import REASONS
 from wawp_exporter.model.alerts import ALERTS, MASS_ALERTS
 from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.outage import Kind
+from wawp_exporter.web.pages import feeds
 from wawp_exporter.web.pages.fleet import FleetQuery, FleetView
 from wawp_exporter.web.pages.problems import OUTAGE_WORDS, WORDS, Need, need_of, needs_of
 from wawp_exporter.web.pages.render import session_link
+from wawp_exporter.web.pages.standing import standing_of
+from wawp_exporter.web.pages.welcome import address
 
 RUNBOOKS = parts.ROOT / "alerts" / "runbooks"
 S, Q, W, F, X, D = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED", "DISCONNECTED"
@@ -26,11 +31,11 @@ HOSTILE = "<b>x</b>/\"é'&\n😀"
 @pytest.fixture(scope="module")
 def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
     """A fleet in which everything is somewhere."""
-    config = {
+    settings = {
         "groups": {"sales": ["default/down", "default/up"], "lost": ["default/waiting", "default/unseen"]},
         "sessions": [{"session": "wait*", "owner": "ana"}],
     }
-    with parts.Exporter(config, tmp_path_factory.mktemp("pages"), pace=0.02) as exporter:
+    with parts.Exporter(settings, tmp_path_factory.mktemp("pages"), pace=0.02) as exporter:
         for name, *told in (
             ("up", (W, 7200)),
             ("down", (W, 7200), (D, 60)),
@@ -95,12 +100,13 @@ def test_an_outage_is_one_line_with_its_sessions_behind_it() -> None:
         live((F, 100 + number), key=("default", f"s-{number}"), fleet=fleet)
     fleet.advance(ms(200), 200)
 
-    view = FleetView(fleet, FleetQuery(need=True))
+    standing = standing_of(fleet, [])
+    view = FleetView(fleet, FleetQuery(need=True), standing)
 
-    (line,) = view.outages
+    (line,) = standing.outages
     assert line.words == "4 GOWS sessions of default are lost at once"
     assert {session.name for session in view.shown} == {"s-0", "s-1", "s-2", "s-3"}
-    assert view.summary == "1 outage, and 0 of 5 sessions need a human"
+    assert standing.summary == "1 outage, and 0 of 5 sessions need a human"
 
 
 def test_every_problem_has_a_runbook() -> None:
@@ -109,10 +115,88 @@ def test_every_problem_has_a_runbook() -> None:
     assert [alert for alert in alerts if not (RUNBOOKS / f"{alert}.md").exists()] == []
 
 
-def test_an_empty_fleet_says_how_to_begin(tmp_path: Path) -> None:
-    """And refuses nothing."""
-    with parts.Exporter({}, tmp_path) as exporter:
-        assert "No webhook has arrived yet." in text(exporter, "/")
+def test_an_empty_fleet_says_how_to_send_the_first_webhook_and_nothing_else(tmp_path: Path) -> None:
+    """With the addresses of this very exporter, so that they can be pasted."""
+    (tmp_path / "keys").write_text("k3y\n")
+    (tmp_path / "token").write_text("t0ken\n")
+    sources = {"default": {"hmac_keys_file": "keys"}, "evo": {"dialect": "evolution", "token_file": "token"}}
+    with parts.Exporter({"sources": sources}, tmp_path) as exporter:
+        page = text(exporter, "/")
+
+        assert f"WHATSAPP_HOOK_URL={exporter.url}/webhook WHATSAPP_HOOK_EVENTS=session.status" in page
+        assert "WHATSAPP_HOOK_HMAC_KEY=the key in the file that sources.default.hmac_keys_file names" in page
+        assert f"{exporter.url}/webhook/evo?token=TOKEN" in page
+        assert "k3y" not in page
+        assert "t0ken" not in page
+        for absent in ("Search", "History", "Needs a human", "All clear"):
+            assert absent not in page
+
+
+def test_an_address_for_everybody_is_shown_in_an_empty_fleet(tmp_path: Path) -> None:
+    """`external_url` where webhooks come that way too, the host that the reader uses where all are listened on."""
+    with parts.Exporter({"web": {"external_url": "https://wawp.example/x"}}, tmp_path) as exporter:
+        assert "WHATSAPP_HOOK_URL=https://wawp.example/x/webhook" in text(exporter, "/")
+    web = {"listen": "127.0.0.1:10011", "ingress_listen": "0.0.0.0:10012"}
+    sources = {"default": {"allow_unsigned": True}}
+    assert address(config(web=web, sources=sources), URL("http://10.0.0.7:10011/")) == "http://10.0.0.7:10012"
+
+
+# -- no false all-clear
+
+
+def test_the_headline_is_of_the_whole_fleet_whatever_is_filtered(exporter: parts.Exporter) -> None:
+    """A filter that matches nobody must not look like a fleet that is well."""
+    page = text(exporter, "/", q="zzz")
+
+    assert "A failover group is exhausted, and 2 of 6 sessions need a human" in page
+    assert 'class="bad"' in exporter.client.get(exporter.url + "/", params={"q": "zzz"}).text
+    assert "2 more need a human, outside of this filter" in page
+
+
+def test_refused_webhooks_stand_in_the_headline_with_the_setting_to_check(tmp_path: Path) -> None:
+    """A wrong key makes every other figure old; the log says so too, once in a while."""
+    (tmp_path / "keys").write_text("k3y\n")
+    with parts.Exporter({"sources": {"default": {"hmac_keys_file": "keys"}}}, tmp_path) as exporter:
+        body = parts.envelope(session="a", status=W, timestamp=parts.now_ms())
+        for _ in range(4):
+            assert exporter.post(body, headers={"X-Webhook-Request-Id": "1"}).status_code == 401
+        page = text(exporter, "/")
+
+        assert "Webhooks are refused, and 0 of 0 sessions need a human" in page
+        assert "4 webhooks refused: header X-Webhook-Hmac missing → check WHATSAPP_HOOK_HMAC_KEY" in page
+    assert exporter.stderr.count('event="webhook refused"') == 1, exporter.stderr
+
+
+@pytest.mark.parametrize(
+    ("dialect", "setting"), [("evolution", "WEBHOOK_GLOBAL_URL"), ("wppconnect", "start-session"), ("waha", "?secret=")]
+)
+def test_a_wrong_token_names_the_setting_of_its_gateway(dialect: str, setting: str) -> None:
+    """Each gateway has it elsewhere."""
+    source = config(sources={"shop": {"dialect": dialect}}).sources["shop"]
+    wrong, step = feeds.WORDS["bad_token"]("shop", source)
+
+    assert "token" in wrong
+    assert setting in step
+
+
+def test_every_reason_of_a_refusal_that_may_be_the_gateways_has_words() -> None:
+    """Too long a body is a stranger's, or a gateway's that is told so each time."""
+    assert set(feeds.WORDS) == set(REASONS) - {"too_large"}
+
+
+def test_a_gateway_that_does_not_answer_stands_in_the_headline(tmp_path: Path) -> None:
+    """What is known of its sessions may be old."""
+    api = {"url": "http://127.0.0.1:9", "poll_interval": "1s"}
+    with parts.Exporter({"sources": {"default": {"api": api}}}, tmp_path) as exporter:
+        exporter.post(parts.envelope(session="a", status=W, timestamp=parts.now_ms()))
+        parts.wait_until(lambda: "A gateway does not answer, and 0 of 1 sessions need a human" in text(exporter, "/"))
+
+
+def test_a_shard_says_that_it_is_one() -> None:
+    """Its lists are a part of the fleet only."""
+    fleet = make_fleet(shard={"index": 1, "total": 4}, database={"url": "postgresql://h/n"})
+
+    assert standing_of(fleet, []).summary == "0 of 0 sessions need a human (shard 2 of 4)"
 
 
 # -- the fleet page
@@ -123,8 +207,9 @@ def test_the_fleet_page_begins_with_who_needs_a_human(exporter: parts.Exporter) 
     page = text(exporter, "/")
 
     assert "2 of 6 sessions need a human" in page
-    needing = page[page.index("Needs a human") : page.index("Failover groups")]
-    assert needing.index("down default disconnected 1m") < needing.index("waiting default login is overdue 14m")
+    needing = page[page.index("a human") : page.index("Search and filter")]
+    assert re.search(r"down disconnected since [^)]*\( 1m .*waiting login overdue since [^)]*\( 1\dm", needing)
+    assert "Call whoever has the phone" in needing
     assert "Runbook WawpSessionQrEscalated" in needing
 
 
@@ -173,7 +258,7 @@ def test_a_large_fleet_comes_in_pages() -> None:
     for number in range(250):
         live((W, 0), key=("default", f"s-{number:03}"), fleet=fleet)
 
-    views = [FleetView(fleet, FleetQuery(page=page)) for page in (1, 3, 9)]
+    views = [FleetView(fleet, FleetQuery(page=page), standing_of(fleet, [])) for page in (1, 3, 9)]
 
     assert [len(view.rows) for view in views] == [100, 50, 50]
     assert views[1].rows == views[2].rows

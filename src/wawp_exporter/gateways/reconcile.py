@@ -48,7 +48,7 @@ class Suspect:
 class Reconciler:
     """Reconciles one source. `confirmed` is False from a start after an outage until the first look that went well.
 
-    `unreachable`: nobody answered when the gateway was last asked.
+    `unreachable`: nobody answered when the gateway was last asked; `failing`: there was no usable answer.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Reconciler:
         self.interval = interval
         self.confirmed = confirmed
         self.unreachable = False
+        self.failing = False
         self._ingest = ingest
         self._telemetry = telemetry.gateway(source)
         self._suspects: dict[str, Suspect] = {}
@@ -92,7 +93,7 @@ class Reconciler:
             elif held is False:
                 self._telemetry.clear()
                 self.confirmed = True  # the replica that asks shares its readings by the log
-                self.unreachable = False
+                self.unreachable = self.failing = False
                 self._suspects.clear()
             await asyncio.sleep(pause)
 
@@ -115,7 +116,7 @@ class Reconciler:
 
     def _failed(self, *, unreachable: bool) -> None:
         """Shows that a look failed, whatever the reason."""
-        self.unreachable = unreachable
+        self.unreachable, self.failing = unreachable, True
         self._telemetry.up.set(0)
         self._telemetry.errors.inc()
 
@@ -145,7 +146,7 @@ class Reconciler:
         self._over &= named.keys()
         self._telemetry.up.set(1)
         self._telemetry.last_success.set(asked / 1000)
-        self.confirmed, self.unreachable = True, False
+        self.confirmed, self.unreachable, self.failing = True, False, False
 
     def _name(self, reading: Reading) -> str:
         """The one of its names that webhooks use; the last one if no webhook came yet."""

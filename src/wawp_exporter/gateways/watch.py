@@ -61,6 +61,10 @@ class Watch:
         """Whether the statuses of a source may be believed; False after an outage until its gateway has answered."""
         return source not in self._made or self._made[source][1].confirmed
 
+    def silent(self, source: str) -> bool:
+        """Whether the gateway of a source did not answer when it was last asked, or answered with an error."""
+        return source in self._made and self._made[source][1].failing
+
     def doubt(self, session: Session) -> str:
         """Why the status of a session is not to be relied on, "" if nothing speaks against it."""
         return self._made[session.source][1].doubt(session) if session.source in self._made else ""

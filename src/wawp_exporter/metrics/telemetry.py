@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
@@ -45,6 +46,7 @@ RESULTS = (
     "interrupted",
     "not_started",
 )
+SAY_EVERY_MS = 60_000  # a log line about refused webhooks of one source and reason
 PARTS = ("answer", "correction", "deletion", "fold", "judge", "transition")
 HANDLING_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 DELAY_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -279,7 +281,8 @@ class Webhooks(Collector):
 class SourceTelemetry:
     """The series of one source, ready to be counted on. `last_accepted` is in Unix seconds.
 
-    `refused` has when a webhook was first refused since one was last accepted (Unix ms), by reason.
+    `refused` has when a webhook was first refused since one was last accepted (Unix ms), by reason, and `refusals` how
+    many were.
     """
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
@@ -287,6 +290,8 @@ class SourceTelemetry:
         self.last_accepted = 0.0
         self.names_over = 0
         self.refused: dict[str, int] = {}
+        self.refusals: Counts[str] = Counts()
+        self._said: dict[str, int] = {}
         self.lateness = Lateness()
         self.reasons = {reason: telemetry.rejected.labels(name, reason) for reason in REASONS}
         self.unknown_statuses = telemetry.unknown_statuses.labels(name)
@@ -302,19 +307,29 @@ class SourceTelemetry:
         self.last_accepted = received_at / 1000
         if self.refused:
             self.refused.clear()
+            self.refusals.clear()
 
     def accepted_elsewhere(self, at: int) -> None:
         """Another replica has accepted a webhook at `at` (Unix ms)."""
         self.refused = {reason: since for reason, since in self.refused.items() if since > at}
+        self.refusals = Counts({reason: self.refusals[reason] for reason in self.refused})
 
     def reject(self, reason: str) -> None:
         """Counts a refusal under both names."""
         self.outcomes[REJECTED] += 1
         self.reasons[reason].inc()
 
-    def refuse(self, reason: str, at: int) -> None:
-        """Notes that a webhook which may well be the gateway's was refused at `at` (Unix ms)."""
+    def refuse(self, reason: str, at: int) -> bool:
+        """Notes that a webhook which may well be the gateway's was refused at `at` (Unix ms).
+
+        Whether to say so in the log: the first time, and then once in SAY_EVERY_MS.
+        """
         self.refused.setdefault(reason, at)
+        self.refusals[reason] += 1
+        due = at - self._said.get(reason, -SAY_EVERY_MS) >= SAY_EVERY_MS
+        if due:
+            self._said[reason] = at
+        return due
 
 
 class Strays:

@@ -188,6 +188,14 @@ class Session:
         known = (self.meta.excuses(now), self.meta.limits, limits, self.last_event)
         return Facts(self.state, self.engine, *known, self.state.reason)
 
+    def excused_until(self, now: int) -> int:
+        """When the maintenance ends that it is in at `now` (Unix ms), windows that follow at once included; else 0."""
+        until = 0
+        for start, end in sorted(self.meta.windows):
+            if start <= max(now, until) < end:
+                until = end
+        return until
+
     @property
     def available(self) -> bool:
         """Whether it is WORKING, and not in maintenance."""

@@ -31,6 +31,7 @@ from wawp_exporter.web.pages.fleet import FleetPage
 from wawp_exporter.web.pages.render import load_templates
 from wawp_exporter.web.pages.runbooks import RunbookPages
 from wawp_exporter.web.pages.session import SessionPage
+from wawp_exporter.web.pages.standing import Standings
 from wawp_exporter.web.scrape import ScrapeEndpoint
 
 DOCUMENT = document([*OPERATIONS, *WEBHOOKS])
@@ -66,9 +67,10 @@ def make_app(service: Service, access: Callable[[], Access]) -> Mounted:
         ("POST", "/-/reload"): (management.reload, change),
     }
     session_page = SessionPage(ingest, watch, service.hub, service.reader).get
-    runbooks = RunbookPages()
+    runbooks, heatmaps = RunbookPages(), Heatmaps(place, service.reader)
+    standings = Standings(fleet, watch, service.telemetry)
     pages = {
-        "/": FleetPage(fleet, groups, Heatmaps(place, service.reader), service.hub).get,
+        "/": FleetPage(fleet, groups, heatmaps, service.hub, standings, lambda: service.health.unready).get,
         "/audit": AuditPage(fleet, audits).get,
         "/runbooks": runbooks.all,
         "/runbooks/{alert:name}": runbooks.get,
@@ -95,7 +97,7 @@ def make_app(service: Service, access: Callable[[], Access]) -> Mounted:
         Route("/static/{name}", Assets().get),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)  # type: ignore[arg-type]  # handlers of subclasses
-    return Mounted(app, lambda: service.settings.config.web)
+    return Mounted(app, lambda: service.settings.config)
 
 
 def events_of(service: Service) -> Endpoint:

@@ -3,6 +3,8 @@
 import re
 from urllib.parse import unquote_to_bytes
 
+import structlog
+
 from wawp_exporter.config.schema import Source
 from wawp_exporter.config.settings import Secrets
 from wawp_exporter.dialects.reading import name_of
@@ -15,6 +17,8 @@ from wawp_exporter.web.signature import Signatures, presented_token, token_match
 # The name of an event as Evolution appends it to the URL: `/connection-update`, `/call`.
 OWN_HEADERS = b"x-webhook-"  # of WAHA
 SUFFIX = re.compile(rb"/(?:[a-z]+(?:-[a-z]+)+|call)\Z")
+
+logger = structlog.get_logger()
 
 
 class Gate:
@@ -64,8 +68,10 @@ class Gate:
     def refuse(self, reason: str, refusal: Refusal, caller: Caller, received_at: int) -> None:
         """Counts a refusal, and notes since when the gateway is refused; scanners of the internet do not count."""
         self.telemetry.reject(reason)
-        if reason not in self.telemetry.refused and (not refusal.anonymous or self.sent_by_gateway(caller)):
-            self.telemetry.refuse(reason, received_at)
+        if refusal.anonymous and not self.sent_by_gateway(caller):
+            return
+        if self.telemetry.refuse(reason, received_at):
+            logger.warning("webhook refused", source=self.name, reason=reason, error=refusal.message)
 
     def sent_by_gateway(self, caller: Caller) -> bool:
         """Whether a request has the headers of a gateway."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import Match
 
-from wawp_exporter.config.schema import Web
+from wawp_exporter.config.schema import Config
 from wawp_exporter.web.webhook import Receive, Scope, Send
 
 
@@ -17,19 +17,20 @@ class Mounted:
     prefix is never read from a header: anybody could send one.
     """
 
-    def __init__(self, app: Starlette, web: Callable[[], Web]) -> None:
+    def __init__(self, app: Starlette, config: Callable[[], Config]) -> None:
         app.router.redirect_slashes = False  # to an address that is made of the Host header, without the prefix
         self._app = app
-        self._web = web
+        self._config = config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application: as ASGI has it, the path begins with the `root_path`."""
-        web = self._web()
+        config = self._config()
+        web = config.web
         path = scope["path"]
         if path.endswith("/") and scope["raw_path"].endswith(b"/"):  # not a %2F, which belongs to a session's name
             path = path[:-1]
         path = self._inner(scope, path, web.prefix) or "/"
-        state = {**scope["state"], "web": web}
+        state = {**scope["state"], "web": web, "zone": config.timezone}
         await self._app({**scope, "path": web.prefix + path, "root_path": web.prefix, "state": state}, receive, send)
 
     def _inner(self, scope: Scope, path: str, prefix: str) -> str:

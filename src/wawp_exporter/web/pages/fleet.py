@@ -1,8 +1,8 @@
-"""The page of the fleet: who needs a human, the groups, the heatmap, the sessions."""
+"""The page of the fleet: how all of it stands, who needs a human, the groups, the heatmap, the sessions."""
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -20,8 +20,10 @@ from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.session import Session
 from wawp_exporter.web.api.groups import GroupEndpoints
 from wawp_exporter.web.pages.heat import LABELLED, Heat, heat_of
-from wawp_exporter.web.pages.problems import WORDS, needs_of, outages_of
+from wawp_exporter.web.pages.problems import WORDS
 from wawp_exporter.web.pages.render import PAGE_ROWS, given_in, render
+from wawp_exporter.web.pages.standing import Serving, Standing, Standings
+from wawp_exporter.web.pages.welcome import doors
 
 # Among those who need nobody (yet).
 URGENCY = {
@@ -56,6 +58,11 @@ class FleetQuery(msgspec.Struct, frozen=True, omit_defaults=True):
         query = msgspec.to_builtins(msgspec.structs.replace(self, **{"page": 1, **changes}))
         return "?" + urlencode({key: int(value) if value is True else value for key, value in query.items()})
 
+    @property
+    def filtered(self) -> bool:
+        """Whether it leaves sessions out."""
+        return bool(self.q or self.status or self.source or self.group or self.engine or self.need)
+
     def matches(self, session: Session) -> bool:
         """Whether all filters but those of its condition let the session through."""
         return (
@@ -69,24 +76,47 @@ class FleetQuery(msgspec.Struct, frozen=True, omit_defaults=True):
 class FleetPage:
     """All but the heatmap's past is in memory."""
 
-    def __init__(self, fleet: Fleet, groups: GroupEndpoints, heatmaps: Heatmaps, hub: Hub) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        groups: GroupEndpoints,
+        heatmaps: Heatmaps,
+        hub: Hub,
+        standings: Standings,
+        unready: Callable[[], str],
+    ) -> None:
         self._fleet = fleet
+        self._standings = standings
+        self._unready = unready
         self._groups = groups
         self._heatmaps = heatmaps
         self._hub = hub
 
     async def get(self, request: Request) -> Response:
-        """Who needs a human, the groups, the heatmap, the sessions."""
+        """How all stands, who needs a human, the groups, the heatmap, the sessions; the way to the first one."""
         now, seq, query = unix_now(), self._hub.newest, given_in(request, FleetQuery)
         serving = {name: await self._groups.serving(members) for name, members in self._fleet.rules.groups.items()}
-        view = FleetView(self._fleet, query, serving)
+        standing = self._standings.now(now, serving, self._unready())
+        if not standing.total:
+            found = doors(self._fleet.rules.config, request.url)
+            return render(request, "welcome.html", now, seq=seq, standing=standing, doors=found)
+        view = FleetView(self._fleet, query, standing, serving)
         heat = await self._heat(query, view.shown, now, request.headers.get("x-wawp-live", ""))
         choices = {
             "source": sorted(self._fleet.rules.config.sources),
             "group": sorted(self._fleet.rules.groups),
             "engine": sorted({engine for _, engine in self._fleet.buckets}),
         }
-        return render(request, "fleet.html", now, seq=seq, view=view, query=query, heat=heat, choices=choices)
+        has_api = self._standings.watched
+        values: dict[str, Any] = {
+            "view": view,
+            "query": query,
+            "heat": heat,
+            "choices": choices,
+            "standing": standing,
+            "has_api": has_api,
+        }
+        return render(request, "fleet.html", now, seq=seq, **values)
 
     async def _heat(self, query: FleetQuery, sessions: list[Session], now: int, have: str) -> Heat:
         """The heatmap of these sessions; without the past if the browser says that it has it."""
@@ -107,18 +137,17 @@ class FleetPage:
 
 
 class FleetView:
-    """What the fleet page shows of the sessions that match its query; `outages` are all of them.
+    """What the fleet page shows of the sessions that match its query.
 
     `serving` has the session of each group that can take its place, as in the API.
     """
 
-    def __init__(self, fleet: Fleet, query: FleetQuery, serving: Mapping[str, Session | None] | None = None) -> None:
+    def __init__(self, fleet: Fleet, query: FleetQuery, standing: Standing, serving: Serving | None = None) -> None:
         matching = [session for session in fleet.sessions.values() if query.matches(session)]
-        needs = needs_of(fleet)
+        needs = standing.needs
         self.problems = {session.key: needs[session.key] for session in matching if session.key in needs}
-        self.outages = list(outages_of(fleet))
-        self.hit = {session.key for line in self.outages for session in line.sessions}
-        self.total = len(fleet.sessions)
+        self.hit = {session.key for line in standing.outages for session in line.sessions}
+        self.total = standing.total
         self.counts = Counter(session.state.status for session in matching)
         self.shown = [session for session in matching if self._is_shown(session, query)]
         self.pages = max(1, -(-len(self.shown) // PAGE_ROWS))
@@ -126,6 +155,7 @@ class FleetView:
         first = heapq.nsmallest(self.page * PAGE_ROWS, self.shown, key=self._urgency)
         self.rows = first[(self.page - 1) * PAGE_ROWS :]
         self.needing = sorted((s for s in self.shown if s.key in self.problems), key=self._urgency)
+        self.hidden = len(needs) - len(self.needing)
         self.groups = sorted(groups_of(fleet, query.group, serving or {}), key=lambda each: each["active"] is not None)
 
     def _is_shown(self, session: Session, query: FleetQuery) -> bool:
@@ -139,15 +169,8 @@ class FleetView:
             return problem.rank, problem.since
         return len(WORDS) + URGENCY[session.state.status], session.state.since
 
-    @property
-    def summary(self) -> str:
-        """The page in a sentence."""
-        count, outages = len(self.problems), len(self.outages)
-        begin = f"{outages} outage{'s' * (outages > 1)}, and " if outages else ""
-        return f"{begin}{count} of {self.total} sessions {'needs' if count == 1 else 'need'} a human"
 
-
-def groups_of(fleet: Fleet, wanted: str | None, serving: Mapping[str, Session | None]) -> Iterator[dict[str, Any]]:
+def groups_of(fleet: Fleet, wanted: str | None, serving: Serving) -> Iterator[dict[str, Any]]:
     """The failover groups: their members in order, and the one that serves now."""
     for (name, total, eligible, working), members in zip(
         fleet.group_counts(), fleet.rules.groups.values(), strict=True

@@ -14,7 +14,7 @@ from wawp_exporter.model.session import Session
 WORDS = {
     Problem.DISCONNECTED: "disconnected",
     Problem.LOGIN_UNATTENDED: "nobody logs in",
-    Problem.LOGIN_OVERDUE: "login is overdue",
+    Problem.LOGIN_OVERDUE: "login overdue",
     Problem.LOGIN: "waits for a login",
     Problem.FAILED: "failed",
     Problem.STUCK_STARTING: "stuck starting",

@@ -18,6 +18,7 @@ from wawp_exporter.model.bucket import STATUSES
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import WEEKDAYS
 from wawp_exporter.web.api.parameters import converted
+from wawp_exporter.web.pages.steps import steps
 
 PAGE_ROWS = 100
 NEEDS_SHOWN = 10
@@ -40,7 +41,7 @@ def given_in(request: Request, kind: type[T]) -> T:
 
 def render(request: Request, template: str, now: int, status: int = 200, **values: Any) -> Response:
     """A page, as of `now` (Unix ms). Its own links begin with `root`."""
-    values |= {"root": root_of(request), "grafana": request.state.web.grafana_url}
+    values |= {"root": root_of(request), "grafana": request.state.web.grafana_url, "zone": request.state.zone}
     body = templates.get_template(template).render(now=now, version=__version__, **values)
     return HTMLResponse(body, status, headers=SECURITY_HEADERS)
 
@@ -68,6 +69,25 @@ def age(ms: int) -> str:
 def utc(ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Unix ms as a date and time of day in UTC."""
     return times.utc(ms).strftime(form)
+
+
+@jinja2.pass_context
+def local(context: jinja2.runtime.Context, ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Unix ms as a date and time of day in the configured zone; a script shows it in the reader's."""
+    return times.utc(ms).astimezone(ZoneInfo(context["zone"])).strftime(form)
+
+
+@jinja2.pass_context
+def short(context: jinja2.runtime.Context, ms: int) -> str:
+    """As `local`, but only as much as is needed: the time of day, and the day if it is another one than now's."""
+    here = ZoneInfo(context["zone"])
+    then, now = times.utc(ms).astimezone(here), times.utc(context["now"]).astimezone(here)
+    return then.strftime("%H:%M" if then.date() == now.date() else "%d %b %H:%M")
+
+
+def step(alert: str) -> str:
+    """The first thing to do about an alert."""
+    return steps().get(alert, "")
 
 
 def session_link(key: Key, cursor: str = "") -> str:
@@ -120,6 +140,9 @@ templates = jinja2.Environment(
 templates.filters.update(
     age=age,
     utc=utc,
+    local=local,
+    short=short,
+    step=step,
     day=day,
     shade=shade,
     session_link=rooted(session_link),

@@ -38,6 +38,7 @@
     };
   };
   const replace = (fresh) => {
+    wawp.localize(fresh);
     for (const part of fresh.querySelectorAll("[data-live]")) {
       const old = document.querySelector(`[data-live="${part.dataset.live}"]`);
       if (!old) return location.reload();
@@ -45,6 +46,7 @@
       const had = old.querySelector(".heat[data-stamp]"), has = part.querySelector(".heat[data-stamp]");
       if (had && has && has.dataset.stamp && had.dataset.stamp === has.dataset.stamp) has.replaceWith(had.cloneNode(true));
       if (old.innerHTML === part.innerHTML && old.className === part.className) continue;
+      for (const fold of old.querySelectorAll("details[id][open]")) part.querySelector(`#${fold.id}`)?.setAttribute("open", "");
       const refocus = old.contains(document.activeElement) ? focused() : null;
       old.className = part.className;
       old.innerHTML = part.innerHTML;

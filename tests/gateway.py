@@ -46,6 +46,7 @@ class Call:
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass
@@ -121,6 +122,10 @@ class Gateway:
             return self.trouble
         if self.trouble:
             return self.trouble, {"message": "trouble", "statusCode": self.trouble}
+        return self._reply(call)
+
+    def _reply(self, call: Call) -> tuple[int, Any]:
+        """What it answers if nothing is wrong with it."""
         if call.path.startswith("/v2/"):
             return self._wawp(call)
         if call.headers.get("x-api-key") != KEY:
@@ -179,8 +184,8 @@ class Gateway:
 class Running(AbstractContextManager["Running"]):
     """The gateway over real HTTP on a free port of 127.0.0.1."""
 
-    def __init__(self, **manners: Any) -> None:
-        self.gateway = gateway = Gateway(**manners)
+    def __init__(self, kind: type[Gateway] = Gateway, **manners: Any) -> None:
+        self.gateway = gateway = kind(**manners)
         self.ended = threading.Event()
         ended = self.ended
 
@@ -189,9 +194,9 @@ class Running(AbstractContextManager["Running"]):
 
             def do_GET(self) -> None:
                 parted = urlsplit(self.path)
-                self.rfile.read(int(self.headers.get("content-length", 0)))
+                given = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                answer = gateway.answer(Call(self.command, parted.path, parse_qs(parted.query), headers))
+                answer = gateway.answer(Call(self.command, parted.path, parse_qs(parted.query), headers, given))
                 if answer == "hang":
                     ended.wait(120)
                 if isinstance(answer, str):

@@ -158,6 +158,24 @@ def test_an_api_has_one_key(tmp_path: Path) -> None:
     assert refusal(tmp_path, "sources.default.api.key_file").endswith("secret holds 2 lines, expected one key")
 
 
+@pytest.mark.parametrize("line", ["t0p", ":t0p", "s:", "a b:t0p", "s:töp", "s:t0p x", "s:t0p ftp://x"])
+def test_wppconnect_has_a_token_for_each_session(tmp_path: Path, line: str) -> None:
+    """A line that is not one would be a session that nobody asks for; what it holds is not shown."""
+    (tmp_path / "secret").write_text(
+        f"sales-uk:$2b$10$abc  https://exporter.example/webhook/wpp?session=sales-uk\n{line}\n"
+    )
+
+    with pytest.raises(ConfigError) as refused:
+        check(
+            {"sources": {"default": {"api": {"kind": "wppconnect", "url": "http://wpp", "key_file": "secret"}}}},
+            tmp_path,
+        )
+
+    (mistake,) = refused.value.mistakes
+    assert "secret 2 is no session:token, expected one a line" in mistake
+    assert "t0p" not in mistake
+
+
 @pytest.mark.parametrize("key", ["a b", "clé", "\u2019"])
 def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, key: str) -> None:
     """Else each call of the gateway fails, and the log names an error of a library."""

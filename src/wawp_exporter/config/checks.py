@@ -6,6 +6,13 @@ from collections.abc import Iterator
 from wawp_exporter.config.schema import ORDINAL, Config
 from wawp_exporter.config.values import glob, is_loopback, split_listen
 
+# What the file of the key holds, where the API answers nobody without it.
+KEYS = {
+    "wawp": "the access token of Wawp",
+    "evolution": "the API key of the Evolution API",
+    "wppconnect": "a line session:token for each session",
+}
+
 
 def cross_check(config: Config, bad: set[object]) -> Iterator[str]:
     """Mistakes between sections; a check is skipped where one of its sections is already `bad`."""
@@ -56,10 +63,10 @@ def check_apis(config: Config) -> Iterator[str]:
         api = source.api
         if api.kind == "wawp" and (api.url or api.key_file) and not api.instances:
             yield f"sources.{name}.api.instances: is empty, expected the ids of the Wawp instances to ask for"
-        if api.key_file and not api.configured and api.kind == "waha":
+        if api.key_file and not api.configured and api.kind != "wawp":
             yield f"sources.{name}.api.url: missing while key_file is given, expected the address of the gateway"
-        if api.kind == "wawp" and api.configured and not api.key_file:
-            yield f"sources.{name}.api.key_file: missing, expected the file with the access token of Wawp"
+        if api.kind in KEYS and api.configured and not api.key_file:
+            yield f"sources.{name}.api.key_file: missing, expected the file with {KEYS[api.kind]}"
     if config.remedy.alerts and not any(source.api.configured for source in config.sources.values()):
         yield "remedy.alerts: no source has an api through which sessions can be restarted, expected sources.*.api"
 

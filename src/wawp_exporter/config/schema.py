@@ -117,12 +117,12 @@ class Shard(Section):
 class GatewayApi(Section):
     """The gateway's own HTTP API."""
 
-    kind: Literal["waha", "wawp"] = "waha"
-    """waha | wawp; see gateway.md."""
+    kind: Literal["waha", "wawp", "evolution", "wppconnect"] = "waha"
+    """waha | wawp | evolution | wppconnect; see gateway.md."""
     url: ApiUrl | None = None
     """URL of the gateway; Wawp's own address if null."""
     key_file: KeyFile | None = None
-    """Its API key."""
+    """Its API key; wppconnect: a line for each session, session:token, see gateway.md."""
     poll_interval: PositiveDuration = Field(default="60s")  # type: ignore[assignment]  # parsed by the validator
     """How often the status of every session is read."""
     instances: list[HeaderValue] = []

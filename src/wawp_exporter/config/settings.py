@@ -44,7 +44,7 @@ def secrets_of(config: Config, read: Mapping[str, tuple[bytes, ...]]) -> Secrets
         api_tokens=held(config.web.api_token_file),
         remedy_tokens=held(config.remedy.token_file),
         gateway_keys={
-            name: held(source.api.key_file)[0].decode()
+            name: "\n".join(key.decode() for key in held(source.api.key_file))
             for name, source in config.sources.items()
             if source.api.key_file
         },

@@ -46,6 +46,8 @@ TAKEN_HEADERS = frozenset(
     ]
 ) | {"transfer-encoding"}
 HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+FULL = "as generate-token answers it, and after a space the URL of the session's own webhook, if it has one"
+TOKEN_LINE = re.compile(r"[^:\s]+:[\x21-\x7e]+(?: +https?://[\x21-\x7e]+)?")
 
 
 def split_listen(listen: str) -> tuple[str, str]:
@@ -220,9 +222,14 @@ def check_secrets(value: str, info: ValidationInfo) -> str:
 
 
 def check_key(value: str, info: ValidationInfo) -> str:
-    """The same of a file with one key that is sent in a header."""
+    """The same of a file with one key that is sent in a header; wppconnect-server has a token for each session."""
     path = check_secrets(value, info)
     keys = secrets_read(info)[path]
+    if info.data.get("kind") == "wppconnect":
+        for number, key in enumerate(keys, 1):
+            if not TOKEN_LINE.fullmatch(key.decode()):
+                raise ValueError(f"{path}: secret {number} is no session:token, expected one a line, {FULL}")
+        return path
     if len(keys) != 1:
         raise ValueError(f"{path} holds {len(keys)} lines, expected one key")
     if not HEADER_VALUE.fullmatch(keys[0].decode()):

@@ -1,4 +1,4 @@
-"""The bodies of answers of WAHA and Wawp: sessions, refusals, QR codes."""
+"""The bodies of answers: sessions, refusals, QR codes."""
 
 import base64
 import binascii
@@ -47,10 +47,12 @@ def refusal_in(answer: httpx.Response) -> dict[str, Any]:
     return given
 
 
-def done(answer: httpx.Response) -> None:
-    """Raises GatewayError unless it is JSON that says what came of a call: an error page does not."""
-    if not isinstance(json_of(answer), dict):
+def done(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object that says what came of a call. Raises GatewayError for anything else, such as an error page."""
+    given = json_of(answer)
+    if not isinstance(given, dict):
         raise GatewayError("its answer is not what was asked for")
+    return given
 
 
 def code_in(answer: httpx.Response) -> bytes | None:
@@ -66,7 +68,7 @@ def image_in(answer: httpx.Response) -> bytes:
     body = answer.content
     if not body.startswith(PNG):
         given = json_of(answer)
-        text = (given.get("data") or given.get("qr")) if isinstance(given, dict) else None
+        text = (given.get("data") or given.get("qr") or given.get("base64")) if isinstance(given, dict) else None
         text = text.rpartition(",")[2] if isinstance(text, str) else ""
         try:
             body = base64.b64decode(text, validate=True)

@@ -5,8 +5,8 @@ goes wrong is a GatewayError whose message holds no key, no URL and nothing of a
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +14,7 @@ import httpx
 from wawp_exporter.config.schema import GatewayApi
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.answers import ACCEPTED, collect, plain
+from wawp_exporter.gateways.gateway import Reading
 
 LIST_TIMEOUT_S = 20.0
 QR_TIMEOUT_S = 20.0  # WAHA itself waits up to 15 s for the image
@@ -21,6 +22,9 @@ RESTART_TIMEOUT_S = 45.0  # a restart answers when the session was stopped, afte
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 64 << 20  # of a list; configurations are part of it
 WAWP_URL = "https://api.wawp.net"
+AT_ONCE = 8  # sessions that are asked about one by one
+
+T = TypeVar("T")
 
 
 class Client:
@@ -83,6 +87,14 @@ class Client:
             raise GatewayError(refused(answer.status_code), answer.status_code)
         headers = {"content-type": answer.headers.get("content-type", "")}
         return httpx.Response(answer.status_code, headers=headers, content=body)
+
+
+async def each(ask: Callable[[T], Awaitable[Reading | None]], items: Sequence[T]) -> list[Reading]:
+    """What `ask` reads for the items, AT_ONCE at a time; a None is left out. Raises GatewayError, the first one."""
+    found: list[Reading | None] = []
+    for start in range(0, len(items), AT_ONCE):
+        found += await asyncio.gather(*map(ask, items[start : start + AT_ONCE]))
+    return [reading for reading in found if reading]
 
 
 def segment(session: str) -> str:

@@ -5,13 +5,24 @@ from typing import Protocol
 
 import msgspec
 
+from wawp_exporter.model.event import Status, normal
+
 
 class Reading(msgspec.Struct, frozen=True):
-    """A session as its gateway lists it: the status verbatim, "" if unusable; webhooks use one of `names`."""
+    """A session as its gateway lists it: the status, "" if unusable; webhooks use one of `names`.
+
+    `also` are the statuses that the gateway's word may mean as well: some APIs tell less than the webhooks do.
+    """
 
     names: tuple[str, ...]
     status: str
     engine: str | None = None
+    also: frozenset[Status] = frozenset()
+    reason: str = ""
+
+    def fits(self, status: Status) -> bool:
+        """Whether a session that is in `status` may be listed so."""
+        return status is normal(self.status) or status in self.also
 
 
 class Gateway(Protocol):

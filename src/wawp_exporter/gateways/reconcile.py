@@ -35,12 +35,12 @@ logger = structlog.get_logger()
 
 
 class Suspect:
-    """A status that differs from ours, first read at `at` (Unix ms), `mono` by the monotonic clock."""
+    """A reading that differs from ours, first made at `at` (Unix ms), `mono` by the monotonic clock."""
 
-    __slots__ = ("at", "mono", "status")
+    __slots__ = ("at", "mono", "reading")
 
-    def __init__(self, status: str, at: int, mono: float) -> None:
-        self.status = status
+    def __init__(self, reading: Reading, at: int, mono: float) -> None:
+        self.reading = reading
         self.at = at
         self.mono = mono
 
@@ -127,9 +127,9 @@ class Reconciler:
         if self.unreachable:
             return "the gateway does not answer"
         suspect = self._suspects.get(session.name)
-        if suspect is None or came_since(session, suspect.at) or normal(suspect.status) is session.state.status:
+        if suspect is None or came_since(session, suspect.at) or suspect.reading.fits(session.state.status):
             return ""
-        return f"the gateway says that the session is {normal(suspect.status)}, and is asked again"
+        return f"the gateway says that the session is {normal(suspect.reading.status)}, and is asked again"
 
     async def look(self, asked: int, mono: float) -> None:
         """Compares the gateway's sessions with ours as of `asked` (Unix ms). Raises GatewayError, LogError."""
@@ -160,15 +160,14 @@ class Reconciler:
         if session is None:
             await self._first(key, reading, asked)
             return
-        status = normal(reading.status)
-        if status is session.state.status or came_since(session, asked):
+        if reading.fits(session.state.status) or came_since(session, asked):
             self._suspects.pop(name, None)
             return
         suspect = self._suspects.get(name)
-        if suspect is None or suspect.status != reading.status or came_since(session, suspect.at):
-            self._suspects[name] = Suspect(reading.status, asked, mono)
+        if suspect is None or suspect.reading.status != reading.status or came_since(session, suspect.at):
+            self._suspects[name] = Suspect(reading, asked, mono)
             return
-        doubtful = session.state.status is Status.WORKING and status in DOUBTFUL
+        doubtful = session.state.status is Status.WORKING and normal(reading.status) in DOUBTFUL
         if mono - suspect.mono < (DOUBTFUL_S if doubtful else AGAIN_S) - 0.5:
             return
         await self._correct(key, reading, suspect.at, session.state.status)
@@ -177,7 +176,7 @@ class Reconciler:
     async def _first(self, key: Key, reading: Reading, asked: int) -> None:
         """Appends a session that no webhook reported, no correction. A stopped one that was forgotten stays so."""
         forgotten = self._ingest.fleet.grave(key).at
-        if asked <= forgotten or (forgotten and normal(reading.status) is Status.STOPPED):
+        if asked <= forgotten or (forgotten and reading.fits(Status.STOPPED)):
             return
         if key[1] in self._over:
             return
@@ -194,7 +193,7 @@ class Reconciler:
             logger.warning("status corrected", source=key[0], session=key[1], before=before.value, after=after)
 
     async def _append(self, key: Key, reading: Reading, at: int) -> Outcome:
-        point = Point(reading.status, at, 0, at)
+        point = Point(reading.status, at, 0, at, reason=reading.reason)
         return await self._ingest.submit(StatusEvent(*key, (point,), unix_now(), engine=reading.engine, origin=ORIGIN))
 
     async def _forget_absent(self, named: Mapping[str, Reading], asked: int) -> None:

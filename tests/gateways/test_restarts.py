@@ -437,3 +437,69 @@ def test_two_replicas_restart_once(running: Running, postgres: parts.Postgres, e
 
     parts.wait_until(lambda: sum(restarts(replica, "restarted") for replica in replicas) == 1)
     assert running.gateway.restarted == ["s"]
+
+
+# -- by hand
+
+
+def press(exporter: parts.Exporter, name: str = "s", token: str | None = TOKEN, **headers: str) -> httpx.Response:
+    """What the button of the session's page sends."""
+    given = {"Authorization": f"Bearer {token}"} if token else {}
+    return exporter.client.post(f"{exporter.url}/api/v1/sessions/default/{name}/restart", headers=given | headers)
+
+
+def test_a_person_restarts_with_the_limits_of_the_remedies(running: Running, start: Start) -> None:
+    """Counted and recorded with theirs, so that two people and an alert together ask three times an hour at most."""
+    exporter = start({"alerts": []})
+    broken(running, exporter)
+
+    assert (press(exporter).status_code, press(exporter, "unheard").status_code) == (202, 404)
+
+    parts.wait_until(lambda: restarts(exporter, "restarted") == 1)
+    assert running.gateway.restarted == ["s"]
+    assert "by hand" in exporter.get("/sessions/default/s").text
+    broken(running, exporter)
+    again = press(exporter)
+    assert (again.status_code, again.json()["error"]) == (
+        409,
+        "the session was not restarted: it was restarted a moment ago, expected the pause of remedy.backoff to be over",
+    )
+
+
+def test_a_person_may_restart_a_login_that_nobody_scanned(running: Running, start: Start) -> None:
+    """FAILED within a login shows no code; only a restart brings one. A code that waits needs none."""
+    exporter = start()
+    broken(running, exporter, Q)
+    assert press(exporter).json()["error"].endswith("it waits for a login, expected somebody to scan its QR code")
+    broken(running, exporter, F, excused=True)
+
+    assert press(exporter).status_code == 202
+
+
+def test_the_button_needs_the_token_and_no_page_of_another_site(running: Running, start: Start) -> None:
+    """A browser sends a password by itself; its realm is not that of the pages, so that it keeps both."""
+    exporter = start()
+    broken(running, exporter)
+    url = f"{exporter.url}/api/v1/sessions/default/s/restart"
+
+    refused = press(exporter, token=None)
+    foreign = exporter.client.post(url, auth=("me", TOKEN), headers={"Origin": "https://evil.example"})
+
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Basic realm="wawp-exporter restarts"')
+    assert foreign.status_code == 403
+    assert running.gateway.restarted == []
+    own = exporter.client.post(url, auth=("me", TOKEN), headers={"Origin": exporter.url, "Accept": "text/html"})
+    assert (own.status_code, own.headers["location"]) == (303, "/sessions/default/s")
+
+
+def test_without_a_token_the_button_is_for_this_machine(running: Running, start: Start) -> None:
+    """And the page does not show it to anybody else."""
+    exporter = start({"token_file": None})
+    broken(running, exporter)
+    page, proxied = "/sessions/default/s", {"X-Forwarded-For": "192.0.2.1"}
+
+    assert press(exporter, token=None, **proxied).status_code == 403
+    assert 'id="restart"' not in exporter.get(page, proxied).text
+    assert "remedy.token_file" in exporter.get(page, proxied).text
+    assert 'id="restart"' in exporter.get(page).text
+    assert f"{running.url}/api/sessions/s/restart" in exporter.get(page).text

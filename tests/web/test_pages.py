@@ -393,6 +393,39 @@ def test_the_reason_of_a_loss_is_shown_wherever_the_loss_is(tmp_path: Path) -> N
     assert "logged out 1 1" in audit
 
 
+# -- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/absent", 404, "There is no such page"),
+        ("/?range=2h", 400, "That address cannot be read"),
+        ("/sessions/default/up?cursor=x", 400, "That address cannot be read"),
+    ],
+)
+def test_wrong_pages_answer_as_pages(exporter: parts.Exporter, path: str, status: int, words: str) -> None:
+    """To a browser; programs get JSON, whatever they accept."""
+    as_page = exporter.get(path, {"Accept": "text/html,*/*"})
+    as_json = exporter.get(path)
+
+    assert (as_page.status_code, as_json.status_code) == (status, status)
+    assert f"<h1>{words}</h1>" in as_page.text
+    assert as_page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert as_json.json()["error"]
+    assert exporter.get("/api/v1/absent", {"Accept": "text/html"}).json()["error"] == "not found"
+
+
+def test_without_an_api_a_page_says_what_the_qr_code_and_a_restart_need(exporter: parts.Exporter) -> None:
+    """And where to scan meanwhile."""
+    page = text(exporter, "/sessions/default/waiting")
+
+    assert "QR display needs sources.default.api ; meanwhile scan in the gateway's own dashboard" in page
+    assert "A restart from here needs sources.default.api" in page
+    assert "Call whoever has the phone" in page
+    assert "$W/api/sessions/waiting/restart" in page
+
+
 # -- tokens
 
 
@@ -403,3 +436,4 @@ def test_pages_need_the_token_where_one_is_configured(tmp_path: Path) -> None:
         for path in ("/", "/audit", "/sessions/default/a", "/api/v1/sessions", "/api/v1/audit", "/api/openapi.json"):
             assert exporter.client.get(exporter.url + path).status_code == 401, path
         assert exporter.client.get(exporter.url + "/", auth=("me", "t0ken")).status_code == 200
+        assert "<h1>A token is needed</h1>" in exporter.get("/", {"Accept": "text/html"}).text

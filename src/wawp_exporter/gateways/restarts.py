@@ -1,4 +1,7 @@
-"""Restarts sessions when Alertmanager asks for it, for the alerts in `remedy.alerts`, and only a few times an hour."""
+"""Restarts sessions when Alertmanager asks for it, for the alerts in `remedy.alerts`, or a person does on a page.
+
+Only a few times an hour, whoever asks.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +21,14 @@ from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.alerts import ALERTS, MASS_ALERTS
 from wawp_exporter.model.event import LOGIN, Status, normal
 from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Session
 
 HOUR_MS = 3_600_000
 STALE_MS = 120_000  # after which a restart that never ended was cut off with its process
 SILENT = "WawpSessionSilent"  # the one alert about a session that is WORKING
 HELPED = frozenset({Status.STARTING, Status.FAILED, Status.DISCONNECTED})
 TRIED = frozenset({"running", "restarted", "failed", "interrupted"})
+BY_HAND = "by hand"  # in place of an alert: a person has asked for it on the session's page
 CLOSE_S = 5.0  # at a stop: for restarts that the gateway has been asked for
 
 logger = structlog.get_logger()
@@ -48,7 +53,7 @@ def judge(remedy: Remedy, now: int) -> Callable[[Sequence[Action]], str]:
 
 def must_not(status: Status, alert: str) -> str:
     """Why a session in this status is left alone; "" if a restart may help it."""
-    if status in HELPED or (status is Status.WORKING and alert == SILENT):
+    if status in HELPED or (status is Status.WORKING and alert in (SILENT, BY_HAND)):
         return ""
     if status in LOGIN:
         return "waits_for_login"
@@ -80,20 +85,31 @@ class Remedies:
         """Decides about each session that is named. Raises LogUnavailable, so that Alertmanager tries again."""
         restarting, left = 0, dict[str, int]()
         for key, alert in wanted(notification, self.remedy.alerts, self._members):
-            if self._closing:
-                raise LogUnavailable("the exporter is stopping; try again")
-            reason = await self._refusal(key, alert)
-            if not reason:
-                action = await self._claim(key, alert)
-                reason = "" if action.result == "running" else action.result
+            reason = await self._ask(key, alert)
             if reason:
                 left[reason] = left.get(reason, 0) + 1
-                self._count(key, reason)
-                self._say(key, alert, reason)
-                continue
-            restarting += 1
-            self._begin(key, alert, action)
+            else:
+                restarting += 1
         return Taken(restarting, left)
+
+    async def by_hand(self, key: Key) -> str:
+        """Restarts a session because a person wants it: "" if that has begun, else why not. Raises LogUnavailable."""
+        return await self._ask(key, BY_HAND)
+
+    async def _ask(self, key: Key, alert: str) -> str:
+        """Begins a restart, unless there is a reason not to, which is counted, written and returned."""
+        if self._closing:
+            raise LogUnavailable("the exporter is stopping; try again")
+        reason = await self._refusal(key, alert)
+        if not reason:
+            action = await self._claim(key, alert)
+            if action.result == "running":
+                self._begin(key, alert, action)
+                return ""
+            reason = action.result
+        self._count(key, reason)
+        self._say(key, alert, reason)
+        return reason
 
     def _begin(self, key: Key, alert: str, action: Action) -> None:
         task = asyncio.create_task(self._restart(key, alert, action))
@@ -145,9 +161,17 @@ class Remedies:
             return "no_api"
         if session.maintenance:
             return "maintenance"
+        if alert == BY_HAND:
+            return self._needless(session)
         if session.state.auth_since:
             return "waits_for_login"
         return must_not(session.state.status, alert) or self._outdated(key, alert)
+
+    def _needless(self, session: Session) -> str:
+        """Why a person need not restart a session. One whose QR code nobody scanned is FAILED: a restart asks again."""
+        if session.state.status is Status.WORKING and not self._ingest.fleet.judge.problems(session.key):
+            return "recovered"
+        return must_not(session.state.status, BY_HAND)
 
     def _outdated(self, key: Key, alert: str) -> str:
         """Why the alert is not about this session any more, by what the judge says now; "" if it still is.

@@ -12,7 +12,8 @@ from wawp_exporter.config.values import is_loopback, split_listen
 from wawp_exporter.errors import Forbidden, Malformed, Unauthenticated
 from wawp_exporter.web.signature import presented_token, token_matches
 
-CHALLENGE = [("WWW-Authenticate", 'Basic realm="wawp-exporter"')]
+REALM = "wawp-exporter"
+RESTARTS = "wawp-exporter restarts"  # a realm of its own: a browser keeps this token beside that of the pages
 
 # Words in the names of headers that proxies, balancers, tunnels and CDNs add. Headers that programs on this machine
 # send as well, such as X-Request-Id, hold none of them.
@@ -113,10 +114,11 @@ class Access:
         """Whether the caller may do without a token where none is configured."""
         return self.loopback and is_local(caller)
 
-    def check(self, tokens: tuple[bytes, ...], caller: Caller) -> None:
+    def check(self, tokens: tuple[bytes, ...], caller: Caller, realm: str = REALM) -> None:
         """Bearer or Basic, if tokens are configured; raises Unauthenticated."""
         if tokens and not token_matches(tokens, presented_token(caller.headers.get(b"authorization"))):
-            raise Unauthenticated("a token is required: Authorization: Bearer … or Basic", "bad_token", CHALLENGE)
+            challenge = [("WWW-Authenticate", f'Basic realm="{realm}"')]
+            raise Unauthenticated("a token is required: Authorization: Bearer … or Basic", "bad_token", challenge)
 
     def check_nothing(self, caller: Caller) -> None:
         """Anybody may call it: probes have no token."""
@@ -130,8 +132,8 @@ class Access:
         self.check(self.settings.secrets.api_tokens, caller)
 
     def check_remedy(self, caller: Caller) -> None:
-        """Alertmanager's notifications: their own token, or a caller from this very machine."""
-        self.check_proven(self.settings.secrets.remedy_tokens, caller, "remedy.token_file")
+        """Restarts: their own token, or a caller from this very machine, and no page of another site."""
+        self.check_proven(self.settings.secrets.remedy_tokens, caller, "remedy.token_file", RESTARTS)
         self.check_site(caller)
 
     def check_qr(self, caller: Caller) -> None:
@@ -143,9 +145,13 @@ class Access:
         self.check_proven(self.settings.secrets.api_tokens, caller, "web.api_token_file")
         self.check_site(caller)
 
-    def check_proven(self, tokens: tuple[bytes, ...], caller: Caller, key: str) -> None:
+    def may_restart(self, caller: Caller) -> bool:
+        """Whether the caller could pass `check_remedy`, with the token if there is one."""
+        return bool(self.settings.secrets.remedy_tokens) or self.local(caller)
+
+    def check_proven(self, tokens: tuple[bytes, ...], caller: Caller, key: str, realm: str = REALM) -> None:
         """A token, or while none is configured a caller from this machine; raises Unauthenticated, Forbidden."""
-        self.check(tokens, caller)
+        self.check(tokens, caller, realm)
         if not tokens and not self.local(caller):
             raise Forbidden(f"this call needs {key}, or a request from this machine to a loopback listener")
 

@@ -18,6 +18,7 @@ from wawp_exporter.web.api.groups import GroupEndpoints
 from wawp_exporter.web.api.preflight import PreflightEndpoint
 from wawp_exporter.web.api.problems import ProblemsEndpoint
 from wawp_exporter.web.api.qr import QrEndpoint
+from wawp_exporter.web.api.restart import RestartEndpoint
 from wawp_exporter.web.api.sessions import SessionEndpoints
 from wawp_exporter.web.api.transitions import TransitionEndpoint
 from wawp_exporter.web.assets import Assets
@@ -51,6 +52,7 @@ def make_app(service: Service, access: Callable[[], Access]) -> Mounted:
         ("GET", "/api/v1/sessions"): (sessions.sessions, read),
         ("GET", f"{SESSION}/ready"): (PreflightEndpoint(ingest, service.recoveries, watch).get, read),
         ("GET", f"{SESSION}/qr"): (QrEndpoint(ingest, watch).get, Access.check_qr),
+        ("POST", f"{SESSION}/restart"): (RestartEndpoint(ingest, service.remedies).post, Access.check_remedy),
         ("POST", "/alertmanager"): (AlertmanagerEndpoint(service.remedies).post, Access.check_remedy),
         ("GET", SESSION): (sessions.session, read),
         ("DELETE", SESSION): (sessions.delete, change),
@@ -66,8 +68,13 @@ def make_app(service: Service, access: Callable[[], Access]) -> Mounted:
         ("GET", "/-/ready"): (management.ready, Access.check_nothing),
         ("POST", "/-/reload"): (management.reload, change),
     }
-    session_page = SessionPage(ingest, watch, service.hub, service.reader).get
     runbooks, heatmaps = RunbookPages(), Heatmaps(place, service.reader)
+
+    def may_restart(request: Request) -> bool:
+        """Whether the reader of a page may press its button."""
+        return access().may_restart(caller_of(request.scope))
+
+    session_page = SessionPage(ingest, watch, service.hub, service.reader, runbooks, may_restart).get
     standings = Standings(fleet, watch, service.telemetry)
     pages = {
         "/": FleetPage(fleet, groups, heatmaps, service.hub, standings, lambda: service.health.unready).get,

@@ -1,7 +1,8 @@
-"""What a request that failed is answered with: always `{"error": …}`, never a traceback."""
+"""What a request that failed is answered with: `{"error": …}`, to people a page that says the same; no traceback."""
 
 import errno
 import os
+from collections.abc import Mapping
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -10,19 +11,50 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from wawp_exporter.errors import LogError, Refusal, describe
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.web.pages.render import render
+
+TITLES = {
+    400: "That address cannot be read",
+    401: "A token is needed",
+    403: "Not allowed from here",
+    404: "There is no such page",
+    405: "There is no such page",
+    409: "Not done",
+    503: "Not now",
+}
+AGAIN = {"Retry-After": "5"}
 
 logger = structlog.get_logger()
 
 
-async def refused(_request: Request, error: Refusal) -> Response:
+def failure(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer: a page for a browser, JSON for everybody else."""
+    if not for_people(request):
+        return JSONResponse({"error": message}, status, headers=headers)
+    title = TITLES.get(status, "Something went wrong")
+    page = render(request, "failure.html", unix_now(), status, title=title, message=message)
+    page.headers.update(headers or {})
+    return page
+
+
+def for_people(request: Request) -> bool:
+    """Whether a browser shows the answer as a page; programs that read the API get JSON whatever they accept."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    return "text/html" in request.headers.get("accept", "") and (
+        request.method == "POST" or not path.startswith(("/api/", "/metrics", "/-/", "/static/"))
+    )
+
+
+async def refused(request: Request, error: Refusal) -> Response:
     """A refusal in the one shape of errors."""
-    return JSONResponse({"error": error.message}, error.status, headers=dict(error.headers))
+    return failure(request, error.status, error.message, dict(error.headers))
 
 
-async def unreadable(_request: Request, error: LogError) -> Response:
+async def unreadable(request: Request, error: LogError) -> Response:
     """The log could not be read; what the system said of it, which holds no data, goes to the log."""
     logger.error("log not readable", error=describe(error))
-    return JSONResponse({"error": "the event log cannot be read, try again"}, 503, headers={"Retry-After": "5"})
+    return failure(request, 503, "the event log cannot be read, try again", AGAIN)
 
 
 async def left(_request: Request, _error: ClientDisconnect) -> Response:
@@ -30,13 +62,12 @@ async def left(_request: Request, _error: ClientDisconnect) -> Response:
     return Response(status_code=400)
 
 
-async def exhausted(_request: Request, error: OSError) -> Response:
+async def exhausted(request: Request, error: OSError) -> Response:
     """The system has no file descriptor or no memory to spare: that passes. Anything else is a defect."""
     if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
         raise error
     logger.error("request failed", error=describe(error), reason=os.strerror(error.errno))
-    answer = {"error": "the system has no file descriptors or no memory left for this, try again"}
-    return JSONResponse(answer, 503, headers={"Retry-After": "5"})
+    return failure(request, 503, "the system has no file descriptors or no memory left for this, try again", AGAIN)
 
 
 async def failed(request: Request, error: HTTPException) -> Response:
@@ -46,13 +77,13 @@ async def failed(request: Request, error: HTTPException) -> Response:
         # Several routes may share the path, and Starlette names the methods of the first.
         there = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
         headers["Allow"] = ", ".join(sorted({method for route in there for method in getattr(route, "methods", ())}))
-    return JSONResponse({"error": error.detail.lower()}, error.status_code, headers=headers)
+    return failure(request, error.status_code, error.detail.lower(), headers)
 
 
-async def broken(_request: Request, error: Exception) -> Response:
+async def broken(request: Request, error: Exception) -> Response:
     """A defect: its kind goes to the log, nothing of it to the caller."""
     logger.error("request failed", error=type(error).__name__)
-    return JSONResponse({"error": "internal error"}, 500)
+    return failure(request, 500, "internal error")
 
 
 HANDLERS = {

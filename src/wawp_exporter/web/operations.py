@@ -10,6 +10,7 @@ from wawp_exporter.web.api.audits import AuditQuery
 from wawp_exporter.web.api.groups import Active, Groups
 from wawp_exporter.web.api.preflight import NotReady, Ready
 from wawp_exporter.web.api.problems import Problems
+from wawp_exporter.web.api.restart import Restarting
 from wawp_exporter.web.api.sessions import Sessions, SessionsQuery, SessionView
 from wawp_exporter.web.api.transitions import Transitions, TransitionsQuery
 from wawp_exporter.web.openapi import Answer, ErrorBody, Operation
@@ -65,6 +66,19 @@ OPERATIONS = (
             404: Answer("No such session is known, or its source has no api.", ErrorBody),
             409: Answer("The session does not wait for a scan.", ErrorBody),
             503: Answer("The gateway has none yet; try again.", ErrorBody, headers=("Retry-After",)),
+        },
+    ),
+    Operation(
+        "POST",
+        SESSION + "/restart",
+        "Restarts a session through its gateway, within the limits of `remedy`; needs `sources.*.api`.",
+        {
+            202: Answer("The restart has begun.", Restarting),
+            303: Answer("The same, to a browser: it goes back to the session's page.", headers=("Location",)),
+            403: FORBIDDEN,
+            404: Answer("No such session is known, or its source has no api.", ErrorBody),
+            409: Answer("It is not restarted; the error says why.", ErrorBody),
+            503: BUSY,
         },
     ),
     Operation(

@@ -102,6 +102,11 @@ def qr_link(key: Key) -> str:
     return f"/api/v1/sessions/{quote(key[0], safe='')}/{quote(key[1], safe='')}/qr"
 
 
+def restart_link(key: Key) -> str:
+    """Where a restart of a session is asked for."""
+    return f"/api/v1/sessions/{quote(key[0], safe='')}/{quote(key[1], safe='')}/restart"
+
+
 def runbook_link(alert: str, key: Key = ("", "")) -> str:
     """Where the runbook of an alert is, filled in for a session or a source."""
     about = {name: value for name, value in zip(("source", "session"), key, strict=True) if value}
@@ -147,6 +152,7 @@ templates.filters.update(
     shade=shade,
     session_link=rooted(session_link),
     qr_link=rooted(qr_link),
+    restart_link=rooted(restart_link),
     runbook_link=rooted(runbook_link),
     dashboard_link=dashboard_link,
     percent=percent,

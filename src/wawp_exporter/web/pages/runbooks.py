@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -11,12 +12,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from wawp_exporter.config.schema import Source
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.model.rules import Key
 from wawp_exporter.web.pages.render import given_in, render, root_of, runbook_link
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 FENCE = "```"
 ALERT = re.compile(r"(?<![`\w\"/])Wawp[A-Za-z]+(?![`\w\"])")
@@ -24,6 +27,10 @@ MEANING = re.compile(r"^## Meaning\n+(.+?)\n\n", re.MULTILINE | re.DOTALL)
 # What the examples in the runbooks assign, and what a reader would have to change there.
 EXAMPLE = re.compile(r"\b(E|S|SRC)=[^\s;]+")
 USE = re.compile(r"\$(S|SRC)\b")
+MITIGATION = re.compile(r"^## Mitigation\n+(.+?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(rf"^{FENCE}.*?^{FENCE}\n*", re.MULTILINE | re.DOTALL)
+ADDRESS = re.compile(r"\$([EW])\b(?=/)")
+PLAIN_URL = re.compile(r"[\w:/.\[\]-]+")  # nothing that a shell would read otherwise
 LOOP = "for S in"  # there it is another session in each turn
 
 
@@ -63,6 +70,16 @@ class RunbookPages:
         text = filled(self._linked(text, key, root_of(request)), key, request.state.web.external_url)
         return render(request, "runbook.html", unix_now(), alert=alert, key=key, body=self._markdown.render(text))
 
+    def mitigation(self, request: Request, alert: str, key: Key, source: Source) -> Markup:
+        """What to do about an alert of a session, filled in for it; the commands only where they are its gateway's."""
+        found = MITIGATION.search(self._texts.get(alert, ""))
+        text = found[1] if found else ""
+        if source.dialect != "waha" or source.api.kind != "waha":
+            text = COMMANDS.sub("", text)
+        known = {"E": request.state.web.external_url, "W": source.api.url}
+        linked = self._linked(f"\n{text}", key, root_of(request))
+        return Markup(self._markdown.render(addressed(filled(linked, key, None), known)))  # noqa: S704 - our own text
+
     def _linked(self, text: str, key: Key, root: str) -> str:
         """The text with links to the runbooks that it names, but for its title and its commands."""
 
@@ -73,6 +90,16 @@ class RunbookPages:
         pieces = rest.split(FENCE)
         pieces[::2] = [ALERT.sub(link, piece) for piece in pieces[::2]]
         return f"{title}\n{FENCE.join(pieces)}"
+
+
+def addressed(text: str, known: Mapping[str, str | None]) -> str:
+    """The commands with the addresses of the exporter (E) and the gateway (W), where they are known."""
+
+    def put(use: re.Match[str]) -> str:
+        url = known[use[1]] or ""
+        return url.rstrip("/") if PLAIN_URL.fullmatch(url) else use[0]
+
+    return ADDRESS.sub(put, text)
 
 
 def filled(text: str, key: Key, exporter: str | None) -> str:

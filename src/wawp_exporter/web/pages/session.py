@@ -1,9 +1,11 @@
 """The page of one session."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,8 +25,9 @@ from wawp_exporter.log.history.transitions import TransitionRow
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.web.pages.heat import heat_of
-from wawp_exporter.web.pages.problems import OutageLine, need_of
+from wawp_exporter.web.pages.problems import Need, OutageLine, need_of
 from wawp_exporter.web.pages.render import given_in, render
+from wawp_exporter.web.pages.runbooks import RunbookPages
 
 TRANSITIONS_SHOWN = 50
 SPANS = {"24 hours": 86_400_000, "7 days": 604_800_000, "30 days": 2_592_000_000}
@@ -40,7 +43,17 @@ class SessionQuery(msgspec.Struct, frozen=True):
 class SessionPage:
     """Its state is in memory; its history is read from the log, in threads."""
 
-    def __init__(self, ingest: Ingest, watch: Watch, hub: Hub, reader: Reader) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        watch: Watch,
+        hub: Hub,
+        reader: Reader,
+        runbooks: RunbookPages,
+        may_restart: Callable[[Request], bool],
+    ) -> None:
+        self._runbooks = runbooks
+        self._may_restart = may_restart
         self._ingest = ingest
         self._watch = watch
         self._hub = hub
@@ -73,7 +86,17 @@ class SessionPage:
         judge = self._ingest.fleet.judge
         values["outages"] = [OutageLine(outage, []) for outage in judge.outages_of(key)]
         problem = need_of(judge.problems(key), judge.reason(key))
+        values["todo"] = self._todo(request, key, problem, values["outages"])
+        values["may_restart"] = self._may_restart(request)
         return render(request, "session.html", now, session=session, problem=problem, uptimes=uptimes, **values)
+
+    def _todo(
+        self, request: Request, key: Key, problem: Need | None, outages: list[OutageLine]
+    ) -> tuple[str, Markup] | None:
+        """The alert about the session, and what to do about it; None while nothing is wrong."""
+        alert = problem.alert if problem else outages[0].alert if outages else ""
+        source = self._ingest.fleet.rules.config.sources.get(key[0])
+        return (alert, self._runbooks.mitigation(request, alert, key, source)) if alert and source else None
 
 
 def read_transitions(place: Place, key: Key, cursor: str | None) -> tuple[list[TransitionRow], str | None]:

@@ -228,6 +228,20 @@ def test_the_calls_to_other_gateways_are_shell_lines_with_json(gateway: str) -> 
     assert source.get("dialect", "waha") == {"wawp": "waha"}.get(gateway, gateway)
 
 
+def test_openwa_signs_with_its_own_header() -> None:
+    """Its webhooks are added to a session's list; the source says how they are signed."""
+    done = setup("wawp", "--gateway", "openwa", *RECEIVER, "--source", "two", "--ingress-url", "https://wawp.example")
+
+    key = Path("wawp/hmac.keys").read_text().strip()
+    call = re.findall(r"^  (curl.*\\\n.*)$", done.stdout, re.MULTILINE)[-1]
+    words = shlex.split(call.replace("\\\n", " "))
+    hook = json.loads(words[words.index("-d") + 1])
+    assert (hook["url"], hook["secret"]) == ("https://wawp.example/webhook/two?session=NAME", key)
+    source = yaml.safe_load(Path("wawp/wawp-exporter.yml").read_text())["sources"]["two"]
+    assert (source["hmac_algorithm"], source["hmac_header"]) == ("sha256", "X-OpenWA-Signature")
+    assert source["dialect"] == "openwa"
+
+
 # -- what it leaves alone
 
 
@@ -292,7 +306,7 @@ def test_a_file_in_place_of_the_folder_is_refused() -> None:
 def test_with_yes_everything_that_is_missing_is_named_at_once() -> None:
     """A script must not wait for an answer."""
     assert mistakes(setup("wawp")) == {
-        "gateway": "is missing, expected --gateway with one of waha, wawp, evolution, wppconnect",
+        "gateway": "is missing, expected --gateway with one of waha, wawp, evolution, wppconnect, openwa",
         "receiver": f"is missing, expected --receiver with one of {', '.join(KINDS)}",
     }
     assert mistakes(setup("wawp", "--gateway", "waha", "--receiver", "email")).keys() == {
@@ -378,7 +392,7 @@ def test_a_gateway_that_nobody_knows_is_a_wrong_use() -> None:
     done = setup("wawp", "--gateway", "pigeon", *RECEIVER)
 
     assert done.exit_code == 2
-    assert "'waha', 'wawp', 'evolution', 'wppconnect'" in done.stderr
+    assert "'waha', 'wawp', 'evolution', 'wppconnect', 'openwa'" in done.stderr
 
 
 # -- what it asks and says
@@ -390,7 +404,7 @@ def test_a_person_is_asked_for_what_flags_do_not_say() -> None:
     done = setup("wawp", answers="\n".join(["waha", *[""] * 5, "y", "telegram", "ops", "-100", "the-secret-token", ""]))
 
     assert done.exit_code == 0, done.output
-    assert "Which gateway (waha, wawp, evolution, wppconnect): " in done.output
+    assert "Which gateway (waha, wawp, evolution, wppconnect, openwa): " in done.output
     assert "Error: is not usable, expected a number such as -1001234567890" in done.output
     assert "the-secret-token" not in done.output
     assert Path("wawp/secrets/telegram-token").read_text() == "the-secret-token"

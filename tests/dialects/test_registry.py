@@ -12,7 +12,7 @@ import pytest
 from tests import parts
 from tests.builders import ms
 from wawp_exporter.config.schema import Source
-from wawp_exporter.dialects import evolution, wppconnect
+from wawp_exporter.dialects import evolution, openwa, wppconnect
 from wawp_exporter.dialects.registry import DIALECTS
 from wawp_exporter.errors import InvalidEvent, Malformed
 from wawp_exporter.model.event import OtherEvent, Status, StatusEvent
@@ -387,7 +387,7 @@ def test_the_browser_that_closes_after_an_unlinked_phone_is_no_reason(order: tup
 # -- adding another one
 
 
-@pytest.mark.parametrize("module", [evolution, wppconnect])
+@pytest.mark.parametrize("module", [evolution, openwa, wppconnect])
 def test_an_adapter_is_a_page(module: Any) -> None:
     """One file of less than sixty lines, which knows nothing of ours but events, and how dialects read them."""
     text = Path(module.__file__).read_text()

@@ -149,8 +149,8 @@ class Source(Section):
     """Accept unsigned webhooks from anywhere."""
     shard: Annotated[int, Field(ge=0)] | None = None
     """Which shard holds the source; null: one that its name gives."""
-    dialect: Literal["waha", "evolution", "wppconnect"] = "waha"
-    """waha (Wawp too) | evolution | wppconnect; see gateways.md."""
+    dialect: Literal["waha", "evolution", "wppconnect", "openwa"] = "waha"
+    """waha (Wawp too) | evolution | wppconnect | openwa; see gateways.md."""
     api: GatewayApi = GatewayApi()
 
     @property

@@ -1,6 +1,7 @@
 """What all dialects share: fields, names, times, and the event made of them."""
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -130,6 +131,15 @@ def instant(value: object, unit: int = 1) -> int:
     if not 0 < value * unit <= MAX_INSTANT_MS:
         return 0
     return int(value * unit)
+
+
+def written(value: object) -> int:
+    """A time in UTC as ISO 8601 writes it → Unix ms; 0 for anything else."""
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return 0
+    return instant(round(at.timestamp() * 1000)) if at and at.tzinfo else 0
 
 
 def timeless(body: bytes, request_id: str | None) -> tuple[str, bool]:

@@ -33,6 +33,7 @@ WORDS = {re.sub(r"_", "", reason): Reason(reason) for reason in REASONS if reaso
     "unpairedidle": Reason.LOGGED_OUT,
     "conflict": Reason.REPLACED,
     "timeout": Reason.TIMED_OUT,
+    "proxyblock": Reason.CONNECTION_LOST,
     "tosblock": Reason.BANNED,
     "smbtosblock": Reason.BANNED,
     "maxqrcoderetriesreached": Reason.QR_EXPIRED,

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from wawp_exporter.dialects import evolution, waha, wppconnect
+from wawp_exporter.dialects import evolution, openwa, waha, wppconnect
 from wawp_exporter.model.event import OtherEvent, StatusEvent
 
 
@@ -15,9 +15,16 @@ class Parse(Protocol):
         """As `waha.parse`."""
 
 
-DIALECTS: dict[str, Parse] = {"waha": waha.parse, "evolution": evolution.parse, "wppconnect": wppconnect.parse}
+DIALECTS: dict[str, Parse] = {
+    "waha": waha.parse,
+    "evolution": evolution.parse,
+    "wppconnect": wppconnect.parse,
+    "openwa": openwa.parse,
+}
 # Evolution's `webhookByEvents` appends the event's name to the URL.
 WITH_SUFFIX = frozenset({"evolution"})
 SUFFIXES = frozenset(name.replace(".", "-").encode() for name in (*evolution.FIELDS, *evolution.EVENTS))
-# wppconnect-server leaves the session out of some events; the URL of its webhook may have it.
-WITH_SESSION = frozenset({"wppconnect"})
+# wppconnect-server leaves the session out of some events, OpenWA sends its id; the URL of a webhook may have its name.
+WITH_SESSION = frozenset({"wppconnect", "openwa"})
+# How a gateway calls itself; Evolution and wppconnect-server send with axios.
+AGENTS = {"waha": b"WAHA/", "evolution": b"axios/", "wppconnect": b"axios/", "openwa": b"OpenWA-Webhook/"}

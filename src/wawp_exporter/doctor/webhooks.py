@@ -93,6 +93,9 @@ def to_paste(name: str, source: Source, config: Config) -> tuple[str, ...]:
                 "  WHATSAPP_HOOK_EVENTS=session.status",
                 f"  WHATSAPP_HOOK_HMAC_KEY=…   (the first line of {source.hmac_keys_file})",
             )
+        if source.dialect == "openwa":
+            lines = GATEWAYS["openwa"].lines(url, "SECRET").splitlines()
+            return (f"Paste this, with the first line of {source.hmac_keys_file} instead of SECRET.", *lines)
         return (f"Let the gateway send to {url}, signed in {source.hmac_header} with {source.hmac_keys_file}",)
     if source.token_file and (gateway := gateway_of(source)):
         lines = gateway.lines(url, "SECRET").splitlines()

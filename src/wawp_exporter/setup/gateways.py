@@ -7,6 +7,14 @@ from typing import Any
 
 PLAIN = ["session.status"]
 EVOLUTION = ["CONNECTION_UPDATE", "QRCODE_UPDATED", "STATUS_INSTANCE", "REMOVE_INSTANCE", "LOGOUT_INSTANCE"]
+OPENWA = [
+    "session.status",
+    "session.qr",
+    "session.authenticated",
+    "session.disconnected",
+    "session.reconnect_loop",
+    "session.restriction",
+]
 # What wppconnect-server sends about messages, which the exporter does not need.
 MESSAGES = [
     "onmessage",
@@ -136,6 +144,23 @@ closesession and logoutsession to:
 """
 
 
+def openwa(url: str, key: str) -> str:
+    """Each session has a list of webhooks, so that nothing is replaced."""
+    hook = {"url": f"{url}?session=NAME", "events": OPENWA, "secret": key, "retryCount": 5}
+    return f"""\
+In a shell, for each session, with your own OPENWA_URL and OPENWA_API_KEY, the session's id instead of ID, and instead
+of NAME what the exporter is to call it (without ?session=NAME it has the id):
+
+curl -X POST "$OPENWA_URL/api/sessions/ID/webhooks" -H "X-API-Key: $OPENWA_API_KEY" \\
+  -H 'Content-Type: application/json' -d '{one_line(hook)}'
+
+This adds a webhook to the session's list and keeps the others. Older versions refuse the last two events:
+leave them out.
+OpenWA may refuse to send to a private address: its documentation says how to allow the exporter's.
+"""
+
+
+OPENWA_SIGNS = {"dialect": "openwa", "hmac_algorithm": "sha256", "hmac_header": "X-OpenWA-Signature"}
 GATEWAYS: dict[str, Gateway] = {
     gateway.name: gateway
     for gateway in (
@@ -143,5 +168,6 @@ GATEWAYS: dict[str, Gateway] = {
         Gateway("wawp", "token_file", "webhook.token", wawp, {}),
         Gateway("evolution", "token_file", "webhook.token", evolution, {"dialect": "evolution"}),
         Gateway("wppconnect", "token_file", "webhook.token", wppconnect, {"dialect": "wppconnect"}),
+        Gateway("openwa", "hmac_keys_file", "hmac.keys", openwa, OPENWA_SIGNS),
     )
 }

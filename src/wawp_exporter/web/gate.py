@@ -8,7 +8,7 @@ import structlog
 from wawp_exporter.config.schema import Source
 from wawp_exporter.config.settings import Secrets
 from wawp_exporter.dialects.reading import name_of
-from wawp_exporter.dialects.registry import DIALECTS, SUFFIXES, WITH_SESSION, WITH_SUFFIX
+from wawp_exporter.dialects.registry import AGENTS, DIALECTS, SUFFIXES, WITH_SESSION, WITH_SUFFIX
 from wawp_exporter.errors import InvalidEvent, Refusal, Unauthenticated
 from wawp_exporter.metrics.telemetry import SourceTelemetry
 from wawp_exporter.web.access import Access, Caller
@@ -30,7 +30,7 @@ class Gate:
         self.parse = DIALECTS[source.dialect]
         self.takes_suffix = source.dialect in WITH_SUFFIX
         self.takes_session = source.dialect in WITH_SESSION
-        self.agent = b"WAHA/" if source.dialect == "waha" else b"axios/"  # Evolution and wppconnect-server send with it
+        self.agent = AGENTS[source.dialect]
         self.header = source.hmac_header.lower().encode("latin-1", "replace")
         self.allow_unsigned = source.allow_unsigned
         keys = secrets.hmac_keys.get(name, ())

@@ -9,14 +9,20 @@ TOKEN_SETTINGS = {
     "waha": "the token in the webhook's URL (?secret= or ?token=)",
     "evolution": "?token= in the instance's webhook URL (/webhook/set) or in WEBHOOK_GLOBAL_URL",
     "wppconnect": "?token= in the session's webhook URL (start-session)",
+    "openwa": "?token= in the session's webhook URL",
 }
-KEY_SETTING = "WHATSAPP_HOOK_HMAC_KEY"
+KEY_SETTINGS = {"waha": "WHATSAPP_HOOK_HMAC_KEY", "openwa": "the webhook's secret"}
+
+
+def key_setting(source: Source) -> str:
+    """What of the gateway holds its key."""
+    return KEY_SETTINGS.get(source.dialect, "the gateway's key")
 
 
 def missing(name: str, source: Source) -> tuple[str, str]:
     """Webhooks without a signature."""
     if source.hmac_keys_file:
-        return f"header {source.hmac_header} missing", f"check {KEY_SETTING}"
+        return f"header {source.hmac_header} missing", f"check {key_setting(source)}"
     return (
         "neither signed nor with a token, and from another machine",
         f"set sources.{name}.hmac_keys_file or token_file, and the gateway's key or token",
@@ -26,7 +32,7 @@ def missing(name: str, source: Source) -> tuple[str, str]:
 def wrong_signature(name: str, source: Source) -> tuple[str, str]:
     """Webhooks signed with another key."""
     file = f"the file of sources.{name}.hmac_keys_file"
-    return f"{source.hmac_header} does not fit", f"check that {KEY_SETTING} is a key in {file}"
+    return f"{source.hmac_header} does not fit", f"check that {key_setting(source)} is a key in {file}"
 
 
 def wrong_token(name: str, source: Source) -> tuple[str, str]:

@@ -141,6 +141,16 @@ def test_cold_starts_are_told_by_how_they_ended() -> None:
     assert (found.start_median_seconds, found.start_p90_seconds, found.start_max_seconds) == (5, 6, 6)
 
 
+def test_reconnects_are_counted_apart_from_cold_starts() -> None:
+    """A cold start comes from STOPPED, or is the first of all; any other is a session that tries to come back."""
+    found = figures([(S, 0), (W, 10), (S, 100), (W, 103), (D, 200), (S, 210), (F, 240), (X, 300), (S, 310), (W, 330)])
+
+    assert found.cold_starts == {"working": 2}
+    assert found.cold_start_p90_seconds == 20
+    assert found.reconnects == {"working": 1, "failed": 1}
+    assert found.reconnect_p90_seconds == 3
+
+
 def test_qr_waits_are_login_episodes() -> None:
     """Through FAILED and STARTING until somebody scanned; one that still waits is open."""
     found = figures([(Q, 0), (F, 160), (S, 170), (Q, 175), (W, 300), (X, 400), (Q, 500), (X, 520), (Q, 3000)])

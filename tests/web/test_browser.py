@@ -228,6 +228,25 @@ def test_pages_fit_a_phone(open_page: OpenPage, fleet: parts.Exporter, path: str
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_the_audit_is_cards_on_a_phone_and_whole_on_paper(open_page: OpenPage, fleet: parts.Exporter) -> None:
+    """Each figure stands under its name on 360 px, and no figure is cut off on a sheet of A4."""
+    page = open_page(viewport={"width": 360, "height": 740})
+    page.goto(f"{fleet.url}/audit?from=48h")
+    table = page.get_by_role("region", name="Sessions, table")
+    cut = "box => box.scrollWidth - box.clientWidth"
+
+    assert table.evaluate(cut) == 0
+    assert page.evaluate("getComputedStyle(document.querySelector('.audit td'), '::before').content") == '"Objective"'
+
+    page.set_viewport_size({"width": 1032, "height": 700})
+    page.emulate_media(media="print")
+
+    assert table.evaluate(cut) == 0
+    expect(page.get_by_role("form", name="Audit")).to_be_hidden()
+    expect(page.get_by_role("link", name="CSV")).to_be_hidden()
+    expect(page.locator(".headline")).to_contain_text("objective")
+
+
 def test_pages_work_without_a_script(open_page: OpenPage, fleet: parts.Exporter) -> None:
     """Less live: filter, ranges and links are plain HTML."""
     page = open_page(java_script_enabled=False)

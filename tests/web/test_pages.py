@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import date, timedelta
 from html import unescape
 from pathlib import Path
 from urllib.parse import quote
@@ -338,6 +339,47 @@ def test_the_audit_page_has_the_figures_of_the_api(exporter: parts.Exporter) -> 
     assert "No session disconnects in the same hour of the week" in page
 
 
+def test_the_audit_page_says_whether_the_objective_was_met(exporter: parts.Exporter) -> None:
+    """In a sentence for all that was asked for, and for each row; a session that never worked has no uptime."""
+    met, none = text(exporter, "/audit", session="up"), text(exporter, "/audit", session="waiting")
+
+    assert "uptime 100.000 % , the objective of 99 % is met ." in met
+    assert "up default met 100.000 %" in met
+    assert "session waiting: no time that counts." in none
+
+
+def test_the_last_day_of_an_audit_is_included(exporter: parts.Exporter) -> None:
+    """As people say a period; the files that are linked are of the same."""
+    given = {"from": "2026-01-30", "last": "2026-01-31", "timezone": "Europe/Madrid"}
+    page = exporter.client.get(f"{exporter.url}/audit", params=given).text
+
+    assert "2026-01-30 00:00 to 2026-02-01 00:00 (Europe/Madrid)" in page
+    assert 'name="last" value="2026-01-31"' in page
+    assert "from=2026-01-30&amp;to=2026-02-01&amp;timezone=Europe%2FMadrid&amp;format=csv" in page
+
+
+def test_an_audit_of_last_month_is_one_click_away(exporter: parts.Exporter) -> None:
+    """A whole month of the calendar, and of the same sessions as before."""
+    page = unescape(exporter.client.get(f"{exporter.url}/audit", params={"group": "sales"}).text)
+    (query,) = re.findall(r'href="/audit\?([^"]*)">Last month<', page)
+    month = unescape(exporter.client.get(f"{exporter.url}/audit?{query}").text)
+
+    first, last = map(date.fromisoformat, re.fullmatch(r"from=(.*)&last=(.*)&group=sales", query).groups())  # type: ignore[union-attr]
+    assert (first.day, (last + timedelta(days=1)).day) == (1, 1)
+    assert 0 <= (last - first).days <= 30
+    assert f"{first} 00:00 to {last + timedelta(days=1)} 00:00 (UTC), group sales" in month
+    assert ">Last month<" in month.split('aria-current="page"')[2][:20]
+
+
+def test_an_audit_offers_what_there_is(exporter: parts.Exporter) -> None:
+    """Sources, sessions, groups and time zones; what was asked for stays chosen, whether it is known or not."""
+    page = exporter.client.get(f"{exporter.url}/audit", params={"source": "elsewhere"}).text
+
+    for option in ("<option>default", "<option selected>elsewhere", "<option>lost", '<option value="down"'):
+        assert option in page
+    assert '<option value="America/Sao_Paulo">' in page
+
+
 def test_csv_is_for_who_asks(exporter: parts.Exporter) -> None:
     """By format or by Accept."""
     url = f"{exporter.url}/api/v1/audit"
@@ -356,6 +398,8 @@ def test_a_mistake_in_the_form_is_shown_beside_it(exporter: parts.Exporter) -> N
 
     assert answer.status_code == 400
     assert "timezone: not a known time zone" in unescape(answer.text)
+    assert 'value="Mars/Olympus"' in answer.text
+    assert "last: not a day, expected one such as" in text(exporter, "/audit", 400, last="soon")
 
 
 def test_the_audit_of_the_api_names_what_is_wrong(exporter: parts.Exporter) -> None:

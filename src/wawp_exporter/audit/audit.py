@@ -40,6 +40,7 @@ class Loss(msgspec.Struct, frozen=True):
 class Audit(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     """The whole report. `hour_of_week[weekday][hour]` counts disconnects, Monday first, in `timezone`.
 
+    `objective` is the uptime that the configuration asks for.
     `prometheus_saw_ratio` is the share of the period in which the exporter ran and could be scraped, `late_events` how
     many events were received more than a minute after they happened: with less than 1 and more than 0, these figures
     are right and Prometheus's differ.
@@ -48,6 +49,7 @@ class Audit(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     start: datetime
     end: datetime
     timezone: str
+    objective: float
     prometheus_saw_ratio: float
     late_events: int
     total: Row
@@ -102,6 +104,7 @@ def audit(place: Place, config: Config, query: Query, progress: Progress | None 
         start=utc(query.start),
         end=utc(query.end),
         timezone=query.timezone,
+        objective=config.slo.objective,
         prometheus_saw_ratio=covered(ran) / max(1, query.end - query.start),
         late_events=late,
         total=row("total", "all", total),

@@ -13,9 +13,15 @@ from wawp_exporter.model.outcome import START_OUTCOMES, WAIT_OUTCOMES, StartOutc
 from wawp_exporter.model.reasons import Reason
 
 RESTRICTED_MS = Constants().restricted_ms
+# What a cold start comes from; None: it is the session's first status. Any other start is a reconnect.
+COLD = (None, Status.STOPPED, Status.UNKNOWN)
 EXCUSED = (Status.STOPPED, Status.UNKNOWN)  # their seconds count neither as good nor as bad
 Windows = tuple[tuple[int, int], ...]
 Stay = tuple[State, int, int]  # a state, from, until (Unix ms), cut to the period that is asked for
+
+
+LISTS = ("disconnects", "recoveries", "start_lengths", "cold_lengths", "reconnect_lengths", "wait_lengths")
+COUNTERS = ("losses", "starts", "cold", "reconnects", "waits")
 
 
 class Tally(msgspec.Struct):
@@ -35,6 +41,10 @@ class Tally(msgspec.Struct):
     recoveries: list[float] = []
     starts: Counter[StartOutcome] = msgspec.field(default_factory=Counter)
     start_lengths: list[float] = []
+    cold: Counter[StartOutcome] = msgspec.field(default_factory=Counter)  # those of the starts that were cold
+    cold_lengths: list[float] = []
+    reconnects: Counter[StartOutcome] = msgspec.field(default_factory=Counter)
+    reconnect_lengths: list[float] = []
     waits: Counter[str] = msgspec.field(default_factory=Counter)
     wait_lengths: list[float] = []
 
@@ -47,11 +57,10 @@ class Tally(msgspec.Struct):
             self.status[status] = self.status.get(status, 0.0) + seconds
         if other.longest > self.longest:
             self.longest, self.ongoing = other.longest, other.ongoing
-        for name in ("disconnects", "recoveries", "start_lengths", "wait_lengths"):
+        for name in LISTS:
             getattr(self, name).extend(getattr(other, name))
-        self.losses += other.losses
-        self.starts += other.starts
-        self.waits += other.waits
+        for name in COUNTERS:
+            getattr(self, name).update(getattr(other, name))
 
 
 def spans(past: Past) -> Iterator[tuple[Transition, int, str]]:
@@ -81,6 +90,7 @@ def tally(past: Past, windows: Windows, start: int, end: int) -> Tally:
     found = Tally(period=(end - start) / 1000)
     stays: list[Stay] = []
     losses = Losses(found.losses, past.restricted)
+    origin: Status | None = None  # the status before the newest STARTING
     for transition, until, reason in spans(past):
         state = transition.after
         if state.since >= end:
@@ -93,7 +103,9 @@ def tally(past: Past, windows: Windows, start: int, end: int) -> Tally:
             (found.disconnects if state.since >= start else found.earlier).append(state.since)
         losses.follow(state, reason, begins=lost and state.since >= start)
         if state.since >= start:
-            entry(found, transition)
+            entry(found, transition, origin)
+        if state.status is Status.STARTING:
+            origin = transition.before.status if transition.before else None
         if state.auth_since and ended == end:
             found.waits["open"] += 1
         elif state.auth_since and start <= ended == past.tombstone:
@@ -175,22 +187,30 @@ def disconnected(transition: Transition, windows: Windows) -> bool:
     return bool(lost) and not inside(after.since, windows)
 
 
-def entry(found: Tally, transition: Transition) -> None:
-    """Counts what ends with a transition: a start, a login episode, an outage."""
+def entry(found: Tally, transition: Transition, origin: Status | None) -> None:
+    """Counts what ends with a transition: a start that came from `origin`, a login episode, an outage."""
     before, after = transition.before, transition.after
     if before is None:
         return
     started = START_OUTCOMES.get(after.status) if before.status is Status.STARTING else None
     if started:
-        found.starts[started] += 1
-    if started is StartOutcome.WORKING:
-        found.start_lengths.append(transition.stay_ms / 1000)
+        start(found, started, transition.stay_ms / 1000, cold=origin in COLD)
     outcome = WAIT_OUTCOMES.get(after.status)
     if before.auth_since and outcome:
         waited(found, outcome, before.auth_since, after.since)
     recovery = transition.recovery_ms
     if recovery is not None:
         found.recoveries.append(recovery / 1000)
+
+
+def start(found: Tally, outcome: StartOutcome, seconds: float, *, cold: bool) -> None:
+    """Counts a start that is over; how long it took, if it reached WORKING."""
+    counts, lengths = (found.cold, found.cold_lengths) if cold else (found.reconnects, found.reconnect_lengths)
+    found.starts[outcome] += 1
+    counts[outcome] += 1
+    if outcome is StartOutcome.WORKING:
+        found.start_lengths.append(seconds)
+        lengths.append(seconds)
 
 
 def waited(found: Tally, outcome: WaitOutcome, since: int, until: int) -> None:

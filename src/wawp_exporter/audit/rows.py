@@ -39,6 +39,10 @@ class Row(msgspec.Struct, frozen=True):
     start_median_seconds: float | None
     start_p90_seconds: float | None
     start_max_seconds: float | None
+    cold_starts: dict[StartOutcome, int]
+    cold_start_p90_seconds: float | None
+    reconnects: dict[StartOutcome, int]
+    reconnect_p90_seconds: float | None
     qr_waits: dict[str, int]
     qr_wait_median_seconds: float | None
     qr_wait_max_seconds: float | None
@@ -72,6 +76,10 @@ def row(kind: str, name: str, found: Tally, *, source: str | None = None, engine
         start_median_seconds=median(found.start_lengths) if found.start_lengths else None,
         start_p90_seconds=quantile(found.start_lengths, 0.9),
         start_max_seconds=max(found.start_lengths, default=None),
+        cold_starts=dict(found.cold),
+        cold_start_p90_seconds=quantile(found.cold_lengths, 0.9),
+        reconnects=dict(found.reconnects),
+        reconnect_p90_seconds=quantile(found.reconnect_lengths, 0.9),
         qr_waits=dict(found.waits),
         qr_wait_median_seconds=median(found.wait_lengths) if found.wait_lengths else None,
         qr_wait_max_seconds=max(found.wait_lengths, default=None),

@@ -12,9 +12,8 @@ from wawp_exporter.model.bucket import STATUSES
 
 # A spreadsheet would run a cell that begins like this, in letters of any width.
 FORMULA = ("=", "+", "-", "@", "\u2212")
-PLAIN = [
-    name for name in msgspec.structs.fields(Row) if name.name not in ("status_seconds", "starts", "qr_waits", "losses")
-]
+COUNTS = ("status_seconds", "starts", "cold_starts", "reconnects", "qr_waits", "losses")  # have no cell of their own
+PLAIN = [name for name in msgspec.structs.fields(Row) if name.name not in COUNTS]
 
 
 def rows_of(audit: Audit) -> list[Row]:

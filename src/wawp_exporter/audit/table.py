@@ -47,7 +47,7 @@ def figures(title: str, rows: list[Row]) -> Table:
             duration(row.mttr_seconds),
             duration(row.mtbf_seconds),
             duration(row.longest_outage_seconds) + ongoing,
-            duration(row.start_p90_seconds),
+            duration(row.cold_start_p90_seconds),
             str(sum(row.qr_waits.values())),
         )
     return table

@@ -355,6 +355,8 @@ def test_the_last_day_of_an_audit_is_included(exporter: parts.Exporter) -> None:
 
     assert "2026-01-30 00:00 to 2026-02-01 00:00 (Europe/Madrid)" in page
     assert 'name="last" value="2026-01-31"' in page
+    assert 'name="timezone" value="Europe/Madrid"' in page
+    assert "times are in Europe/Madrid</footer>" in page
     assert "from=2026-01-30&amp;to=2026-02-01&amp;timezone=Europe%2FMadrid&amp;format=csv" in page
 
 

@@ -62,7 +62,7 @@ class AuditPage:
         first, last = days(asked, report)
         return {
             "asked": asked,
-            "zone": asked.timezone or own,
+            "timezone": report.timezone if report else asked.timezone or own,
             "first": first,
             "last": last,
             "periods": periods(asked, zone_of(report.timezone if report else own), now),

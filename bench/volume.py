@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from bench.results import Result, show
 from tests import parts
 from wawp_exporter.audit.heatmap import read_rows
+from wawp_exporter.config.schema import Config
 from wawp_exporter.live.cleaning import PURGE_PAUSE_S
 from wawp_exporter.live.reader_process import NICENESS
 from wawp_exporter.log import partitions
@@ -135,7 +136,7 @@ def pages(url: str, now: int, until: float) -> list[float]:
 def heatmaps(url: str, now: int, until: float) -> list[float]:
     """The heatmap of the last hour, with the low priority of the service's process for reports."""
     os.nice(NICENESS)
-    return repeated(lambda: read_rows(url, "1h", now), 2.0, until)
+    return repeated(lambda: read_rows(url, Config(), "1h", now), 2.0, until)
 
 
 def p99(took: list[float]) -> float:

@@ -1,9 +1,11 @@
 """The pages in a real browser: live, accessible, small, and asking nobody else for anything."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +40,9 @@ PAGES = (
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporter]:
     """A day of a small fleet, in which something is wrong with somebody."""
-    with parts.Exporter(CONFIG, tmp_path_factory.mktemp("fleet")) as exporter:
+    with parts.Exporter(CONFIG, tmp_path_factory.mktemp("fleet"), pace=0.05) as exporter:
         play_a_day(exporter)
+        parts.wait_until(lambda: exporter.get("/api/v1/problems").json()["total"] == 2)
         yield exporter
 
 
@@ -176,7 +179,9 @@ def test_no_page_has_an_accessibility_violation(
     """By axe-core; in light and dark; and nothing is refused by the policy or asked of another host."""
     # axe is brought in from outside, which the policy of the pages rightly forbids.
     page = watched(open_page(color_scheme=scheme, bypass_csp=True), told)
-    page.goto(fleet.url + path)
+    answer = page.goto(fleet.url + path)
+    assert answer
+    assert answer.status in (200, 404)
 
     found = Axe().run(page)
 
@@ -260,6 +265,100 @@ def test_pages_work_without_a_script(open_page: OpenPage, fleet: parts.Exporter)
     expect(page.locator("h1")).to_contain_text("bakery-001")
 
 
+# -- the heatmap
+
+
+def test_the_mouse_is_told_what_a_cell_is_and_a_click_opens_it(page: Page, fleet: parts.Exporter) -> None:
+    """Session, status, from when to when."""
+    page.goto(fleet.url)
+    heat = page.locator(".heat")
+    heat.scroll_into_view_if_needed()
+    box = heat.bounding_box()
+    assert box
+    at = {"x": box["width"] - 2, "y": 33.0}  # cafe-001, now
+
+    heat.hover(position=at)  # type: ignore[arg-type]  # a position
+
+    expect(heat.get_by_role("status")).to_contain_text("cafe-001: FAILED, ")
+    expect(heat.get_by_role("status")).to_contain_text(" to now")
+    heat.click(position=at)  # type: ignore[arg-type]  # a position
+    page.wait_for_url("**/sessions/default/cafe-001")
+
+
+def test_a_finger_is_told_first_and_opens_by_the_link(open_page: OpenPage, fleet: parts.Exporter) -> None:
+    """A tap must not lead away from the page by accident."""
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True)
+    page.goto(fleet.url)
+    heat = page.locator(".heat")
+
+    heat.tap(position={"x": 150, "y": 66})
+
+    heat.get_by_role("link", name="Open cafe-001").tap()
+    page.wait_for_url("**/sessions/default/cafe-001")
+
+
+def test_the_keyboard_reads_the_heatmap(page: Page, fleet: parts.Exporter) -> None:
+    """From status to status, from session to session, and into one."""
+    page.goto(fleet.url)
+    page.locator(".tabs a").last.focus()
+    for _ in range(24):  # the names
+        page.keyboard.press("Tab")
+    told = page.locator(".heat").get_by_role("status")
+    expect(told).to_contain_text("bakery-001: WORKING")
+
+    page.keyboard.press("ArrowLeft")
+    expect(told).to_contain_text("bakery-001: DISCONNECTED")
+    page.keyboard.press("ArrowDown")
+    expect(told).to_contain_text("cafe-001: not known")
+    page.keyboard.press("Enter")
+
+    page.wait_for_url("**/sessions/default/cafe-001")
+
+
+# -- on a phone, and elsewhere
+
+
+@pytest.mark.parametrize("path", ["/", "/sessions/default/cafe-001", "/sessions/default/unheard"])
+def test_targets_are_large_enough_for_a_thumb(open_page: OpenPage, fleet: parts.Exporter, path: str) -> None:
+    """44 px; links within a sentence are as high as its lines."""
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True)
+    page.goto(fleet.url + path)
+
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("a, button, select, input, summary")]
+            .filter(e => e.checkVisibility() && !e.closest("p:not(.links, .brand), .skip, .steps"))
+            .filter(e => (e.closest(".check") ?? e).getBoundingClientRect().height < 44).map(e => e.outerHTML)"""
+    )
+
+    assert small == []
+
+
+def test_what_is_wrong_comes_before_everything_on_a_phone(open_page: OpenPage, fleet: parts.Exporter) -> None:
+    """With the first thing to do, on the first screen; filters are folded away, and nothing is off it."""
+    page = open_page(viewport={"width": 360, "height": 740})
+    page.goto(fleet.url)
+
+    expect(page.locator(".card").first).to_be_in_viewport()
+    expect(page.locator(".card .step").first).to_be_in_viewport()
+    expect(page.locator("#q")).to_be_hidden()
+    assert page.evaluate("[...document.querySelectorAll('main table')].every(e => e.offsetWidth <= 360)")
+
+
+def test_times_are_in_the_readers_zone(open_page: OpenPage, fleet: parts.Exporter) -> None:
+    """Without a script in the configured one, which the page names."""
+    path = f"{fleet.url}/sessions/default/shop-001"
+    there = open_page(timezone_id="Asia/Kolkata")
+    there.goto(path)
+    plain = open_page(java_script_enabled=False)
+    plain.goto(path)
+    cell = "[data-live=transitions] tbody tr:last-child td"
+
+    shown, utc = (datetime.fromisoformat(tab.locator(cell).first.inner_text()) for tab in (there, plain))
+    assert shown - utc == timedelta(hours=5, minutes=30)
+    expect(there.locator("footer")).to_contain_text(re.compile("Asia/(Kolkata|Calcutta)"))
+    expect(plain.locator("footer")).to_contain_text("UTC")
+
+
 # -- at size
 
 
@@ -287,6 +386,7 @@ def test_the_page_is_small_and_whole_at_any_size(page: Page, tmp_path: Path, ses
         expect(page.locator("[data-live=sessions] tbody tr")).to_have_count(min(100, sessions))
 
         expect(page.locator(".heat path.f-FAILED")).to_have_count(1)
+        expect(page.locator(".names li").first).to_contain_text("session-00000") if sessions > 1 else None
         page.get_by_text("Search and filter").click()
         page.locator("#q").fill(f"session-{sessions - 1:05}")
         page.get_by_role("button", name="Show").click()

@@ -6,14 +6,16 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from wawp_exporter.audit.figures import tally
+from wawp_exporter.config.schema import Config
 from wawp_exporter.live.reader import Reader
 from wawp_exporter.log.history.history import History
-from wawp_exporter.log.history.timelines import Timeline
+from wawp_exporter.log.history.timelines import Timeline, timeline_of
 from wawp_exporter.log.place import Place
 from wawp_exporter.model.event import LOGIN, Status
-from wawp_exporter.model.rules import Key
+from wawp_exporter.model.rules import Key, Rules
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 PATIENCE_S = 2.0  # how long a page waits for a first drawing; then it is shown without one
@@ -24,10 +26,34 @@ CODE = {status: code for code, status in enumerate(CODES) if status}
 STUCK_MS = 60_000  # GOWS and NOWEB report a lost network as STARTING; a start that takes longer is shown as trouble
 # Shown however short it was, since it is what people look for: other statuses that lasted longer are not.
 TROUBLE = frozenset(CODE[status] for status in (Status.FAILED, Status.DISCONNECTED, *LOGIN))
+LINES = 480  # as many as a page draws: of more sessions several share a line
+# What of several sessions a line shows, the last first.
+SEVERITY = (None, Status.STOPPED, Status.WORKING, Status.UNKNOWN, Status.STARTING, *LOGIN, Status.DISCONNECTED,
+            Status.FAILED)  # fmt: skip
+RANK = {CODE[status] if status else 0: rank for rank, status in enumerate(SEVERITY)}
 RUN = re.compile(rb"([^\0])\1*", re.DOTALL)
 
-Rows = dict[Key, bytes]
 Paths = dict[Status, str]
+
+
+class Line(NamedTuple):
+    """One session in a range: its cells, and its seconds up and down as an audit of that range counts them."""
+
+    cells: bytes
+    good: float = 0.0
+    bad: float = 0.0
+
+
+Rows = dict[Key, Line]
+
+
+class Drawing(NamedTuple):
+    """What was read at `read_at` (Unix ms), drawn; `gaps`: somewhere nothing is known."""
+
+    read_at: int
+    paths: Paths
+    gaps: bool
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +109,40 @@ def cells(timeline: Timeline, start: int, end: int, span: Range) -> bytes:
     return bytes(row)
 
 
-def read_rows(place: Place, name: str, now: int, key: Key | None = None) -> Rows:
-    """The cells of every session (or of one) in the range that ends at `now`. Raises LogError."""
-    span = RANGES[name]
+def read_rows(place: Place, config: Config, name: str, now: int, key: Key | None = None) -> Rows:
+    """Every session (or one) in the range that ends at `now`. Raises LogError."""
+    span, rules, rows = RANGES[name], Rules(config), Rows()
     start = span.start(now)
     source, session = key or (None, None)
     with History(place) as history:
-        timelines = history.timelines(start, now, source=source, session=session)
-        return {(each.source, each.session): cells(each, start, now, span) for each in timelines}
+        for past in history.pasts(start, now, source=source, session=session):
+            found = tally(past, rules.meta(past.source, past.session).windows, start, now)
+            drawn = cells(timeline_of(past, start), start, now, span)
+            rows[past.source, past.session] = Line(drawn, found.good, found.bad)
+    return rows
+
+
+def share(count: int) -> int:
+    """How many of so many sessions share a line."""
+    return max(1, -(-count // LINES))
+
+
+def merged(rows: Sequence[bytes], size: int) -> Sequence[bytes]:
+    """Each `size` rows as one: where any of them is in trouble, its trouble."""
+    if size == 1:
+        return rows
+    groups = (rows[first : first + size] for first in range(0, len(rows), size))
+    return [group[0] if len(set(group)) == 1 else bytes(map(worst, zip(*group, strict=True))) for group in groups]
+
+
+def worst(codes: tuple[int, ...]) -> int:
+    """The status of a cell that stands for several."""
+    return max(set(codes), key=RANK.__getitem__)
+
+
+def draw_lines(rows: Sequence[bytes]) -> tuple[Paths, bool]:
+    """The sessions drawn, and whether somewhere nothing is known of one."""
+    return draw(merged(rows, share(len(rows)))), any(0 in row for row in rows)
 
 
 def draw(rows: Sequence[bytes]) -> Paths:
@@ -111,9 +163,15 @@ def draw(rows: Sequence[bytes]) -> Paths:
     return {status: "".join(boxes[code]) for status, code in CODE.items() if code in boxes}
 
 
+def drawing_of(now: int, rows: Rows) -> Drawing:
+    """All of what was read at `now`, in its order."""
+    paths, gaps = draw_lines([line.cells for line in rows.values()])
+    return Drawing(now, paths, gaps, rows)
+
+
 def draw_live(statuses: Iterable[Status | None]) -> Paths:
-    """The column of the present statuses, one cell a session."""
-    return draw([bytes((CODE[status] if status else 0,)) for status in statuses])
+    """The column of the present statuses, in the lines of the sessions."""
+    return draw_lines([bytes((CODE[status] if status else 0,)) for status in statuses])[0]
 
 
 class Heatmaps:
@@ -122,25 +180,26 @@ class Heatmaps:
     A drawing that is too old is shown once more while the next one is made.
     """
 
-    def __init__(self, place: Place, reader: Reader) -> None:
+    def __init__(self, place: Place, reader: Reader, config: Callable[[], Config]) -> None:
         self.place = place
         self.reader = reader
+        self._config = config
         self._kept: OrderedDict[object, tuple[float, Any]] = OrderedDict()
         self._tasks: dict[object, asyncio.Task[Any]] = {}
 
-    async def drawing(self, name: str, keys: tuple[Key, ...], now: int) -> tuple[int, Paths] | None:
-        """When it was read (Unix ms) and the paths, the sessions from top to bottom as in `keys`; None: not yet."""
+    async def drawing(self, name: str, keys: tuple[Key, ...], now: int) -> Drawing | None:
+        """The sessions from top to bottom as in `keys`; None: not yet. `rows` has all sessions."""
         found = await self._get(name, RANGES[name].fresh_s, lambda: self._read(name, now))
         if found is None:
             return None
         read_at, rows = found
-        blank = bytes(RANGES[name].columns)
-        wanted = [rows.get(key, blank) for key in keys]
-        paths = await self._get((name, read_at, keys), float("inf"), lambda: self.reader.heavy(draw, wanted))
-        return None if paths is None else (read_at, paths)
+        blank = Line(bytes(RANGES[name].columns))
+        wanted = [rows.get(key, blank).cells for key in keys]
+        drawn = await self._get((name, read_at, keys), float("inf"), lambda: self.reader.heavy(draw_lines, wanted))
+        return None if drawn is None else Drawing(read_at, drawn[0], drawn[1], rows)
 
     async def _read(self, name: str, now: int) -> tuple[int, Rows]:
-        return now, await self.reader.heavy(read_rows, self.place, name, now)
+        return now, await self.reader.heavy(read_rows, self.place, self._config(), name, now)
 
     async def _get(self, key: object, fresh_s: float, make: Callable[[], Awaitable[Any]]) -> Any:
         """What is kept under `key`, made anew when it is no longer fresh, by one at a time; None: not in time."""

@@ -68,7 +68,7 @@ def make_app(service: Service, access: Callable[[], Access]) -> Mounted:
         ("GET", "/-/ready"): (management.ready, Access.check_nothing),
         ("POST", "/-/reload"): (management.reload, change),
     }
-    runbooks, heatmaps = RunbookPages(), Heatmaps(place, service.reader)
+    runbooks, heatmaps = RunbookPages(), Heatmaps(place, service.reader, lambda: service.settings.config)
 
     def may_restart(request: Request) -> bool:
         """Whether the reader of a page may press its button."""

@@ -3,15 +3,16 @@
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 import msgspec
 import structlog
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wawp_exporter.audit.heatmap import Heatmaps, draw_live
+from wawp_exporter.audit.heatmap import Heatmaps
 from wawp_exporter.errors import LogError, TooBusy
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.stream import Hub
@@ -19,9 +20,9 @@ from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.session import Session
 from wawp_exporter.web.api.groups import GroupEndpoints
-from wawp_exporter.web.pages.heat import LABELLED, Heat, heat_of
+from wawp_exporter.web.pages.heat import Heat, heat_of
 from wawp_exporter.web.pages.problems import WORDS
-from wawp_exporter.web.pages.render import PAGE_ROWS, given_in, render
+from wawp_exporter.web.pages.render import LABELLED, PAGE_ROWS, given_in, render
 from wawp_exporter.web.pages.standing import Serving, Standing, Standings
 from wawp_exporter.web.pages.welcome import doors
 
@@ -38,6 +39,8 @@ URGENCY = {
     Status.STOPPED: 15,
 }
 
+MASK = 0xFFFFFFFF
+
 logger = structlog.get_logger()
 
 
@@ -52,6 +55,7 @@ class FleetQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     need: bool = False
     range: Literal["1h", "24h", "7d", "30d"] = "24h"
     page: int = 1
+    zoom: Annotated[int, Meta(ge=0)] | None = None  # the first session of a part of the heatmap
 
     def link(self, **changes: object) -> str:
         """The page with some of it changed; from its beginning, unless a page is named."""
@@ -121,6 +125,8 @@ class FleetPage:
     async def _heat(self, query: FleetQuery, sessions: list[Session], now: int, have: str) -> Heat:
         """The heatmap of these sessions; without the past if the browser says that it has it."""
         sessions = sorted(sessions, key=lambda each: (each.source, each.meta.group, each.name))
+        if query.zoom is not None:
+            sessions = sessions[query.zoom : query.zoom + LABELLED]
         keys = tuple(session.key for session in sessions)
         try:
             drawing = await self._heatmaps.drawing(query.range, keys, now)
@@ -129,11 +135,8 @@ class FleetPage:
             drawing = None
         except TooBusy:
             drawing = None
-        read_at, past = drawing or (now, None)
-        stamp = f"{query.range}-{read_at}-{hash(keys) & 0xFFFFFFFF:x}" if drawing else ""
-        live = draw_live(session.state.status for session in sessions)
-        names = sessions if len(sessions) <= LABELLED else []
-        return heat_of(query.range, len(keys), read_at, {} if stamp and stamp == have else past, live, stamp, names)
+        which = f"{query.range}-{hash(keys) & MASK:x}"
+        return heat_of(query.range, sessions, now, drawing, which, have)
 
 
 class FleetView:

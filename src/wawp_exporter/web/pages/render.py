@@ -1,5 +1,6 @@
 """A page from its template: the environment of the templates, what they may call, the headers of every page."""
 
+import gzip
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ from wawp_exporter.web.api.parameters import converted
 from wawp_exporter.web.pages.steps import steps
 
 PAGE_ROWS = 100
+COMPRESSED_BYTES = 16_384  # larger pages are compressed, fast: a heatmap of thousands of sessions repeats itself
+LABELLED = 40  # lines of a heatmap up to which each has its name beside it
 NEEDS_SHOWN = 10
 GROUPS_SHOWN = 20
 SECURITY_HEADERS = {
@@ -43,7 +46,12 @@ def render(request: Request, template: str, now: int, status: int = 200, **value
     """A page, as of `now` (Unix ms). Its own links begin with `root`."""
     values |= {"root": root_of(request), "grafana": request.state.web.grafana_url, "zone": request.state.zone}
     body = templates.get_template(template).render(now=now, version=__version__, **values)
-    return HTMLResponse(body, status, headers=SECURITY_HEADERS)
+    answer = HTMLResponse(body, status, headers=SECURITY_HEADERS)
+    if len(answer.body) > COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        answer.body = gzip.compress(answer.body, 1)
+        answer.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(answer.body))})
+    answer.headers["Vary"] = "Accept, Accept-Encoding"
+    return answer
 
 
 def root_of(request: Request) -> str:
@@ -165,4 +173,5 @@ templates.globals.update(
     needs_shown=NEEDS_SHOWN,
     groups_shown=GROUPS_SHOWN,
     rows_shown=PAGE_ROWS,
+    labelled=LABELLED,
 )

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from wawp_exporter.audit.audit import covered
 from wawp_exporter.audit.figures import tally
-from wawp_exporter.audit.heatmap import Paths, draw, draw_live, read_rows
+from wawp_exporter.audit.heatmap import Drawing, drawing_of, read_rows
 from wawp_exporter.audit.rows import Row, row
 from wawp_exporter.config.schema import Config
 from wawp_exporter.gateways.watch import Watch
@@ -77,11 +77,10 @@ class SessionPage:
             return render(request, "missing.html", now, 404, **values)
         config = self._ingest.fleet.rules.config
         bars, uptimes = await asyncio.gather(
-            self._reader.light(read_bars, self._place, key, now),
+            self._reader.light(read_bars, self._place, config, key, now),
             self._reader.light(read_uptimes, self._place, config, key, now),
         )
-        live = draw_live([session.state.status])
-        values["heats"] = [(name, heat_of(name, 1, now, row, live)) for name, row in bars.items()]
+        values["heats"] = [heat_of(name, [session], now, drawing) for name, drawing in bars.items()]
         values["limits"] = {**dict(config.thresholds), **dict(session.meta.thresholds)}
         judge = self._ingest.fleet.judge
         values["outages"] = [OutageLine(outage, []) for outage in judge.outages_of(key)]
@@ -127,6 +126,6 @@ def read_uptimes(place: Place, config: Config, key: Key, now: int) -> list[tuple
         ]  # fmt: skip
 
 
-def read_bars(place: Place, key: Key, now: int) -> dict[str, Paths]:
+def read_bars(place: Place, config: Config, key: Key, now: int) -> dict[str, Drawing]:
     """One session's heatmaps of a day, a week and a month."""
-    return {name: draw(list(read_rows(place, name, now, key).values())) for name in ("24h", "7d", "30d")}
+    return {name: drawing_of(now, read_rows(place, config, name, now, key)) for name in ("24h", "7d", "30d")}

@@ -53,6 +53,7 @@
       if (refocus) refocus();
     }
     if (document.querySelectorAll("[data-live]").length !== fresh.querySelectorAll("[data-live]").length) location.reload();
+    wawp.prepare(document);
     document.title = fresh.title;
     tick();
   };
@@ -67,7 +68,7 @@
     } catch { /* the stream says that the service is gone */ } finally {
       last = Date.now();
       loading = false;
-      if (wanted) soon();
+      if (wanted || document.querySelector("[data-pending]")) soon(); // the history of a large fleet takes a moment
     }
   };
   let timer = null;
@@ -134,6 +135,7 @@
       if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
     };
   };
+  if (document.querySelector("[data-pending]")) soon();
   setInterval(tick, 1000);
   setInterval(showCode, 3000);
   showCode();

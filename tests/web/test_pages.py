@@ -13,6 +13,7 @@ from starlette.datastructures import URL
 
 from tests import parts
 from tests.builders import KEY, config, live, make_fleet, ms
+from wawp_exporter.dialects.registry import DIALECTS
 from wawp_exporter.metrics.telemetry import REASONS
 from wawp_exporter.model.alerts import ALERTS, MASS_ALERTS
 from wawp_exporter.model.facts import Problem
@@ -178,6 +179,11 @@ def test_a_wrong_token_names_the_setting_of_its_gateway(dialect: str, setting: s
 
     assert "token" in wrong
     assert setting in step
+
+
+def test_every_dialect_has_its_settings() -> None:
+    """A wrong key must be mended at the right gateway."""
+    assert set(feeds.TOKEN_SETTINGS) == set(DIALECTS)
 
 
 def test_every_reason_of_a_refusal_that_may_be_the_gateways_has_words() -> None:

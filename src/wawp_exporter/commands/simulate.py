@@ -3,6 +3,7 @@
 import asyncio
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -149,14 +150,18 @@ def plan_of(name: str, given: Mapping[str, Any]) -> Plan:
 
 def options_of(name: str, given: Mapping[str, Any]) -> Options:
     """How the command line wants it sent. Raises SimulationError for a file without key or token."""
-    same = "url source hmac_algorithm start_at attempts retry_delay duplicates reorder forged messages concurrency"
-    key = first_line(given["hmac_key_file"])
+    same = "url source hmac_algorithm attempts retry_delay duplicates reorder forged messages concurrency"
+    key, play = first_line(given["hmac_key_file"]), find(name)
+    start_at = given["start_at"]
+    if start_at is None and play.past:
+        start_at = time.time() - (play.duration if given["duration"] is None else given["duration"])
     return Options(
         dialect=Dialect(given["dialect"]),
         timestamps=Timestamps(given["timestamps"]),
         hmac_key=key.encode() if key else None,
         token=first_line(given["token_file"]),
-        pace=find(name).pace if given["pace"] is None else given["pace"],
+        start_at=start_at,
+        pace=play.pace if given["pace"] is None else given["pace"],
         **{name: given[name] for name in same.split()},
     )
 

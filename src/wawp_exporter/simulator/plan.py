@@ -99,7 +99,7 @@ class Scenario:
     """`share` of the sessions lives through `story` (0: exactly one), the others through `steady`.
 
     `duration` is the default length of the trouble in seconds, `pace` the default pace; `engine` is what all
-    sessions have, if the story is about one.
+    sessions have, if the story is about one. `past`: it is back-dated, so that it ends now.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Scenario:
     share: float = 1.0
     duration: float = 120.0
     pace: float = 1.0
+    past: bool = False
 
 
 def dice(*parts: object) -> Random:

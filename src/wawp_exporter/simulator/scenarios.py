@@ -30,9 +30,19 @@ from wawp_exporter.simulator.losses import (
     webjs_crash,
     webjs_crash_loop,
 )
-from wawp_exporter.simulator.pieces import disconnected, outage, restarted, rising, scheduled, with_spurious_stops
+from wawp_exporter.simulator.pieces import (
+    disconnected,
+    outage,
+    restarted,
+    rising,
+    scheduled,
+    stop,
+    unanswered,
+    with_spurious_stops,
+)
 from wawp_exporter.simulator.plan import (
     BROWSERS,
+    FAILED,
     SCAN,
     STARTING,
     WORKING,
@@ -95,6 +105,37 @@ TROUBLES: tuple[tuple[float, Story], ...] = (
 )
 
 
+HOUR, DAY = 3600.0, 86_400.0
+
+
+def month(role: Role) -> Iterator[Step]:
+    """Losses of its own, two that half of all share, for some one a week at the same hour; two are down at the end."""
+    rng, end = role.rng, role.duration
+    cues: list[tuple[float, Iterable[Step]]] = [(0, rising(role))]
+    times = [rng.uniform(HOUR, end - 3 * HOUR) for _ in range(rng.randint(2, 7))]
+    cues += [(at, brief(role, rng.choice((30, 90, 300, 1200)))) for at in times]
+    if role.index % 2 == 0:
+        cues += [(end * part + rng.uniform(0, 60), brief(role, 600)) for part in (0.37, 0.72)]
+    if role.index % 5 == 1:
+        weeks = range(int(end // (7 * DAY)))
+        cues += [(end - (7 * week + 2.4) * DAY, restarted(role, rng.uniform(0, 60))) for week in weeks]
+    if role.index % 4 == 2:
+        cues.append((rng.uniform(DAY, end - DAY), relogin(role, 90)))
+    if role.index in ENDS:
+        cues.append((end - 40 * 60, ENDS[role.index](role)))
+    return scheduled(sorted(cues, key=lambda cue: cue[0]))
+
+
+def brief(role: Role, lasting: float) -> Iterator[Step]:
+    """A loss in few events: a browser that crashes every three seconds would be most of a month."""
+    return disconnected(role, 0, lasting) if role.engine in BROWSERS else outage(role, 0, lasting)
+
+
+ENDS: dict[int, Story] = {
+    3: lambda _: iter([Step(0, FAILED)]),
+    6: lambda role: chain(stop(role, 0), unanswered(role)),
+}
+
 CATALOGUE = (
     Scenario("steady", "the fleet boots, then only heartbeats", steady, duration=600),
     Scenario("first-pairing", "new sessions, QR scanned within two minutes", first_pairing),
@@ -118,6 +159,7 @@ CATALOGUE = (
     Scenario("gateway-killed", "the gateway dies while WORKING: silence", steady),
     Scenario("gateway-shutdown", "STOPPED for all, boot 40 s later", gateway_shutdown),
     Scenario("load", "a transition of every session every second, at full pace", load, duration=10, pace=0),
+    Scenario("month", "a month that ends now, with a bit of everything", month, duration=30 * DAY, pace=0, past=True),
     Scenario("day-in-the-life", "an hour with a bit of everything, in two minutes", day, pace=30),
 )
 

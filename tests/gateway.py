@@ -21,6 +21,7 @@ import httpx
 from tests import parts
 
 KEY = "the-api-key-of-the-gateway"
+PROBES = ("check-exists", "whatsappNumbers", "check-number-status")
 REST = Path(__file__).parent / "captured" / "rest"
 
 
@@ -66,6 +67,7 @@ class Gateway:
     trouble: int | str | None = None
     restart_trouble: int | None = None
     delay: float = 0.0
+    whatsapp: bool | str = True  # whether it answers probes; `hang`: the gateway waits for it
     qr_image: str = str(QR["data"])
     qr_after: float = 0.0  # Unix seconds from which there is an image
     webhook: str | None = None
@@ -118,6 +120,8 @@ class Gateway:
         self.busiest = max(self.busiest, self.busy)
         time.sleep(self.delay)
         self.busy -= 1
+        if self.whatsapp == "hang" and any(word in call.path for word in PROBES):
+            return "hang"
         if isinstance(self.trouble, str):
             return self.trouble
         if self.trouble:
@@ -137,6 +141,8 @@ class Gateway:
         if place == ["sessions"]:
             listed = [name for name in self.sessions if self._running(name) or "all" in call.query]
             return 200, [self._listed(name) for name in listed if name not in self.unlisted]
+        if place == ["contacts", "check-exists"]:
+            return self._exists(call.query["session"][0])
         if place == ["server", "status"]:
             return 200, {**SERVER, "startTimestamp": self.started_at}
         if len(place) == 3 and place[1:] == ["auth", "qr"]:
@@ -144,6 +150,17 @@ class Gateway:
         if place[0] == "sessions" and place[1] in self.sessions:
             return self._session(place[1], place[2:])
         return NOT_FOUND
+
+    def _exists(self, name: str) -> tuple[int, Any]:
+        if self.sessions.get(name) != "WORKING":
+            return 422, {"error": "Session status is not as expected.", "session": name, "expected": ["WORKING"]}
+        if not self.whatsapp:
+            return 500, {
+                "statusCode": 500,
+                "timestamp": "2026-11-26T18:00:00.000Z",
+                "exception": {"message": "Timed Out"},
+            }
+        return 200, {"numberExists": True, "chatId": "447700900999@c.us"}
 
     def _session(self, name: str, action: list[str]) -> tuple[int, Any]:
         if action == ["restart"]:

@@ -30,6 +30,10 @@ class Evolution(Gateway):
         place = segments(call.path)
         if place == ["instance", "fetchInstances"]:
             return 200, [self._listed(name) for name in self.sessions]
+        if place[:2] == ["chat", "whatsappNumbers"]:
+            number = json.loads(call.body)["numbers"][0]
+            found = [{"jid": f"{number}@s.whatsapp.net", "exists": True, "number": number}]
+            return (200, found) if self.whatsapp else (500, {"message": "Timed Out"})
         if len(place) != 3 or (call.method, place[1]) not in self._verbs():
             return refused(404, "Not Found", f"Cannot {call.method} {call.path}")
         name = place[2]
@@ -79,7 +83,7 @@ class Wppconnect(Gateway):
     crashed: set[str] = field(default_factory=set)
 
     def _reply(self, call: Call) -> tuple[int, Any]:
-        _, name, verb = segments(call.path)
+        _, name, verb, *_ = segments(call.path)
         if call.headers.get("authorization") != f"Bearer {TOKENS.get(name)}":
             return 401, {"error": "Check that the Session and Token are correct"}
         word = self.sessions.get(name, "CLOSED")
@@ -90,6 +94,8 @@ class Wppconnect(Gateway):
             return 200, {"status": alive, "message": "Connected" if alive else "Disconnected"}
         if (call.method, verb) == ("GET", "qrcode-session"):
             return 200, self._code(word)
+        if verb == "check-number-status":
+            return self._exists(word)
         if (call.method, verb) == ("POST", "close-session"):
             return self._close(name, word)
         if (call.method, verb) == ("POST", "start-session"):
@@ -98,6 +104,13 @@ class Wppconnect(Gateway):
             self.sessions[name] = "INITIALIZING"
             return 200, {"status": "CLOSED", "qrcode": None}
         return 404, None
+
+    def _exists(self, word: str) -> tuple[int, Any]:
+        if word != "CONNECTED":
+            return 404, {"response": None, "status": "Disconnected", "message": "A sessão do WhatsApp não está ativa."}
+        if not self.whatsapp:
+            return 500, {"status": "error", "message": "Error on check number status", "error": {}}
+        return 200, {"status": "success", "response": {"numberExists": True, "canReceiveMessage": True}}
 
     def _status(self, word: str) -> dict[str, Any]:
         code = {"qrcode": IMAGE_URL, "urlcode": "2@code"} if word == "QRCODE" else {"qrcode": None, "urlcode": ""}

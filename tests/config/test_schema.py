@@ -41,13 +41,14 @@ sources:
     token_file: null             # or a shared token: Authorization: Bearer …, ?token=… or ?secret=…
     allow_unsigned: false
     shard: null                  # puts the source on this shard, instead of the hash
-    dialect: waha                # waha (Wawp too) | evolution | wppconnect
+    dialect: waha                # waha (Wawp too) | evolution | wppconnect | openwa
     api:                         # optional: the gateway's own API
-      kind: waha                 # waha | wawp
+      kind: waha                 # waha | wawp | evolution | wppconnect
       url: null
       key_file: null
       poll_interval: 60s
       instances: []              # wawp: the instance ids to ask for
+    probe: {interval: 0s, number_file: null}   # 0s: off; asks WhatsApp itself, through the gateway, whether a session answers
 thresholds:                      # defaults, exported as wawp_threshold_default_seconds{kind}
   starting: 60s
   failed: 10s

@@ -69,11 +69,12 @@ def test_a_dry_run_says_so_where_it_would_restart() -> None:
 
 @pytest.mark.parametrize("status", list(Status))
 def test_only_what_a_restart_can_help_is_restarted(status: Status) -> None:
-    """Never STOPPED, never who waits for a human, nothing that is not understood; WORKING only if it is silent."""
+    """Never STOPPED, never who waits for a human, nothing that is not understood; WORKING only if it seems dead."""
     allowed = {Status.STARTING, Status.FAILED, Status.DISCONNECTED}
 
     assert (must_not(status, "WawpSessionFailed") == "") == (status in allowed)
-    assert (must_not(status, "WawpSessionSilent") == "") == (status in {*allowed, Status.WORKING})
+    for alert in ("WawpSessionSilent", "WawpSessionUnresponsive"):
+        assert (must_not(status, alert) == "") == (status in {*allowed, Status.WORKING})
 
 
 def test_a_notification_names_each_session_once() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -18,6 +19,8 @@ import pytest
 from tests import parts, storm
 from tests.builders import KEY, event, fresh_of, memories_of, ms, point
 from tests.event_log import purge_all
+from tests.gateway import KEY as API_KEY
+from tests.gateway import Running
 from wawp_exporter.config.load import check
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import partitions
@@ -330,6 +333,26 @@ def test_a_sign_of_life_reaches_every_replica(replicas: Replicas) -> None:
     a.post({"event": "message", "session": "s", "payload": {}}).raise_for_status()
 
     parts.wait_until(lambda: series(b, heard)[heard] > before)
+
+
+def test_a_probe_reaches_every_replica(replicas: Replicas, running: Running, tmp_path: Path) -> None:
+    """One of them probes; the problem, its end and the metrics are everywhere within seconds."""
+    (tmp_path / "key").write_text(API_KEY)
+    (tmp_path / "number").write_text("447700900123")
+    running.gateway.sessions, running.gateway.whatsapp = {"s": W}, False
+    api = {"url": running.url, "key_file": str(tmp_path / "key"), "poll_interval": "1h"}
+    probe = {"interval": "1s", "number_file": str(tmp_path / "number")}
+    both = replicas(2, sources={"default": {"allow_unsigned": True, "api": api, "probe": probe}})
+    problem = 'problem="unresponsive"'
+    success = 'wawp_session_probe_success{source="default",session="s"}'
+
+    for replica in both:
+        parts.wait_until(lambda replica=replica: problem in replica.metrics())
+        assert series(replica, success)[success] == 0
+    running.gateway.whatsapp = True
+    for replica in both:
+        parts.wait_until(lambda replica=replica: problem not in replica.metrics())
+        parts.wait_until(lambda replica=replica: series(replica, success)[success] == 1)
 
 
 def test_a_gateway_that_another_replica_accepts_is_not_refused(replicas: Replicas) -> None:

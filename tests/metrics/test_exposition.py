@@ -33,7 +33,9 @@ from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.probe import Probe
 from wawp_exporter.model.rules import Key, Rules
+from wawp_exporter.model.sessions import take_probe
 from wawp_exporter.service.service import Service
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -52,6 +54,8 @@ PER_SESSION = {
     "wawp_session_last_event_timestamp_seconds": ("gauge", set()),
     "wawp_session_maintenance": ("gauge", set()),
     "wawp_session_restricted": ("gauge", {"restriction"}),
+    "wawp_session_probe_success": ("gauge", set()),
+    "wawp_session_probe_duration_seconds": ("gauge", set()),
     "wawp_session_transitions_total": ("counter", {"to"}),
     "wawp_session_status_seconds_total": ("counter", {"status"}),
     "wawp_session_status_duration_seconds": ("histogram", {"status"}),
@@ -179,6 +183,7 @@ def example_fleet() -> Fleet:
     )
     apply(fleet, event(W, 510, limits=[timelock(until=DAY)]))
     fleet.recur({KEY: {(6, 2): 5, (0, 17): 3}})
+    take_probe(fleet, KEY, Probe(ms(590), 1250), ms(591))
     return fleet
 
 

@@ -78,15 +78,22 @@ class FleetOfPlay:
         self.judge.observe(key, self.facts.get(key), passed[-1], now, passed[:-1])
         self.facts[key] = passed[-1]
 
+    def hear(self, key: Key, word: str, now: int) -> None:
+        """A sign of life, or a probe."""
+        self.judge.wake(now)
+        if word == "heard":
+            self.judge.heard(key, now)
+        else:
+            self.judge.probed(key, self.known(key), now if word == "unanswered" else 0)
+
     def act(self, key: Key, words: list[str], now: int) -> None:
         """One word of a play."""
         facts = self.known(key)
         match words:
             case ["deleted"]:
                 self.tell(key, None, now)
-            case ["heard"]:
-                self.judge.wake(now)
-                self.judge.heard(key, now)
+            case ["heard" | "unanswered" | "answered" as word]:
+                self.hear(key, word, now)
             case ["maintenance"] | ["expected"]:
                 self.tell(key, replace(facts, maintenance=words == ["maintenance"]), now)
             case ["restricted", *until]:

@@ -13,6 +13,33 @@ from wawp_exporter.model.outage import MUTES, Kind, Outage
 from wawp_exporter.model.problems import ROWS
 
 PLAYS = {
+    # -- probes
+    "probes that are not answered are said at once, until one is answered": """
+        0    a  WORKING
+        600  a  unanswered
+        600  =  a unresponsive@600
+        900  a  unanswered
+        901  a  answered
+        901  =  nothing
+    """,
+    "what probes have shown is over with the stay in WORKING": """
+        0    a  WORKING
+        600  a  unanswered
+        700  a  DISCONNECTED
+        700  =  nothing
+        705  =  a disconnected@700
+        710  a  WORKING
+        711  =  a disconnected@700
+        770  =  nothing
+    """,
+    "maintenance excuses a session that is not answered, and its end does not": """
+        0    a  WORKING
+        600  a  unanswered
+        700  a  maintenance
+        700  =  nothing
+        800  a  expected
+        800  =  a unresponsive@600
+    """,
     # -- logins
     "a first pairing asks for its login until it works": """
         0    a  STARTING

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Iterator
 
-from wawp_exporter.config.schema import ORDINAL, Config
+from wawp_exporter.config.schema import ORDINAL, Config, Source
 from wawp_exporter.config.values import glob, is_loopback, split_listen
 
 # What the file of the key holds, where the API answers nobody without it.
@@ -67,8 +67,18 @@ def check_apis(config: Config) -> Iterator[str]:
             yield f"sources.{name}.api.url: missing while key_file is given, expected the address of the gateway"
         if api.kind in KEYS and api.configured and not api.key_file:
             yield f"sources.{name}.api.key_file: missing, expected the file with {KEYS[api.kind]}"
+        yield from check_probe(name, source)
     if config.remedy.alerts and not any(source.api.configured for source in config.sources.values()):
         yield "remedy.alerts: no source has an api through which sessions can be restarted, expected sources.*.api"
+
+
+def check_probe(name: str, source: Source) -> Iterator[str]:
+    """A probe needs a gateway to ask through, and a number to ask about."""
+    key = f"sources.{name}.probe"
+    if source.probe.interval and not source.probe.number_file:
+        yield f"{key}.number_file: missing while interval is given, expected the file with a phone number"
+    if source.probe.interval and (not source.api.configured or source.api.kind == "wawp"):
+        yield f"{key}.interval: needs sources.{name}.api of kind waha, evolution or wppconnect, expected it, or 0s"
 
 
 def check_exposure(config: Config) -> Iterator[str]:

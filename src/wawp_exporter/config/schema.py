@@ -21,6 +21,7 @@ from wawp_exporter.config.values import (
     Moment,
     NamedFile,
     NotEmpty,
+    NumberFile,
     PositiveDuration,
     SecretFile,
     Zone,
@@ -134,6 +135,15 @@ class GatewayApi(Section):
         return self.url is not None or (self.kind == "wawp" and bool(self.instances))
 
 
+class Probe(Section):
+    """Asks WhatsApp itself, through the gateway's API, whether a session that is WORKING is answered."""
+
+    interval: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
+    """How often each session is probed; 0s: never."""
+    number_file: NumberFile | None = None
+    """File with the phone number to ask about, digits with the country code; see gateway.md."""
+
+
 class Source(Section):
     """One Wawp account or one WAHA server that sends webhooks, and how its webhooks are verified."""
 
@@ -152,6 +162,7 @@ class Source(Section):
     dialect: Literal["waha", "evolution", "wppconnect", "openwa"] = "waha"
     """waha (Wawp too) | evolution | wppconnect | openwa; see gateways.md."""
     api: GatewayApi = GatewayApi()
+    probe: Probe = Probe()
 
     @property
     def authenticated(self) -> bool:

@@ -17,6 +17,7 @@ class Secrets:
     api_tokens: tuple[bytes, ...] = field(default=(), repr=False)
     remedy_tokens: tuple[bytes, ...] = field(default=(), repr=False)
     gateway_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    probe_numbers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +48,10 @@ def secrets_of(config: Config, read: Mapping[str, tuple[bytes, ...]]) -> Secrets
             name: "\n".join(key.decode() for key in held(source.api.key_file))
             for name, source in config.sources.items()
             if source.api.key_file
+        },
+        probe_numbers={
+            name: held(source.probe.number_file)[0].decode().removeprefix("+")
+            for name, source in config.sources.items()
+            if source.probe.number_file
         },
     )

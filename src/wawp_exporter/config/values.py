@@ -47,6 +47,7 @@ TAKEN_HEADERS = frozenset(
 ) | {"transfer-encoding"}
 HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 FULL = "as generate-token answers it, and after a space the URL of the session's own webhook, if it has one"
+NUMBER = re.compile(r"\+?[0-9]{7,15}")
 TOKEN_LINE = re.compile(r"[^:\s]+:[\x21-\x7e]+(?: +https?://[\x21-\x7e]+)?")
 
 
@@ -237,6 +238,15 @@ def check_key(value: str, info: ValidationInfo) -> str:
     return path
 
 
+def check_number(value: str, info: ValidationInfo) -> str:
+    """The same of a file with one phone number, which is not shown."""
+    path = check_secrets(value, info)
+    numbers = secrets_read(info)[path]
+    if len(numbers) != 1 or not NUMBER.fullmatch(numbers[0].decode()):
+        raise ValueError(f"{path} holds no phone number, expected one line of 7 to 15 digits, the country code first")
+    return path
+
+
 def content_of(path: Path, info: ValidationInfo) -> bytes:
     """The bytes of a named file. Its stamp is taken first: what is written meanwhile is a change."""
     stamps: files.Stamps = (info.context or {}).get("stamps", {})
@@ -273,6 +283,7 @@ Listen = Annotated[str, AfterValidator(check_listen)]
 NamedFile = Annotated[str, AfterValidator(check_file)]
 SecretFile = Annotated[str, AfterValidator(check_secrets)]
 KeyFile = Annotated[str, AfterValidator(check_key)]
+NumberFile = Annotated[str, AfterValidator(check_number)]
 Moment = Annotated[datetime, BeforeValidator(check_zoned)]
 DatabaseUrl = Annotated[str, AfterValidator(check_database)]
 ApiUrl = Annotated[str, AfterValidator(check_api_url)]

@@ -55,6 +55,12 @@ def done(answer: httpx.Response) -> dict[str, Any]:
     return given
 
 
+def answered(answer: httpx.Response) -> bool:
+    """Whether WhatsApp's answer is in it: 500 is the gateway's word for none. Raises GatewayError for an error page."""
+    json_of(answer)
+    return answer.status_code < 500
+
+
 def code_in(answer: httpx.Response) -> bytes | None:
     """The image of an answer; None if the API says that there is none. Raises GatewayError."""
     if answer.status_code == 200:

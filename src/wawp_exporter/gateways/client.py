@@ -19,6 +19,7 @@ from wawp_exporter.gateways.gateway import Reading
 LIST_TIMEOUT_S = 20.0
 QR_TIMEOUT_S = 20.0  # WAHA itself waits up to 15 s for the image
 RESTART_TIMEOUT_S = 45.0  # a restart answers when the session was stopped, after 3 to 13 s
+PROBE_TIMEOUT_S = 75.0  # engines wait up to 60 s for WhatsApp
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 64 << 20  # of a list; configurations are part of it
 WAWP_URL = "https://api.wawp.net"

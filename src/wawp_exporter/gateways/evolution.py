@@ -9,8 +9,8 @@ from wawp_exporter.dialects.reading import usable
 from wawp_exporter.dialects.reasons import reason_of
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.answers import decode, items_of
-from wawp_exporter.gateways.bodies import FOREIGN, MAX_QR_BYTES, done, image_in, refusal_in
-from wawp_exporter.gateways.client import QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, segment
+from wawp_exporter.gateways.bodies import FOREIGN, MAX_QR_BYTES, answered, done, image_in, refusal_in
+from wawp_exporter.gateways.client import PROBE_TIMEOUT_S, QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, segment
 from wawp_exporter.gateways.gateway import Reading
 from wawp_exporter.model.event import LOGIN, Status
 
@@ -55,6 +55,13 @@ class Evolution(Client):
         path = f"/instance/connect/{segment(session)}"
         answer = await self._ask("GET", path, seconds=QR_TIMEOUT_S, limit=MAX_QR_BYTES)
         return image_in(answer) if done(answer).get("base64") else None
+
+    async def probe(self, session: str, number: str) -> bool:
+        """`POST /chat/whatsappNumbers/{session}`; it keeps numbers that have an account, and asks once a week."""
+        path = f"/chat/whatsappNumbers/{segment(session)}"
+        asked = {"numbers": [number]}
+        answer = await self._ask("POST", path, json=asked, seconds=PROBE_TIMEOUT_S, accepted=(200, 201, 500))
+        return answered(answer)
 
     async def started_at(self) -> int | None:
         """It does not say."""

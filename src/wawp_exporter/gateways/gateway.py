@@ -45,5 +45,11 @@ class Gateway(Protocol):
     async def qr(self, session: str) -> bytes | None:
         """The QR image as PNG, None while there is none. Raises GatewayError."""
 
+    async def probe(self, session: str, number: str) -> bool:
+        """Whether WhatsApp answered if the number (digits) has an account; False if the gateway says that it did not.
+
+        Raises GatewayError if the gateway answered in another way, or not at all.
+        """
+
     async def started_at(self) -> int | None:
         """When the gateway was started (Unix ms), None if it does not say. Raises GatewayError."""

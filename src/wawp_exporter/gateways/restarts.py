@@ -25,7 +25,7 @@ from wawp_exporter.model.session import Session
 
 HOUR_MS = 3_600_000
 STALE_MS = 120_000  # after which a restart that never ended was cut off with its process
-SILENT = "WawpSessionSilent"  # the one alert about a session that is WORKING
+DEAD = frozenset({"WawpSessionSilent", "WawpSessionUnresponsive"})  # alerts about a session that is WORKING
 HELPED = frozenset({Status.STARTING, Status.FAILED, Status.DISCONNECTED})
 TRIED = frozenset({"running", "restarted", "failed", "interrupted"})
 BY_HAND = "by hand"  # in place of an alert: a person has asked for it on the session's page
@@ -53,7 +53,7 @@ def judge(remedy: Remedy, now: int) -> Callable[[Sequence[Action]], str]:
 
 def must_not(status: Status, alert: str) -> str:
     """Why a session in this status is left alone; "" if a restart may help it."""
-    if status in HELPED or (status is Status.WORKING and alert in (SILENT, BY_HAND)):
+    if status in HELPED or (status is Status.WORKING and alert in (*DEAD, BY_HAND)):
         return ""
     if status in LOGIN:
         return "waits_for_login"

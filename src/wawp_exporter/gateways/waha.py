@@ -7,8 +7,17 @@ from typing import Any
 from wawp_exporter.dialects.reading import MAX_INSTANT_MS
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.answers import decode, items_of, json_of
-from wawp_exporter.gateways.bodies import FOREIGN, MAX_QR_BYTES, code_in, done, only_reading, reading_of, refusal_in
-from wawp_exporter.gateways.client import QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, segment
+from wawp_exporter.gateways.bodies import (
+    FOREIGN,
+    MAX_QR_BYTES,
+    answered,
+    code_in,
+    done,
+    only_reading,
+    reading_of,
+    refusal_in,
+)
+from wawp_exporter.gateways.client import PROBE_TIMEOUT_S, QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, segment
 from wawp_exporter.gateways.gateway import Reading
 
 SLICE = 500  # sessions of a list that are read before webhooks get their turn
@@ -65,6 +74,18 @@ class Waha(Client):
             accepted=(200, 404, 422),
         )
         return code_in(answer)
+
+    async def probe(self, session: str, number: str) -> bool:
+        """`GET /api/contacts/check-exists`; 422 says that the session is not WORKING."""
+        return answered(
+            await self._ask(
+                "GET",
+                "/api/contacts/check-exists",
+                params={"phone": number, "session": session},
+                seconds=PROBE_TIMEOUT_S,
+                accepted=(200, 201, 500),
+            )
+        )
 
     async def started_at(self) -> int | None:
         """`GET /api/server/status`; the time jitters by a millisecond."""

@@ -1,15 +1,19 @@
 """The reconcilers of all sources that have an API, and whether what is known of a session can be believed."""
 
-from wawp_exporter.config.schema import GatewayApi
+from wawp_exporter.config.schema import GatewayApi, Probe
 from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import ConfigError
 from wawp_exporter.gateways.gateway import Gateway
 from wawp_exporter.gateways.kinds import make_gateway
+from wawp_exporter.gateways.probes import Prober
 from wawp_exporter.gateways.reconcile import Reconciler
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Status
+from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.session import Session
+
+UNRESPONSIVE = "WhatsApp has not answered the last probes"
 
 
 def client_of(source: str, api: GatewayApi, key: str | None) -> Gateway:
@@ -28,6 +32,7 @@ class Watch:
         self._ingest = ingest
         self._telemetry = telemetry
         self._made: dict[str, tuple[object, Reconciler]] = {}
+        self._probers: dict[str, tuple[object, Prober]] = {}
 
     async def configure(self, settings: Settings, *, confirmed: bool = True) -> None:
         """Starts, ends or replaces the reconcilers of sources whose API or key has changed.
@@ -51,6 +56,21 @@ class Watch:
             given = wanted[name]
             made = Reconciler(name, gateway, given[0].poll_interval, self._ingest, self._telemetry, confirmed=confirmed)
             self._made[name] = (given, made)
+        await self._probe(settings)
+
+    async def _probe(self, settings: Settings) -> None:
+        """Starts, ends or replaces the probers; one belongs to the gateway's client with which it was made."""
+        wanted: dict[str, tuple[Gateway, Probe, str]] = {
+            name: (self._made[name][1].gateway, source.probe, settings.secrets.probe_numbers[name])
+            for name, source in settings.config.sources.items()
+            if source.probe.interval
+        }
+        for name in [name for name, (given, _) in self._probers.items() if wanted.get(name) != given]:
+            await self._probers.pop(name)[1].close()
+        for name, (gateway, probe, number) in wanted.items():
+            if name not in self._probers:
+                made = Prober(name, gateway, probe.interval, number, self._ingest)
+                self._probers[name] = ((gateway, probe, number), made)
 
     @property
     def gateways(self) -> dict[str, Gateway]:
@@ -67,7 +87,12 @@ class Watch:
 
     def doubt(self, session: Session) -> str:
         """Why the status of a session is not to be relied on, "" if nothing speaks against it."""
-        return self._made[session.source][1].doubt(session) if session.source in self._made else ""
+        doubt = self._made[session.source][1].doubt(session) if session.source in self._made else ""
+        return doubt or (UNRESPONSIVE if self.unresponsive(session) else "")
+
+    def unresponsive(self, session: Session) -> bool:
+        """Whether the judge says that WhatsApp does not answer it."""
+        return Problem.UNRESPONSIVE in self._ingest.fleet.judge.problems(session.key)
 
     def ready(self, session: Session) -> bool:
         """Whether a session can send now: it is WORKING, and the gateway does not contradict it.
@@ -82,10 +107,12 @@ class Watch:
 
     @property
     def ended(self) -> list[str]:
-        """The sources whose reconciler has ended by a defect."""
-        return [name for name, (_, reconciler) in self._made.items() if reconciler.ended]
+        """The sources whose reconciler or prober has ended by a defect."""
+        return [name for made in (self._made, self._probers) for name, (_, each) in made.items() if each.ended]
 
     async def close(self) -> None:
-        """Ends all reconcilers."""
+        """Ends all probers and reconcilers."""
+        for _, prober in self._probers.values():
+            await prober.close()
         for _, reconciler in self._made.values():
             await reconciler.close()

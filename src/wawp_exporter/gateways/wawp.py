@@ -65,6 +65,10 @@ class Wawp(Client):
         )
         return code_in(answer)
 
+    async def probe(self, session: str, number: str) -> bool:  # noqa: ARG002 - it asks nothing
+        """Its document names no such call."""
+        raise GatewayError("Wawp cannot be probed")
+
     async def started_at(self) -> int | None:
         """It does not say."""
         return None

@@ -1,13 +1,15 @@
 """The REST API of wppconnect-server."""
 
+from typing import Any
+
 import httpx
 from msgspec.structs import replace
 from pydantic import SecretStr
 
 from wawp_exporter.config.schema import GatewayApi
 from wawp_exporter.errors import GatewayError
-from wawp_exporter.gateways.bodies import MAX_QR_BYTES, PNG, done
-from wawp_exporter.gateways.client import QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, segment
+from wawp_exporter.gateways.bodies import MAX_QR_BYTES, PNG, answered, done
+from wawp_exporter.gateways.client import PROBE_TIMEOUT_S, QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, segment
 from wawp_exporter.gateways.gateway import Reading
 from wawp_exporter.model.event import Status
 
@@ -59,6 +61,11 @@ class Wppconnect(Client):
         done(answer)
         return None
 
+    async def probe(self, session: str, number: str) -> bool:
+        """`GET /api/{session}/check-number-status/{number}`; 404 says that the session is not there."""
+        verb = f"check-number-status/{number}"
+        return answered(await self._call("GET", session, verb, seconds=PROBE_TIMEOUT_S, accepted=(200, 500)))
+
     async def started_at(self) -> int | None:
         """It does not say."""
         return None
@@ -79,15 +86,15 @@ class Wppconnect(Client):
         """`GET /api/{session}/check-connection-session`: whether the browser of a CONNECTED session is still there."""
         return done(await self._call("GET", session, "check-connection-session")).get("status") is True
 
-    async def _call(self, method: str, session: str, verb: str, body: object = None) -> httpx.Response:
+    async def _call(self, method: str, session: str, verb: str, body: object = None, **more: Any) -> httpx.Response:
         if session not in self._headers:
             raise GatewayError("there is no token of this session in key_file")
-        seconds = RESTART_TIMEOUT_S if method == "POST" else QR_TIMEOUT_S
+        more.setdefault("seconds", RESTART_TIMEOUT_S if method == "POST" else QR_TIMEOUT_S)
         return await self._ask(
             method,
             f"/api/{segment(session)}/{verb}",
             headers=self._headers[session],
             json=body,
-            seconds=seconds,
             limit=MAX_QR_BYTES,
+            **more,
         )

@@ -15,6 +15,7 @@ from wawp_exporter.errors import describe
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.log.states import Restored
+from wawp_exporter.model.sessions import take_probe
 
 T = TypeVar("T")
 
@@ -103,11 +104,13 @@ class Follower:
             await self._hear()
 
     async def _hear(self) -> None:
-        """Takes over the last-seen times that other replicas have shared."""
+        """Takes over the last-seen times and the probes that other replicas have shared."""
         self._heard_at = time.monotonic()
         heard, newest = await self._read(self._log.last_seen.since, max(0, self._heard - OVERLAP_MS))
-        for number, (key, at) in enumerate(heard):
+        for number, (key, at, probe) in enumerate(heard):
             self.ingest.fleet.touch(key, min(at, unix_now()), time.monotonic())
+            if probe:
+                take_probe(self.ingest.fleet, key, probe, unix_now())
             if number % LIMIT == LIMIT - 1:
                 await asyncio.sleep(0)
         self._heard = newest

@@ -1,6 +1,7 @@
-"""When each session was last heard of: written by one replica, read by the others."""
+"""When each session was last heard of, and its last probe: written by one replica, read by the others."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from wawp_exporter.log.database import Database
 from wawp_exporter.log.place import DATABASE_NOW
 from wawp_exporter.log.tables import heard, session
+from wawp_exporter.model.probe import Probe
 from wawp_exporter.model.rules import Key
 
 
@@ -25,13 +27,29 @@ class LastSeenTable:
             rows = sorted((known[key], at, now) for key, at in times if key in known)
             writer.execute(self._database.statements.upsert_heard, {"rows": msgspec.json.encode(rows).decode()})
 
-    def since(self, stored_at: int) -> tuple[list[tuple[Key, int]], int]:
-        """When sessions of this shard were last heard of (Unix ms), as written after `stored_at`.
+    def share_probe(self, key: Key, probe: Probe) -> None:
+        """Writes the last probe of a session; an unknown one is left out. Raises LogError."""
+        with self._database.writing() as writer:
+            number = self._database.names.known(writer, [key]).get(key)
+            if number is None:
+                return
+            shown = {
+                "stored_at": writer.scalar(sa.select(DATABASE_NOW)),
+                "probed_at": probe.at,
+                "probe_took_ms": probe.took_ms,
+                "probe_failures": probe.failures,
+                "probe_failing": probe.failing,
+            }
+            insert = self._database.statements.insert(heard).values(session_id=number, at=0, **shown)
+            writer.execute(insert.on_conflict_do_update(index_elements=["session_id"], set_=shown))
+
+    def since(self, stored_at: int) -> tuple[list[tuple[Key, int, Probe | None]], int]:
+        """When sessions of this shard were last heard of (Unix ms, 0: not here), and probed, as written after that.
 
         Also returns the newest time of writing; both such times are Unix ms by the database's clock. Raises LogError.
         """
         query = (
-            sa.select(session.c.source, session.c.name, heard.c.at, heard.c.stored_at)
+            sa.select(session.c.source, session.c.name, heard)
             .join_from(heard, session, session.c.id == heard.c.session_id)
             .where(heard.c.stored_at > stored_at)
         )
@@ -40,4 +58,12 @@ class LastSeenTable:
             query = query.where(session.c.source.in_(shard.sources))
         with self._database.reading() as reader:
             rows = reader.execute(query).all()
-        return [((row.source, row.name), row.at) for row in rows], max([stored_at, *(row.stored_at for row in rows)])
+        newest = max([stored_at, *(row.stored_at for row in rows)])
+        return [((row.source, row.name), row.at, probe_of(row)) for row in rows], newest
+
+
+def probe_of(row: sa.Row[Any]) -> Probe | None:
+    """The last probe, None of a session that was not probed."""
+    if row.probed_at is None:
+        return None
+    return Probe(row.probed_at, row.probe_took_ms, row.probe_failures, row.probe_failing)

@@ -104,6 +104,10 @@ heard = sa.Table(
     sa.Column("session_id", sa.Integer, primary_key=True),
     sa.Column("at", sa.BigInteger),
     sa.Column("stored_at", sa.BigInteger),
+    sa.Column("probed_at", sa.BigInteger),
+    sa.Column("probe_took_ms", sa.BigInteger),
+    sa.Column("probe_failures", sa.BigInteger),
+    sa.Column("probe_failing", sa.BigInteger),
 )
 acceptance = sa.Table(
     "acceptance",

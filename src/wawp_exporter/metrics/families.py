@@ -87,6 +87,18 @@ def recurring_lines(session: Session, labels: str) -> str:
     )
 
 
+def probe_success_lines(session: Session, labels: str) -> str:
+    """Whether WhatsApp answered the last probe; none of a session that was not probed."""
+    probe = session.probe
+    return f"wawp_session_probe_success{{{labels}}} {int(not probe.failures)}\n" if probe else ""
+
+
+def probe_duration_lines(session: Session, labels: str) -> str:
+    """How long the last probe took."""
+    probe = session.probe
+    return f"wawp_session_probe_duration_seconds{{{labels}}} {seconds(probe.took_ms)}\n" if probe else ""
+
+
 STAY_FAMILY = Family("wawp_session_status_duration_seconds", "histogram", "Length of each finished stay in a status.")
 SECONDS_FAMILY = Family(
     "wawp_session_status_seconds_total", "counter", "Seconds spent in each status since the exporter started."
@@ -152,6 +164,14 @@ SESSION_FAMILIES: tuple[tuple[Family, Callable[[Session, str], str]], ...] = (
             "In how many of the last 8 weeks it disconnected in this hour of the week; from 3 on, not in maintenance.",
         ),
         recurring_lines,
+    ),
+    (
+        Family("wawp_session_probe_success", "gauge", "Whether WhatsApp answered the last probe of the session."),
+        probe_success_lines,
+    ),
+    (
+        Family("wawp_session_probe_duration_seconds", "gauge", "How long the last probe of the session took."),
+        probe_duration_lines,
     ),
 )
 SECONDS_INDEX = next(i for i, (family, _) in enumerate(SESSION_FAMILIES) if family is SECONDS_FAMILY)

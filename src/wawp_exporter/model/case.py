@@ -40,7 +40,7 @@ class Case(msgspec.Struct, array_like=True):
     settle from when the exporter learnt of them: `learned` of the status, `login_learned` of the login, `flaps_learned`
     of the entry that made it flapping (`flaps` is the first of those entries), `alone` of the spell, or of the end of
     the last problem that `down` yields to. The end of maintenance, or of an outage, counts as learning anew. `excused`
-    is the end of the last maintenance.
+    is the end of the last maintenance. `unresponsive` is since when WhatsApp has not answered probes, 0 if it has.
     """
 
     key: Key
@@ -58,6 +58,7 @@ class Case(msgspec.Struct, array_like=True):
     heard: int = 0
     alone: int = 0
     problems: dict[Problem, int] = {}
+    unresponsive: int = 0
 
     @property
     def status(self) -> Status:
@@ -73,6 +74,11 @@ class Case(msgspec.Struct, array_like=True):
         """Since when nothing is heard of a session from which something should be, 0 for any other."""
         expected = self.facts.limits.silent and self.status in (WORKING, UNKNOWN) and not self.facts.maintenance
         return self.heard if expected else 0
+
+    @property
+    def unanswered(self) -> int:
+        """Since when WhatsApp has not answered a session that says it is WORKING, 0 if it has."""
+        return self.unresponsive if self.status in (WORKING, UNKNOWN) and not self.facts.maintenance else 0
 
     @property
     def silent_at(self) -> int:
@@ -118,7 +124,8 @@ class Case(msgspec.Struct, array_like=True):
     @property
     def troubled(self) -> bool:
         """Whether any row of the table can apply."""
-        return bool(self.login or self.spell or self.flaps or self.restrictions or self.facts.limits.silent)
+        begun = self.login or self.spell or self.flaps or self.restrictions
+        return bool(begun or self.facts.limits.silent or self.unresponsive)
 
     @property
     def forgettable(self) -> bool:
@@ -126,7 +133,7 @@ class Case(msgspec.Struct, array_like=True):
         waiting = self.facts.limits.silent and self.status in (WORKING, UNKNOWN)
         returning = self.excused and self.facts.state.left_working  # it may be lost since the end of its maintenance
         settled = self.facts.maintenance or self.status not in DOWN
-        return settled and self.idle and not (self.restrictions or waiting or returning)
+        return settled and self.idle and not (self.restrictions or waiting or returning or self.unresponsive)
 
 
 # -- what an event means for a case ---------------------------------------------------------------------------------
@@ -139,6 +146,8 @@ def learn(case: Case, facts: Facts, now: int, constants: Constants, *, recount: 
     entered = state.status is not before.state.status
     case.since = min(state.since, now)
     case.heard = max(case.heard, facts.heard)
+    if state.status not in (WORKING, UNKNOWN):
+        case.unresponsive = 0
     case.restrictions = tuple(since_first(case.restrictions, facts.restrictions))
     if before.maintenance and not facts.maintenance:
         case.excused = now

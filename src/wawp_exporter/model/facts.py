@@ -21,6 +21,7 @@ class Problem(Word):
     REACHOUT_TIMELOCK = "reachout_timelock"
     MESSAGE_CAPPING = "message_capping"
     SILENT = "silent"
+    UNRESPONSIVE = "unresponsive"
 
 
 LOGINS = frozenset({Problem.LOGIN, Problem.LOGIN_OVERDUE, Problem.LOGIN_UNATTENDED})

@@ -74,6 +74,11 @@ class Hearing:
         if case and case.facts.limits.silent:
             self.judge.heard(key, now)
 
+    def probed(self, session: Session, since: int, now: int) -> None:
+        """A probe has shown since when WhatsApp has not answered, 0 if it has; nor does this let time pass."""
+        known = self.known.get(session.key) or session.facts(max(now, self.judge.now))
+        self.judge.probed(session.key, known, since)
+
     def leave(self, key: Key, now: int) -> None:
         """A session is not there any more."""
         before = self.known.pop(key, None)

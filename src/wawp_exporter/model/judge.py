@@ -71,6 +71,15 @@ class Judge(Verdicts):
             self._look(case)
             self._export(case)
 
+    def probed(self, key: Key, facts: Facts, since: int) -> None:
+        """A probe has shown since when WhatsApp has not answered (Unix ms), 0 if it has. No time passes by it."""
+        case = self.cases.get(key) or Case(key, facts, min(facts.state.since, self.now), heard=facts.heard)
+        if case.unresponsive == since:
+            return
+        self.cases[key], case.unresponsive = case, since
+        self._look(case)
+        self._export(case)
+
     def recount(self, fleet: Iterable[tuple[Key, Facts]]) -> None:
         """Counts anew which sessions shares are taken of: the configuration was another one when they were saved."""
         self.outages.population.clear()

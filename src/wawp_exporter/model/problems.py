@@ -86,6 +86,7 @@ ROWS = (
     Row(Problem.REACHOUT_TIMELOCK, restricted_since(Problem.REACHOUT_TIMELOCK)),
     Row(Problem.MESSAGE_CAPPING, restricted_since(Problem.MESSAGE_CAPPING)),
     Row(Problem.SILENT, lambda case, _now, _c: case.hushed, "silent"),
+    Row(Problem.UNRESPONSIVE, lambda case, _now, _c: case.unanswered, settle=""),
     Row(
         Problem.DOWN,
         lambda case, _now, _c: case.spell.since if case.spell and case.status in DOWN else 0,
@@ -110,7 +111,7 @@ def rows_for(case: Case, before: Mapping[Problem, int]) -> tuple[Row, ...]:
     """The rows that can apply to a session."""
     if case.login:
         return LOGIN_ROWS
-    if before or case.flaps or case.restrictions or case.facts.limits.silent:
+    if before or case.flaps or case.restrictions or case.facts.limits.silent or case.unresponsive:
         return OTHER_ROWS
     return STATUS_ROWS.get(case.status, ())
 

@@ -23,6 +23,7 @@ from wawp_exporter.model.event import (
 )
 from wawp_exporter.model.facts import Facts, Problem, Restricted
 from wawp_exporter.model.machine import State
+from wawp_exporter.model.probe import Probe
 from wawp_exporter.model.rules import Key, Meta
 
 Pattern = Mapping[tuple[int, int], int]  # (weekday from Monday = 0, hour) → in how many of the last weeks
@@ -100,8 +101,8 @@ class Session:
     """One session of the live fleet: its state by the log, and what this process counted."""
 
     __slots__ = ("bucket", "engine", "engine_at", "key", "last_event", "limits", "linger", "maintenance", "mark",
-                 "meta", "name", "rank", "recurring", "seconds", "slo", "source", "state", "stays", "transitions",
-                 "wake")  # fmt: skip
+                 "meta", "name", "probe", "rank", "recurring", "seconds", "slo", "source", "state", "stays",
+                 "transitions", "wake")  # fmt: skip
 
     def __init__(self, key: Key, state: State, engine: str, meta: Meta, mono: float) -> None:
         self.key = key
@@ -118,6 +119,7 @@ class Session:
         self.linger = 0
         self.wake = 0
         self.recurring: Pattern = {}
+        self.probe: Probe | None = None
         self.slo = EXCLUDED
         self.transitions = array("Q", bytes(8 * len(STATUSES)))
         self.seconds = array("d", bytes(8 * len(STATUSES)))

@@ -5,10 +5,11 @@ from itertools import islice
 
 from wawp_exporter.model.bucket import Bucket
 from wawp_exporter.model.buckets import Buckets, judge, leave
-from wawp_exporter.model.event import STOPPED
+from wawp_exporter.model.event import STOPPED, WORKING
 from wawp_exporter.model.hearing import Hearing
 from wawp_exporter.model.judge import Judge
 from wawp_exporter.model.limits import Constants
+from wawp_exporter.model.probe import Probe
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.model.session import Memory, Pattern, Session, decode_memory
 from wawp_exporter.model.wakes import Wakes
@@ -210,3 +211,15 @@ class Sessions:
         session.rank = session.rank_at(now, self.rules.troubled_only)
         self.changed.add(session.key)
         self.wakes.plan(session, now)
+
+
+def take_probe(sessions: Sessions, key: Key, probe: Probe, now: int) -> None:
+    """A probe of a session, made here or by another replica; an older one than is known says nothing."""
+    session = sessions.sessions.get(key)
+    if session is None or (session.probe and session.probe.at >= probe.at):
+        return
+    session.probe = probe
+    sessions.changed.add(key)
+    # What it has shown is over if the session has been in another status since.
+    if session.state.status is WORKING and session.state.since <= probe.at:
+        sessions.hearing.probed(session, probe.unresponsive, now)

@@ -17,7 +17,7 @@ def usual(case: Case, facts: Facts) -> bool:
     state, before = facts.state, case.facts
     return (
         state.status in USUAL
-        and not (case.problems or case.login or case.restrictions or case.excused)
+        and not (case.problems or case.login or case.restrictions or case.excused or case.unresponsive)
         and not (state.auth_since or facts.restrictions or facts.limits.silent)
         and not (facts.maintenance or before.maintenance)
         and (state.down_since > 0) is (state.status is not WORKING)

@@ -19,6 +19,8 @@ from wawp_exporter.web.api.sessions import restrictions, session_in
 
 DEFAULT_RETRY_S = 30  # after which to ask again where nothing is known
 MAX_RETRY_S = 3600
+UNCONFIRMED = "unknown: the gateway has to confirm the status first"
+UNRESPONSIVE = "unknown: a probe has to succeed first"
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class PreflightEndpoint:
             return JSON(Ready(True, *session.key, state.status, since, restrictions(session, now)))
         doubt = self._watch.doubt(session)
         if doubt and (state.status is Status.WORKING or not self._watch.confirmed(session.source)):
-            basis = "unknown: the gateway has to confirm the status first"
+            basis = UNRESPONSIVE if self._watch.unresponsive(session) else UNCONFIRMED
             return not_ready(NotReady(doubt, False, *session.key, state.status, since, None, basis))
         expected, basis = self._expect(session, now)
         error = f"the session is {state.status}, expected WORKING"

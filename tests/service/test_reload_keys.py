@@ -25,6 +25,7 @@ RULE = {"source": "*", "session": "*", "owner": "ana", "tier": "gold"}
 WINDOW = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 OTHER_WINDOWS = {"source": "o*", "session": "x", "from": "2099-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}
 API = {"sources.default.api": {"url": "http://127.0.0.1:9", "key_file": "keys"}}
+PROBED = {**API, "sources.default.probe": {"interval": "1h", "number_file": "number"}}
 WAWP = {"kind": "wawp", "url": "http://127.0.0.1:9", "key_file": "keys", "instances": ["a"]}
 
 
@@ -91,6 +92,11 @@ def gateway(service: Any) -> object:
     return type(made.gateway), client.base_url, sorted(client.headers.items()), made.gateway.instances, made.interval
 
 
+def prober(service: Any) -> object:
+    """How often sessions are probed, and the number that is asked about."""
+    return [(each._interval, each._number) for _, each in service.watch._probers.values()]
+
+
 async def logged(service: Served) -> object:
     """How many events retention leaves."""
     await service.service.jobs.purge()
@@ -143,6 +149,8 @@ CHANGES = dict(
         changed("sources.default.api.key_file", "others", inside(gateway), API),
         changed("sources.default.api.poll_interval", "7s", inside(gateway), API),
         changed("sources.default.api.instances", ["b"], inside(gateway), {"sources.default.api": WAWP}),
+        changed("sources.default.probe.interval", "2h", inside(prober), PROBED),
+        changed("sources.default.probe.number_file", "other-number", inside(prober), PROBED),
         *(changed(f"thresholds.{kind}", "77s", thresholds) for kind in ("starting", "failed", "qr_escalate")),
         *(changed(f"thresholds.{kind}", "77s", thresholds) for kind in ("qr_unattended", "down", "silent")),
         changed("thresholds.feed_silence", "77s", thresholds),
@@ -225,6 +233,8 @@ def test_a_reload_of_any_key_takes_effect_or_is_refused(tmp_path: Path) -> None:
     """None is taken silently and ignored."""
     (tmp_path / "keys").write_text("key\n")
     (tmp_path / "others").write_text("other-key\n")
+    (tmp_path / "number").write_text("447700900123\n")
+    (tmp_path / "other-number").write_text("447700900124\n")
     ignored = []
 
     async def test() -> None:

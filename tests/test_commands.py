@@ -36,6 +36,10 @@ NOT_RUN = {
     r"/qr\b": "needs a gateway; test_qr asks for the image",
     r"^ssh|^chronyc|web\.whatsapp\.com": "asks other machines",
     r"PROMETHEUS|ALERTMANAGER|DATABASE": "asks other servers",
+    r"^pipx install": "test_deploy installs with pipx",
+    r"wawp-exporter setup": "asks, or needs a receiver; tests/setup and tests/commands run it",
+    r"wawp-exporter doctor|wawp-exporter test-alert": "asks other servers; tests/doctor runs them on real ones",
+    r"wawp_session_probe": "needs a gateway that is asked",
     r"^pkill": "would end or reload whatever bears the name; test_service sends the signal",
 }
 # A month of history, or an hour in real time, is made as fast as it is taken.
@@ -105,7 +109,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, postgres: parts.Postgres) ->
     groups = {"GROUP": ["default/sales-uk", "default/sales-global"]}
     with parts.Exporter({"groups": groups}) as plain, parts.Exporter({"sources": sources}) as signed:
         plain.post(parts.envelope(session="sales-uk"))
-        for name in ("wawp.yml", "wawp-exporter.yml"):
+        for name in ("wawp.yml", "wawp-exporter.yml", "other.yml"):
             shutil.copy(plain.config_file, folder / name)
         with (
             closing(sqlite3.connect(plain.directory / "wawp.db")) as log,

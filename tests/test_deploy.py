@@ -215,7 +215,7 @@ def test_the_images_steps_give_a_service_that_runs_confined(installed: Path) -> 
         wrapper = confined(data, installed / "bin" / "python")
         program = f"{installed}/bin/wawp-exporter"
         if wrapper:
-            touched = subprocess.run([*wrapper, "touch", "/tmp/x"], stderr=subprocess.PIPE, check=False)
+            touched = subprocess.run([*wrapper, "touch", f"{data}-beside"], stderr=subprocess.PIPE, check=False)
             assert b"Read-only" in touched.stderr
         process = subprocess.Popen([*wrapper, program, "serve"], env=env, cwd="/")
         try:

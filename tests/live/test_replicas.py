@@ -124,7 +124,7 @@ def test_rows_become_visible_in_the_order_of_their_numbers(open_log: Callable[..
     rows, place, _ = reader.feed.after(Mark(), 10)
 
     assert [row.event.session for row in followed(rows)] == [KEY[1], "b"]
-    assert [row.seq for row in followed(rows)] == sorted(row.seq for row in followed(rows))
+    assert [row.rows for row in followed(rows)] == sorted(row.rows for row in followed(rows))
     assert reader.feed.after(place, 10) == ([], place, True)
 
 
@@ -152,7 +152,7 @@ def test_a_point_whose_tie_is_corrected_is_followed_again(open_log: Callable[...
     log.append([event(S, 0, tie=1, before=[point(X, 0)])])
 
     rows, place, _ = reader.feed.after(place, 10)
-    told = [(row.event.own.status, row.event.own.tie, row.seq == -first) for row in followed(rows)]
+    told = [(row.event.own.status, row.event.own.tie, row.rows == (-first,)) for row in followed(rows)]
     assert told == [(S, 1, True), (X, 0, False)]
     assert reader.feed.after(place, 10) == ([], place, True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.served import Served, eventually, run, served
-from wawp_exporter.live import stream
+from wawp_exporter.live import frames, stream
 from wawp_exporter.live.frames import PIECE_BYTES, pieces
 from wawp_exporter.live.reader import MAX_READS
 from wawp_exporter.live.stream import MAX_STREAMS
@@ -141,7 +141,7 @@ def test_a_reader_that_catches_up_too_slowly_comes_back_for_the_rest(
 ) -> None:
     """Others wait for its turn to end; what it has taken it is not sent again."""
     monkeypatch.setattr(stream, "RESUME_S", -1.0)
-    monkeypatch.setattr(stream, "PIECE_BYTES", 1)
+    monkeypatch.setattr(frames, "PIECE_BYTES", 1)
 
     async def test() -> None:
         async with served(tmp_path) as service:

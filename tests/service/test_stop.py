@@ -16,10 +16,19 @@ from wawp_exporter.errors import LogUnavailable, TooBusy
 from wawp_exporter.gateways import restarts
 from wawp_exporter.gateways.notification import Alert, Notification
 from wawp_exporter.log.log import Log
+from wawp_exporter.model import fleet
 from wawp_exporter.model.event import Status
+from wawp_exporter.model.limits import CONSTANTS
 
 NAMES = [f"s{number}" for number in range(8)]
+ALERT = "WawpSessionFailed"
 GOOD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that failed is a problem after a tenth of a second, not after ten."""
+    monkeypatch.setattr(fleet, "CONSTANTS", CONSTANTS.scaled(0.01))
 
 
 @dataclass
@@ -61,14 +70,16 @@ async def gateway() -> AsyncIterator[SlowGateway]:
 def config(slow: SlowGateway, **more: object) -> dict[str, object]:
     """Two restarts at once."""
     api = {"url": f"http://127.0.0.1:{slow.port}", "poll_interval": "1h"}
-    return {"sources": {"default": {"api": api}}, "remedy": {"alerts": ["A"], "max_concurrent": 2, **more}}
+    return {"sources": {"default": {"api": api}}, "remedy": {"alerts": [ALERT], "max_concurrent": 2, **more}}
 
 
 async def notify(service: Served, names: Sequence[str] = NAMES) -> None:
     """Asks for restarts of sessions that have failed."""
     for name in names:
         await service.post("FAILED", name, at=parts.now_ms() - 60_000)
-    labels = [{"alertname": "A", "source": "default", "session": name} for name in names]
+    judge = service.service.fleet.judge
+    await eventually(lambda: all(judge.problems(("default", name)) for name in names))
+    labels = [{"alertname": ALERT, "source": "default", "session": name} for name in names]
     await service.service.remedies.take(Notification([Alert("firing", each) for each in labels]))
 
 

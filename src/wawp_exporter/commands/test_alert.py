@@ -81,12 +81,24 @@ class Course:
             wait = f"{self.goal.wait:g} s"
             say(f"It lasts {self.length:g} s: ended before its group_wait ({wait}), it would never be sent.")
         before = self.sent()
-        self.site.send(ALERTS, [self.trial.firing(max(self.length, self.goal.interval))])
+        self.begin()
         try:
             return self.accepted() and self.arrived(before)
         finally:
-            self.site.send(ALERTS, [self.trial.over(datetime.now(UTC))])
-            say(ending(self.goal))
+            self.end()
+
+    def begin(self) -> None:
+        """Sends it. Raises Unusable. Interrupted before the answer, Alertmanager may have it: then its end is sent."""
+        try:
+            self.site.send(ALERTS, [self.trial.firing(max(self.length, self.goal.interval))])
+        except KeyboardInterrupt:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Sends its end. Raises Unusable."""
+        self.site.send(ALERTS, [self.trial.over(datetime.now(UTC))])
+        say(ending(self.goal))
 
     @property
     def length(self) -> float:

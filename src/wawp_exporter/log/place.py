@@ -182,8 +182,9 @@ def migrate(connection: sa.Connection, place: Place) -> None:
     if isinstance(place, str):
         # Replicas that start at once migrate one after another.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
-        # An index of a large log takes longer than any write may.
+        # An index of a large log takes longer than any write may, and a busy machine from one step to the next.
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     alembic = Config()
     alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     alembic.attributes["connection"] = connection

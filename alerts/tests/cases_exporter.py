@@ -480,6 +480,9 @@ def a_session_that_is_no_longer_restarted_is_reported_for_an_hour() -> Group:
     )
 
 
+EMPTY = {(("job", JOB),): 1.0}
+
+
 def fleet(samples: str, instance: str = "a:1", job: str = JOB, **labels: str) -> s.Series:
     who = {"source": "default", "engine": "GOWS", "status": "WORKING", "job": job, "instance": instance, **labels}
     return s.one("wawp_sessions", samples, **who)
@@ -519,14 +522,22 @@ def an_exporter_without_series_of_sessions_is_empty_too() -> Group:
 
 
 @case("exporter", "WawpExporterEmpty")
-def one_session_is_enough_to_be_missed_or_not_to_be_empty() -> Group:
-    """Of two replicas, one of which is down; of two that both answer; and one that is still there."""
-    rows = [
-        up("1+0x9", "a:1", "one"), up("0+0x9", "b:1", "one"), fleet("1 1 0+0x9", "a:1", "one"),
-        up("1+0x9", "a:1", "both"), up("1+0x9", "b:1", "both"), fleet("1 1 0+0x9", "a:1", "both"),
-        up("1+0x9", "a:1", "kept"), fleet("1+0x9", "a:1", "kept"),
-    ]  # fmt: skip
-    return group(60, rows, counted("WawpExporterEmpty", {(("job", n),): 1.0 for n in ("one", "both")}, 300, by="job"))
+def one_session_is_enough_to_be_missed() -> Group:
+    """Of two replicas, one of which is down."""
+    return group(
+        60, [up("1+0x9"), up("0+0x9", "b:1"), fleet("1 1 0+0x9")], counted("WawpExporterEmpty", EMPTY, 300, by="job")
+    )
+
+
+@case("exporter", "WawpExporterEmpty")
+def two_empty_replicas_are_one_alert() -> Group:
+    rows = [up("1+0x9"), up("1+0x9", "b:1"), fleet("1 1 0+0x9")]
+    return group(60, rows, counted("WawpExporterEmpty", EMPTY, 300, by="job"))
+
+
+@case("exporter", "WawpExporterEmpty")
+def one_session_is_enough_not_to_be_empty() -> Group:
+    return group(60, [up("1+0x9"), fleet("1+0x9")], silent("WawpExporterEmpty", 300, 540))
 
 
 @case("exporter", "WawpExporterEmpty")

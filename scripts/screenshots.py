@@ -1,28 +1,36 @@
-"""The pictures of docs/images: a day of a small fleet in which something is wrong with somebody, in a real browser."""
+"""The pictures of docs/images: a month of a small fleet in which two sessions need a human, in a real browser."""
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from tests import parts
-from tests.web.test_browser import CONFIG, play_a_day
+from tests.web.test_browser import CONFIG, HOUR, play
 
 IMAGES = parts.ROOT / "docs" / "images"
-PAGES = {"fleet": "/", "session": "/sessions/default/shop-001", "audit": "/audit?from=48h"}
+PAGES = {"fleet": "/?range=30d", "session": "/sessions/default/shop-004", "audit": "/audit?from=30d"}
 DRAWN_MS = 1500  # after which the page has drawn what it fetches
 
 
 def main() -> None:
-    """Writes each page, light and dark."""
-    with parts.Exporter(CONFIG) as exporter, sync_playwright() as playwright:
-        play_a_day(exporter)
+    """Writes each page, light and dark, and the fleet on a phone."""
+    with parts.Exporter(CONFIG, pace=0.05) as exporter, sync_playwright() as playwright:
+        play(exporter, "month", 720 * HOUR, sessions=30, prefix="shop-", engines={"GOWS": 5, "NOWEB": 3, "WEBJS": 2})
+        parts.wait_until(lambda: exporter.get("/api/v1/problems").json()["total"] == 2)
         browser = playwright.chromium.launch(executable_path=str(parts.require("chromium")), args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             tab = browser.new_page(color_scheme=scheme, viewport={"width": 1100, "height": 860})
             for name, path in PAGES.items():
-                tab.goto(exporter.url + path)
-                tab.wait_for_timeout(DRAWN_MS)
-                tab.screenshot(path=IMAGES / f"{name}-{scheme}.png")
-                print(IMAGES / f"{name}-{scheme}.png")
+                shoot(tab, exporter.url + path, f"{name}-{scheme}")
+        phone = browser.new_page(viewport={"width": 360, "height": 740}, has_touch=True)
+        shoot(phone, exporter.url + PAGES["fleet"], "phone-light")
         browser.close()
+
+
+def shoot(tab: Page, url: str, name: str) -> None:
+    """One picture."""
+    tab.goto(url)
+    tab.wait_for_timeout(DRAWN_MS)
+    tab.screenshot(path=IMAGES / f"{name}.png")
+    print(IMAGES / f"{name}.png")
 
 
 main()

@@ -168,7 +168,9 @@ def running(
         alertmanager = started.enter_context(parts.Alertmanager(config, version=version))
         addresses = [exporter.address for exporter in exporters]
         settings = prometheus_config(alertmanager.address, addresses, interval)
-        flags = ["--rules.alert.resend-delay=1s"] if interval <= 1 else []
+        # Alertmanager takes an alert for over that it has not heard of for four times as long: 4 s were too short on a
+        # busy machine, where evaluations wait.
+        flags = ["--rules.alert.resend-delay=5s"] if interval <= 1 else []
         prometheus = started.enter_context(parts.Prometheus(settings, rules, flags, version))
         parts.wait_until(lambda: set(prometheus.targets_up()) == set(addresses), "a scrape of each target")
         yield Stack(prometheus, alertmanager)

@@ -512,6 +512,10 @@ def older(postgres: parts.Postgres, database: str, url: str) -> str:
     """A log of the version before, which spread each source over its shards: two have saved, of three only one."""
     Log(url).close()
     postgres.sql("DROP TABLE judged, judge", database)
+    postgres.sql("ALTER TABLE event DROP COLUMN former", database)
+    postgres.sql("ALTER TABLE change DROP COLUMN revision", database)
+    for name in ("probed_at", "probe_took_ms", "probe_failures", "probe_failing"):
+        postgres.sql(f"ALTER TABLE heard DROP COLUMN {name}", database)
     postgres.sql("UPDATE alembic_version SET version_num = '0008'", database)
     marks = ["(1, 0, 'a', 4, 1)", "(2, 0, 'a', 9, 2)", "(2, 1, 'a', 7, 3)", "(3, 0, 'a', 99, 9)"]
     postgres.sql(f"INSERT INTO watermark (total, shard, source, seq, change) VALUES {', '.join(marks)}", database)

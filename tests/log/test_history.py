@@ -266,7 +266,9 @@ def test_reading_by_index_gives_what_reading_everything_gives(log: Log, history:
     draw = Random(seed)
     for now in range(200):
         log.append([wild(draw, now * 3)])
-    rows = [each.event for each in log.feed.after(Mark(), 1000)[0] if isinstance(each, Followed) and each.rows[-1] > 0]
+    followed = [each for each in log.feed.after(Mark(), 1000)[0] if isinstance(each, Followed)]
+    newest = {abs(each.rows[0]): each.event for each in followed}
+    rows = [newest[seq] for seq in sorted(newest)]
     start, end = ms(300), ms(500)
     lines = {line.session: line.points for line in history.timelines(start, end)}
     pasts = {past.session: past.points for past in history.pasts(start, end)}

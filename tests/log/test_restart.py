@@ -101,7 +101,6 @@ class World:
 
     def __init__(self, folder: Path, draw: Random, *, in_order: bool) -> None:
         self.folder = folder
-        self.in_order = in_order
         self.draw = draw
         self.lives = 0
         self.sources = ["b", "default"]
@@ -172,18 +171,19 @@ class World:
         if "b" in self.sources:
             refill(self.ingest.fleet, self.ingest.log.restore(["b"]))
             self.ingest.fleet.awaken(99, unix_now(), 0)
+        await idle(self.ingest)
         await self.ingest.saving.save()
 
     async def kill(self) -> None:
         """What a start tells is what was told; life goes on from it."""
+        place = self.copy()
+        await idle(self.ingest)
         now = unix_now()
         before, verdicts = told(self.live), judged(self.ingest.fleet, now)
-        place = self.copy()
         await self.end()
         self.ingest = self.begin(place)
         assert told(self.live) == before
-        # What came late is judged where the log has it, which live was some moments later.
-        assert not self.in_order or judged(self.ingest.fleet, now) == verdicts
+        assert judged(self.ingest.fleet, now) == verdicts
 
     # -- what holds
 
@@ -221,6 +221,12 @@ def rules_of(sources: Sequence[str]) -> Rules:
     """A configuration with these sources, and limits that a story can pass."""
     limits = dict.fromkeys(["starting", "failed", "qr_escalate", "qr_unattended", "down"], "0s")
     return Rules(config(sources={name: {} for name in sources}, thresholds=limits))
+
+
+async def idle(ingest: Ingest) -> None:
+    """Returns when the judge has heard of everything."""
+    if ingest.folding.rehearing.active:
+        await asyncio.wait([ingest.folding.rehearing.task])
 
 
 def judged(fleet: Fleet, now: int) -> tuple[dict[Key, dict[str, int]], list[tuple[Any, ...]]]:

@@ -55,6 +55,7 @@ class Corrections:
         defects: Defects,
     ) -> None:
         self.pending: dict[Key, Correction] = {}
+        self.on_done: Callable[[], None] | None = None  # a session is as in the log now
         self._fleet = fleet
         self._log = log
         self._read = read
@@ -120,6 +121,8 @@ class Corrections:
                 each.around, each.whole = min(around, each.around), whole or each.whole
         else:
             del self.pending[key]
+            if self.on_done:
+                self.on_done()
 
     def _answer(self, done: list[Callable[[], None]]) -> None:
         for call in done:

@@ -7,8 +7,9 @@ from wawp_exporter.live.alarm import Alarm
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.corrections import Corrections
 from wawp_exporter.live.log_access import LogAccess
+from wawp_exporter.live.rehearing import Rehearing
 from wawp_exporter.log.database import Mark
-from wawp_exporter.log.feed import Deleted, Entry, Joined, joined
+from wawp_exporter.log.feed import Deleted, Entry, Followed, Joined, joined, mark_after
 from wawp_exporter.metrics.defects import Defects
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import BY_NAME, StatusEvent
@@ -30,13 +31,19 @@ class Folding:
         self.applied = Mark()
         self.defects = fleet.on_defect = Defects(telemetry)
         self.corrections = Corrections(fleet, access.log, access.read, lambda: self.applied, self.defects)
+        self.rehearing = Rehearing(fleet, access.log, access.read, lambda: self.applied, self._settled, self.defects)
+        self.corrections.on_done = self.rehearing.move
         self.horizon: Callable[[], int] = unix_now
         self.alarm = Alarm(fleet, lambda: self.judged_to, self.defects)
+        self.rehearing.on_end = self.alarm.arm
         self._log = access.log
+        self._ahead: dict[Key, Mark] = {}  # deletions of this process up to which it has not followed the log yet
 
     @property
     def judged_to(self) -> int:
         """Up to when time has passed for the judge (Unix ms): no event that was received earlier is still to come."""
+        if self.rehearing.active:
+            return self.fleet.judge.now
         return min([self.horizon(), *(each.received_at for each in self.corrections.pending.values())])
 
     def restored(self, end: Mark) -> None:
@@ -57,6 +64,31 @@ class Folding:
             self.corrections.note(event, rows)
         return outcome, late
 
+    def correct(
+        self,
+        event: StatusEvent,
+        rows: Sequence[int],
+        since: Mark,
+        at: Mark,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """Has a session folded again from the log after a late event; `at` is the place of the log behind it.
+
+        `since` is the place before its batch, from which another start would fold.
+        """
+        if any(rows) and not self.rehearing.active:
+            self.rehearing.begin(at, Followed(tuple(rows), event))
+        self.corrections.want(event, rows, since, done)
+
+    def rehear(self, since: Mark) -> None:
+        """The judge hears what is folded now as the log has it behind this place."""
+        if not self.rehearing.active:
+            self.rehearing.begin(since)
+
+    def _settled(self) -> bool:
+        """Whether all sessions are as the log has them."""
+        return not (self.corrections.pending or self._ahead)
+
     def count(self, event: StatusEvent, outcome: Outcome) -> None:
         """Counts what is unusual about an event that was new to the log, and how long it took to come."""
         if outcome is DUPLICATE:
@@ -75,7 +107,9 @@ class Folding:
         """Folds what came to a shared log, in its order; `end` is the place of the last that was read."""
         now, mono = unix_now(), time.monotonic()
         since, self.applied = self.applied, end
+        mark = since
         for entry in joined(followed):
+            mark = mark_after(mark, entry)
             if isinstance(entry, Deleted):
                 self.drop(entry)
             elif isinstance(entry, Joined):
@@ -84,17 +118,33 @@ class Folding:
             elif self.fleet.folds(entry.event.source):
                 _, late = self.fold(entry.event, entry.rows, now, mono)
                 if late:
-                    self.corrections.want(entry.event, entry.rows, since)
+                    self.correct(entry.event, entry.rows, since, mark)
+        self.rehearing.move()
         self.alarm.arm()
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""
-        self._log.names.unlearn(deleted.key)
-        if self.fleet.grave(deleted.key).seq >= deleted.buried > 0:
+        key, grave = deleted.key, self.fleet.grave(deleted.key)
+        self._log.names.unlearn(key)
+        if key in self._ahead and deleted.change >= self._ahead[key].change:
+            del self._ahead[key]
+        if grave.seq >= deleted.buried and grave.at >= deleted.tombstone:
             return
-        now, mono = unix_now(), time.monotonic()
-        self.fleet.find(deleted.key, now, mono)
-        self.fleet.forget(deleted.key, deleted.tombstone, mono, deleted.buried)
+        self.fleet.find(key, unix_now(), time.monotonic())
+        self.fleet.forget(key, deleted.tombstone, time.monotonic(), deleted.buried)
+
+    def delete(self, key: Key, tombstone: int, mark: Mark) -> None:
+        """Takes a deletion that this process has logged at a place of the log."""
+        if self._log.shared:
+            if mark.change <= self.applied.change:
+                return  # it has followed the log to there
+            self._ahead[key] = mark
+            self.rehear(self.applied)
+        self.fleet.forget(key, tombstone, time.monotonic(), mark.seq)
+        if not self._log.shared:
+            self.applied = self.applied._replace(change=mark.change)
+        self.rehearing.move()
+        self.alarm.arm()
 
     def adopt(self, key: Key, memory: Memory) -> None:
         """Folds a name from now on that was over the limit."""

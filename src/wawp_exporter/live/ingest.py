@@ -18,11 +18,13 @@ from wawp_exporter.live.actions import Actions
 from wawp_exporter.live.answers import Waiter, answer, foresee, unfolded
 from wawp_exporter.live.cleaning import Cleaning
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.deleting import Deleting
 from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.last_seen import LastSeen
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.live.saving import Saving
 from wawp_exporter.log.append import Appended
+from wawp_exporter.log.database import Mark
 from wawp_exporter.log.log import Log
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import StatusEvent, normal
@@ -52,6 +54,7 @@ class Ingest:
         self.acceptances = Acceptances(telemetry, self.access)
         self.cleaning = Cleaning(self.folding, self.access)
         self.actions = Actions(self.access)
+        self.deleting = Deleting(self.folding, self.access)
         self._defects = self.folding.defects
         self._queue: list[Waiting] = []
         self._writing: list[Waiting] = []
@@ -77,7 +80,7 @@ class Ingest:
     def horizon(self) -> int:
         """When the oldest event was received that is not folded yet (Unix ms); now, without any."""
         waiting = self._writing or self._queue
-        return min(waiting[0][0].received_at, unix_now()) if waiting else unix_now()
+        return min([unix_now(), *self.deleting.pending, *(event.received_at for event, _ in waiting[:1])])
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -174,6 +177,8 @@ class Ingest:
         """Folds the batch in log order, then answers."""
         folding = self.folding
         since, folding.applied = folding.applied, appended.mark
+        if appended.mark.change > since.change:  # the log has what is revised before what is new
+            folding.rehear(since)
         now, mono = unix_now(), time.monotonic()
         # All answers at once: a connection that wakes up for each of them would cost as much as the answers.
         answers: list[tuple[Waiter, Outcome]] = []
@@ -184,11 +189,13 @@ class Ingest:
                 outcome, late = folding.fold(event, rows, now, mono)
             folding.count(event, outcome)
             if late:
-                folding.corrections.want(event, rows, since, partial(answer, waiter, outcome, self._defects))
+                at, done = Mark(max(rows), since.change), partial(answer, waiter, outcome, self._defects)
+                folding.correct(event, rows, since, at, done)
             else:
                 answers.append((waiter, outcome))
         for waiter, outcome in answers:
             answer(waiter, outcome, self._defects)
+        folding.rehearing.move()
         folding.alarm.arm()
 
     def _answer_ahead(self, batch: list[Waiting], appended: Appended) -> None:
@@ -214,15 +221,9 @@ class Ingest:
 
     async def forget(self, key: Key) -> bool:
         """Deletes a session, durably first; False when it is unknown. Raises LogUnavailable."""
-        tombstone = unix_now()
         if not await self.find(key):
             return False
-        try:
-            buried = await self.access.write(self.log.forget, key, tombstone)
-        except LogError as error:
-            self.access.failed("could not delete the session", error)
-            raise LogUnavailable() from None
-        self.fleet.forget(key, tombstone, time.monotonic(), buried)
+        await self.deleting.delete(key)
         return True
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -232,6 +233,7 @@ class Ingest:
         await self._idle.wait()
         self.folding.alarm.stop()
         await self.folding.corrections.close()
+        await self.folding.rehearing.close()
         await self.saving.save()
         await self.last_seen.share()
         await self.saving.beat()

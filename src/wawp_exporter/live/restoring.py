@@ -22,6 +22,7 @@ def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> Restored:
 
 def refill(fleet: Fleet, restored: Restored) -> None:
     """Puts into a fleet what the log has given back."""
+    fleet.ear.end()
     now, mono = unix_now(), time.monotonic()
     for key, tombstone in restored.tombstones.items():
         fleet.bury(key, tombstone, restored.buried[key])

@@ -59,7 +59,7 @@ class Saving:
 
     def _take_judgement(self, sources: list[str]) -> Judgement | None:
         """What is judged by the log up to what is folded; None while a session is still to be corrected."""
-        if self._folding.corrections.pending:
+        if self._folding.corrections.pending or self._folding.rehearing.active:
             return None
         judge = self._fleet.judge
         keys, judge.unsaved = judge.unsaved, set()

@@ -101,8 +101,17 @@ class Appender:
         """
         new = [number for number in numbers if number > 0]
         seq = min(new) - 1 if new else self._database.newest_mark(writer).seq
+        versions = sa.select(event.c.seq, event.c.revision).where(event.c.seq.in_([-n for n in numbers if n < 0]))
+        known = {row.seq: row.revision for row in writer.execute(versions)}
         revised = [
-            {"seq": seq, "at": row[5], "session_id": row[0], "tombstone": 0, "event_seq": -number}
+            {
+                "seq": seq,
+                "at": row[5],
+                "session_id": row[0],
+                "tombstone": 0,
+                "event_seq": -number,
+                "revision": known[-number],
+            }
             for row, number in zip(rows, numbers, strict=True)
             if number < 0
         ]

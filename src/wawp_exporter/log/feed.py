@@ -1,6 +1,7 @@
 """Following a shared log: what replicas have appended after a mark, and a wait for more."""
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ from wawp_exporter.log.names import OVER
 from wawp_exporter.log.place import name_of, naming_errors
 from wawp_exporter.log.replay import point_of, refold
 from wawp_exporter.log.tables import change, event, session
+from wawp_exporter.log.versions import as_new, version_of
 from wawp_exporter.model.event import ENDINGS, Limit, StatusEvent
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Grave, Memory
@@ -21,12 +23,13 @@ from wawp_exporter.model.session import Grave, Memory
 
 class Followed(msgspec.Struct, frozen=True):
     """Rows of the log as an event. `rows` are their numbers, a point each; the number of a row that was revised is
-    negative, and `place` is the newest row before the revision.
+    negative, `place` is the newest row before the revision, and `change` its number in the table of changes.
     """
 
     rows: tuple[int, ...]
     event: StatusEvent
     place: int = 0
+    change: int = 0
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -35,6 +38,7 @@ class Deleted(msgspec.Struct, frozen=True):
     key: Key
     tombstone: int
     buried: int
+    change: int = 0
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -42,8 +46,10 @@ class Joined(msgspec.Struct, frozen=True):
 
     key: Key
     memory: Memory
+    change: int = 0
 
 
+POINTS = 16  # rows read in one go to find the end of an event
 Entry = Followed | Deleted | Joined
 
 
@@ -55,22 +61,18 @@ class Feed:
         self._listener: sa.Connection | None = None
 
     def after(self, mark: Mark, limit: int, last: Mark | None = None) -> tuple[list[Entry], Mark, bool]:
-        """The entries of this shard after a mark (up to `last`), in the order of the log, from at most `limit` rows.
+        """The entries of this shard after a mark (up to `last`), in the order of the log, from at most `limit` rows and
+        the rest of the last one's event.
 
         Also returns the mark of the last entry that was read, and whether that was the last in the log.
         """
         holds = self._database.shard.holds
-        new = [event.c.seq > mark.seq, *([event.c.seq <= last.seq] if last else [])]
-        rows = sa.select(event).where(*new).order_by(event.c.seq).limit(limit).subquery()
-        query = (
-            sa.select(session.c.source, session.c.name, session.c.standing, rows)
-            .join_from(rows, session, session.c.id == rows.c.session_id)
-            .order_by(rows.c.seq)
-        )
         with self._database.reading() as reader:
-            found = reader.execute(query).all()
+            found = rows_after(reader, mark.seq, limit, last)
             done = len(found) < limit
-            mine = [row for row in found if row.standing != OVER and holds(row.source)]
+            if not done:
+                found += rest_of(reader, found[-1], last)
+            mine = as_new(reader, [row for row in found if row.standing != OVER and holds(row.source)])
             changes_due = changes_of(mark.change, None if done else found[-1].seq)
             if last:
                 changes_due = changes_due.where(change.c.id <= last.change)
@@ -106,6 +108,27 @@ class Feed:
             self._listener = None
 
 
+def rows_after(reader: sa.Connection, seq: int, limit: int, last: Mark | None) -> list[sa.Row[Any]]:
+    """The next rows of the log (up to `last`), with their sessions."""
+    new = [event.c.seq > seq, *([event.c.seq <= last.seq] if last else [])]
+    rows = sa.select(event).where(*new).order_by(event.c.seq).limit(limit).subquery()
+    query = sa.select(session.c.source, session.c.name, session.c.standing, rows)
+    return list(
+        reader.execute(query.join_from(rows, session, session.c.id == rows.c.session_id).order_by(rows.c.seq)).all()
+    )
+
+
+def rest_of(reader: sa.Connection, row: sa.Row[Any], last: Mark | None) -> list[sa.Row[Any]]:
+    """The rows after one that are of the same event: half an event would be judged differently."""
+    found: list[sa.Row[Any]] = []
+    same, mine = [row], (row.session_id, row.received_at)
+    while same:
+        following = rows_after(reader, same[-1].seq, POINTS, last)
+        same = list(takewhile(lambda each: (each.session_id, each.received_at) == mine, following))
+        found += same
+    return found
+
+
 def joined(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Entries with the rows of one event joined to one event again: what the first points began, the last may end.
 
@@ -124,6 +147,18 @@ def joined(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield last
 
 
+def key_of(entry: Entry) -> Key:
+    """The session that an entry is about."""
+    return (entry.event.source, entry.event.session) if isinstance(entry, Followed) else entry.key
+
+
+def mark_after(mark: Mark, entry: Entry) -> Mark:
+    """The place in the log behind an entry that is the next after `mark`."""
+    if isinstance(entry, Followed) and entry.rows[-1] > 0:
+        return mark._replace(seq=entry.rows[-1])
+    return mark._replace(change=entry.change)
+
+
 def continues(last: Followed, entry: Followed) -> bool:
     """Whether a row is of the same event as the one before."""
     first, second = last.event, entry.event
@@ -131,7 +166,7 @@ def continues(last: Followed, entry: Followed) -> bool:
     return same and min(*last.rows, *entry.rows) > 0 and not (first.event_id or first.limits)
 
 
-def event_of(row: sa.Row[Any]) -> StatusEvent:
+def event_of(row: Any) -> StatusEvent:
     """A row of the log as an event of one point."""
     limits = msgspec.json.decode(row.limits, type=tuple[Limit, ...]) if row.limits else ()
     point, is_end = point_of(row), row.origin in ENDINGS
@@ -151,7 +186,9 @@ def changes_of(after: int, end: int | None) -> sa.Select[Any]:
             change.c.session_id.label("owner"),
             change.c.id.label("change"),
             change.c.seq.label("position"),
+            change.c.at.label("changed_at"),
             change.c.tombstone,
+            change.c.revision.label("change_revision"),
             event,
         )
         .join_from(change, session, session.c.id == change.c.session_id)
@@ -166,13 +203,14 @@ def change_of(reader: sa.Connection, row: Any) -> Entry | None:
     """A row of `changes_of` as a follower needs it; None for one of a name that is over the limit."""
     key = (row.source, row.name)
     if row.tombstone:
-        return Deleted(key, row.tombstone, row.position)
+        return Deleted(key, row.tombstone, row.position, row.change)
     if row.standing == OVER:
         return None
     if row.seq is not None:
-        return Followed((-row.seq,), event_of(row), row.position)
+        revised = replace(event_of(version_of(row, row.change_revision or row.revision)), received_at=row.changed_at)
+        return Followed((-row.seq,), revised, row.position, row.change)
     memory = refold(reader, row.owner, Grave(row.newest, row.buried), None, 0, row.position)
-    return Joined(key, memory) if memory else None
+    return Joined(key, memory, row.change) if memory else None
 
 
 def driver_error() -> type[Exception]:

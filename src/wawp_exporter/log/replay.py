@@ -1,12 +1,14 @@
 """One session by the log: its rows folded, as the live fleet folded them when they came."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from wawp_exporter.log.tables import certain, change, event, session
+from wawp_exporter.log.versions import at_change
 from wawp_exporter.model.event import ENDINGS, OTHER_ENGINE, Limit, Point, Status
 from wawp_exporter.model.machine import State, fold
 from wawp_exporter.model.rules import Key
@@ -25,15 +27,29 @@ def counted(owner: int, grave: Grave) -> list[sa.ColumnElement[bool]]:
 
 
 def fold_session(
-    reader: sa.Connection, owner: int, grave: Grave = FIRST_LIFE, *, since: int = 0, seq: int | None = None
+    reader: sa.Connection,
+    owner: int,
+    grave: Grave = FIRST_LIFE,
+    *,
+    since: int = 0,
+    seq: int | None = None,
+    number: int | None = None,
 ) -> State | None:
-    """Folds the rows of a session from `since` (Unix ms) on, up to row `seq`, by (at, tie), then arrival."""
-    columns = sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin, event.c.reason)
+    """Folds the rows of a session from `since` (Unix ms) on, up to row `seq`, by (at, tie), then arrival.
+
+    With `number` the rows are as they were after the change of that number.
+    """
+    columns = sa.select(
+        *(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin, event.c.reason),
+        *((event.c.seq, event.c.limits, event.c.revision, event.c.former) if number is not None else ()),
+    )
     # The time as sent is never before `at`, and it is the one that is indexed.
     where = [*counted(owner, grave), event.c.at >= since, event.c.key_at >= since]
     if seq is not None:
         where.append(event.c.seq <= seq)
-    rows = reader.execute(columns.where(*where).order_by(event.c.at, event.c.tie, event.c.seq))
+    rows: Iterable[Any] = reader.execute(columns.where(*where).order_by(event.c.at, event.c.tie, event.c.seq))
+    if number is not None:
+        rows = sorted(at_change(reader, owner, rows, number), key=attrgetter("at", "tie", "seq"))
     return fold(point_of(row) for row in rows)
 
 
@@ -52,16 +68,25 @@ def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_
 
 
 def refold(
-    reader: sa.Connection, owner: int, grave: Grave, memory: Memory | None, covered: int, seq: int | None = None
+    reader: sa.Connection,
+    owner: int,
+    grave: Grave,
+    memory: Memory | None,
+    covered: int,
+    seq: int | None = None,
+    number: int | None = None,
 ) -> Memory | None:
-    """A session's memory by its rows up to `seq`; the given `memory` is by the rows up to `covered`. None: no rows."""
-    folded = fold_session(reader, owner, grave, seq=seq)
+    """A session's memory by its rows up to `seq`; the given `memory` is by the rows up to `covered`. None: no rows.
+
+    With `number` the rows are as they were after the change of that number.
+    """
+    folded = fold_session(reader, owner, grave, seq=seq, number=number)
     if folded is None:
         return None
     if memory is None:
         covered = 0
     tail = Tail(memory, grave)
-    for row in arrivals(reader, owner, covered, seq):
+    for row in arrivals(reader, owner, covered, seq, number):
         tail.take(row)
     # Retention may have deleted the events in which it was WORKING.
     worked = folded.worked or bool(memory and memory.state.worked)
@@ -69,12 +94,15 @@ def refold(
     return Memory(state, tail.engine, tail.last_event, tuple(tail.limits.values()), tail.engine_at)
 
 
-def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None) -> Sequence[sa.Row[Any]]:
+def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None, number: int | None) -> Sequence[Any]:
     """The rows of a session after `covered` in order of arrival; a revised row comes again where it was revised.
 
     All revisions come again, the covered ones too: applying one twice does no harm.
     """
-    columns = (event.c.seq, event.c.at, event.c.tie, event.c.received_at, event.c.engine, event.c.limits)
+    columns = (
+        *(event.c.seq, event.c.at, event.c.tie, event.c.received_at, event.c.engine, event.c.limits),
+        *(event.c.reason, event.c.revision, event.c.former),
+    )
     new = sa.select(event.c.seq.label("place"), sa.literal(0).label("again"), *columns).where(
         event.c.session_id == owner, event.c.seq > covered
     )
@@ -85,7 +113,10 @@ def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None) -
     )
     if seq is not None:
         new, more = new.where(event.c.seq <= seq), more.where(change.c.seq <= seq)
-    return reader.execute(sa.union_all(new, more).order_by("place", "again")).all()
+    if number is not None:
+        more = more.where(change.c.id <= number)
+    rows = reader.execute(sa.union_all(new, more).order_by("place", "again")).all()
+    return rows if number is None else at_change(reader, owner, rows, number)
 
 
 class Tail:
@@ -121,6 +152,18 @@ def actual(row: Any, memory: Memory | None) -> Memory | None:
     if memory is None or (row.tombstone and memory.state.at <= row.tombstone):
         return None
     return memory if row.seq > row.buried or not row.buried else None
+
+
+def grave_at(reader: sa.Connection, row: Any, number: int) -> Grave:
+    """When a session, a row of `session`, had last been deleted at a place of the log, the change of that number."""
+    deletions = sa.select(sa.func.max(change.c.tombstone), sa.func.max(change.c.seq), sa.func.count()).where(
+        change.c.session_id == row.id, change.c.tombstone > 0
+    )
+    *_, later = reader.execute(deletions.where(change.c.id > number)).one()
+    if not later:
+        return Grave(row.tombstone, row.buried)
+    at, seq, _ = reader.execute(deletions.where(change.c.id <= number)).one()
+    return Grave(at or 0, seq or 0)
 
 
 def owner_of(reader: sa.Connection, key: Key) -> int:

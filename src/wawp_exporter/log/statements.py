@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wawp_exporter.log.tables import event, heard, judge, judged, rows_of, session, state, timeless
+from wawp_exporter.log.versions import former
 
 Row = tuple[int | str | None, ...]
 # For each row its number in the log: 0 where the log (or an earlier row) had its point already; the negative number of
@@ -133,6 +134,7 @@ class Statements:
                 "limits": sa.func.coalesce(event.c.limits, again.limits),
                 "reason": sa.func.coalesce(event.c.reason, again.reason),
                 "revision": event.c.revision + sa.literal_column("1"),
+                "former": former(self.shared),
             },
             # A point from the history of another event has no restrictions and no reason.
             where=sa.or_(

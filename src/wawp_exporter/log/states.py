@@ -11,11 +11,11 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.names import FOLDED, OVER
-from wawp_exporter.log.replay import actual, anchor, fold_session, owner_of, refold
+from wawp_exporter.log.replay import actual, anchor, fold_session, grave_at, owner_of, refold
 from wawp_exporter.log.tables import change, event, session, state, watermark
 from wawp_exporter.model.machine import State
 from wawp_exporter.model.rules import Key
-from wawp_exporter.model.session import Grave, Memory, decode_memory
+from wawp_exporter.model.session import FIRST_LIFE, Grave, Memory, decode_memory
 
 REMEMBERED = (
     sa.select(
@@ -172,16 +172,39 @@ class States:
             stale.update(reader.scalars(changes))
         return stale
 
-    def fold(self, key: Key, around: int, tombstone: int = 0, seq: int | None = None, buried: int = 0) -> State | None:
+    def recollect(self, key: Key, mark: Mark) -> tuple[Memory | None, Grave]:
+        """As `look`, at a place of the log, with the deletion that counted there. Raises LogError."""
+        with self._database.reading() as reader:
+            found = reader.execute(REMEMBERED.where(session.c.source == key[0], session.c.name == key[1])).first()
+            if found is None:
+                return None, FIRST_LIFE
+            grave = grave_at(reader, found, mark.change)
+            memory = decode_memory(found.memory) if found.memory and found.seq < mark.seq else None
+            if memory and (memory.state.at <= grave.at or found.seq <= grave.seq):
+                memory = None  # of the life before
+            covered = found.seq if memory else 0
+            return refold(reader, found.id, grave, memory, covered, mark.seq, mark.change), grave
+
+    def fold(
+        self,
+        key: Key,
+        around: int,
+        tombstone: int = 0,
+        seq: int | None = None,
+        buried: int = 0,
+        number: int | None = None,
+    ) -> State | None:
         """One session's state by its events up to row `seq`, in order of (at, tie), then arrival. Raises LogError.
 
         Only events that can matter for a change at `around` (Unix ms) are read: WORKING ends everything before it.
-        `tombstone` and `buried` are of its deletion, if it was deleted.
+        `tombstone` and `buried` are of its deletion, if it was deleted. With `number` the rows are as they were after
+        the change of that number.
         """
         grave = Grave(tombstone, buried)
         with self._database.reading() as reader:
             owner = self._database.names.ids.get(key) or owner_of(reader, key)
-            return fold_session(reader, owner, grave, since=anchor(reader, owner, around, grave), seq=seq)
+            since = anchor(reader, owner, around, grave, seq)
+            return fold_session(reader, owner, grave, since=since, seq=seq, number=number)
 
     def look(self, key: Key, seq: int | None = None) -> Memory | None:
         """A session's memory by the log up to row `seq`; None for an unknown or deleted session. Raises LogError."""

@@ -34,6 +34,7 @@ event = sa.Table(
     sa.Column("origin", sa.Text),
     sa.Column("revision", sa.Integer),
     sa.Column("reason", sa.Text),
+    sa.Column("former", sa.Text),
 )
 state = sa.Table(
     "state",
@@ -82,6 +83,7 @@ change = sa.Table(
     sa.Column("session_id", sa.Integer),
     sa.Column("tombstone", sa.BigInteger),
     sa.Column("event_seq", sa.BigInteger),
+    sa.Column("revision", sa.Integer),
 )
 judged = sa.Table(
     "judged",

@@ -30,6 +30,10 @@ class Deadlines(Generic[Name]):
                 self._heap = [(at, known) for known, at in self._planned.items()]
                 heapq.heapify(self._heap)
 
+    def due(self, now: int) -> bool:
+        """Whether any instant has come, perhaps only a replaced one."""
+        return bool(self._heap) and self._heap[0][0] <= now
+
     def __len__(self) -> int:
         """The instants that are held, replaced ones too."""
         return len(self._heap)

@@ -44,7 +44,7 @@ class Fleet(Sessions):
             return LATE if rows[-1] > 0 else DUPLICATE, False
         key = (event.source, event.session)
         session = self.find(key, now, mono)
-        self.hearing.begin(event.received_at)
+        self.ear.begin(key, session, event.received_at)
         if session:
             self._touch(session, event.received_at, mono)
         deleted_at, buried = self.graves.get(key, FIRST_LIFE) if self.graves else FIRST_LIFE
@@ -77,11 +77,11 @@ class Fleet(Sessions):
             before, session.state = session.state, state
             if state.reason != before.reason:
                 self._refresh(session, now, mono)
-                self.hearing.note(session, event.received_at)
+                self.ear.note(session, event.received_at)
             return session, REPEAT
         session = session or self._meet(event, state, mono)
         self._enter(session, transition, seq, now, mono)
-        self.hearing.note(session, event.received_at)
+        self.ear.note(session, event.received_at)
         return session, TRANSITION
 
     def _meet(self, event: StatusEvent, state: State, mono: float) -> Session:
@@ -104,14 +104,14 @@ class Fleet(Sessions):
         """What an event says beside its points."""
         if event.limits and row > 0:
             self._restrict(session, event, row, now, mono)
-        self.hearing.conclude(session, event.received_at)
+        self.ear.conclude(session, event.received_at)
 
     def _restrict(self, session: Session, event: StatusEvent, row: int, now: int, mono: float) -> None:
         """What an event says of restrictions, unless it is of a former life."""
         grave = self.grave(session.key)
         own = event.own.at
         if own > grave.at and row > grave.seq and learn(session.limits, event.limits, own):
-            self.hearing.renew(session, event.received_at)
+            self.ear.renew(session, event.received_at)
             self._refresh(session, now, mono)
 
     def _notify(self, part: str, callback: Callable[..., None], *args: object) -> None:
@@ -146,7 +146,7 @@ class Fleet(Sessions):
             self._refresh(session, now, mono)
         else:
             self._enter(session, Transition(before, state), 0, now, mono)
-        self.hearing.tell(session, received_at or now)
+        self.ear.tell(session, received_at or now)
         return True
 
     def replace(self, key: Key, memory: Memory, now: int, mono: float, received_at: int = 0) -> None:
@@ -157,7 +157,7 @@ class Fleet(Sessions):
         session.limits = {limit.restriction: (limit, at) for limit, at in memory.limits}
         self._run_by(session, memory.engine, memory.engine_at, mono)
         self._refresh(session, now, mono)
-        self.hearing.tell(session, received_at or now)
+        self.ear.tell(session, received_at or now)
 
     # -- deletions ----------------------------------------------------------------------------------------------
 
@@ -172,9 +172,10 @@ class Fleet(Sessions):
 
     def forget(self, key: Key, tombstone: int, mono: float, buried: int = 0) -> bool:
         """Deletes a session (`bury`): all its series go at once. False when there is none."""
+        session = self.sessions.get(key)
+        self.ear.begin(key, session, tombstone)
         self.bury(key, tombstone, buried)
         self.dormant.pop(key, None)
-        session = self.sessions.get(key)
         if session is None:
             return False
         if session.state.auth_since:

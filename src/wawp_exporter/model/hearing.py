@@ -1,8 +1,9 @@
 """Passes on to the judge what happens to sessions: everything at its own instant, maintenance windows included."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wawp_exporter.model.deadlines import Deadlines
+from wawp_exporter.model.ear import Ear
 from wawp_exporter.model.event import STOPPED, UNKNOWN, WORKING
 from wawp_exporter.model.facts import Facts
 from wawp_exporter.model.judge import Judge
@@ -12,7 +13,7 @@ from wawp_exporter.model.session import Session
 QUIET = frozenset({WORKING, STOPPED, UNKNOWN})
 
 
-class Hearing:
+class Hearing(Ear):
     """`known` is what the judge was last told of each session; `sources` are those whose sessions it knew at the start.
     The instants are Unix ms.
 
@@ -24,36 +25,39 @@ class Hearing:
         self.judge = judge
         self.known: dict[Key, Facts] = {}
         self.sources: set[str] = set()
-        self._sessions = sessions
+        self.find: Callable[[Key], Session | None] = sessions.get
         self._edges: Deadlines[Key] = Deadlines()
         self._windows = False  # whether there is any edge
-        self._noted: list[Facts] = []
+        self._noted: Facts | None = None
+        self._passed: tuple[Facts, ...] = ()  # of the points before
 
     # -- one event ----------------------------------------------------------------------------------------------
 
-    def begin(self, now: int) -> None:
-        """An event that was received at `now`; what an event noted in which there was an error is forgotten."""
-        if self._noted:
-            self._noted = []
+    def begin(self, key: Key, session: Session | None, now: int) -> None:  # noqa: ARG002 - for others
+        """Forgets what an event noted in which there was an error."""
+        if self._noted is not None:
+            self._noted, self._passed = None, ()
         if self._windows:
             self.wake(now)
 
     def note(self, session: Session, now: int) -> None:
         """A point of the event has changed the session."""
-        self._noted.append(session.facts(max(now, self.judge.now)))
+        if self._noted is not None:
+            self._passed = (*self._passed, self._noted)
+        latest = self.judge.now
+        self._noted = session.facts(now if now > latest else latest)
 
     def renew(self, session: Session, now: int) -> None:
         """The event has changed something else of the session."""
-        if self._noted:
-            self._noted.pop()
+        self._noted = None
         self.note(session, now)
 
     def conclude(self, session: Session, now: int) -> None:
         """That was all of the event, which was received at `now`."""
         noted = self._noted
-        if noted:
-            self._noted = []
-            self._observe(session, noted.pop(), now, noted)
+        if noted is not None:
+            passed, self._noted, self._passed = self._passed, None, ()
+            self._observe(session, noted, now, passed)
         elif self.known[session.key].engine != session.engine:
             self.tell(session, now)
         elif session.meta.silent:
@@ -71,7 +75,7 @@ class Hearing:
     def heard(self, key: Key, now: int) -> None:
         """Something was heard of a session that is no event of the log: it does not let time pass."""
         case = self.judge.cases.get(key)
-        if case and case.facts.limits.silent:
+        if case and case.facts.limits.silent and now > case.heard:
             self.judge.heard(key, now)
 
     def probed(self, session: Session, since: int, now: int) -> None:
@@ -128,7 +132,7 @@ class Hearing:
         """Lets time pass: begins and ends of maintenance, and what is due, each at its own instant."""
         while (edge := self._edges.next) is not None and edge <= now:
             _, key = self._edges.pop()
-            session = self._sessions.get(key)
+            session = self.find(key)
             if session:
                 self._observe(session, session.facts(max(edge, self.judge.now)), edge)
         self.judge.wake(now)

@@ -15,7 +15,7 @@ from wawp_exporter.model.facts import Facts, Problem
 from wawp_exporter.model.outage import KINDS, RIVAL, Kind
 from wawp_exporter.model.problems import ROWS, review
 from wawp_exporter.model.rules import Key
-from wawp_exporter.model.usual import WHOLE, take, usual
+from wawp_exporter.model.usual import WHOLE, alike, take, usual
 from wawp_exporter.model.verdicts import EXPORT, LOOK, WEIGH, Lost, Verdicts
 
 LASTING = frozenset(row.problem for row in ROWS if row.lasting)
@@ -34,8 +34,11 @@ class Judge(Verdicts):
         For events, late ones too, and for deletions, edges of maintenance windows, and new limits. `passed` are the
         facts after each of the points that one event brings before its own: what they began may be over.
         """
-        self.wake(now)
-        if not (before and after and before.engine == after.engine and before.expected is after.expected):
+        if self._deadlines.due(now):
+            self.wake(now)
+        elif now > self.now:
+            self.now = now
+        if not (before and after and alike(before, after)):
             self._expect(key, before, -1)
             self._expect(key, after, 1)
         case = self.cases.get(key) or Case(key, before or Facts())
@@ -43,11 +46,11 @@ class Judge(Verdicts):
             self._forget(case)
             return
         self.cases[key] = case
-        if not passed and usual(case, after) and not self._lost(key):
+        if not passed and usual(case, after) and not (self.outages.losses and self._lost(key)):
             again = take(case, after, self.now, self.constants)
             if again != WHOLE:
                 self.unsaved.add(key)
-                self._plan(again, LOOK, *key)
+                self._deadlines.plan(again, (LOOK, key[0], key[1], ""))
                 return
         recount = not (self.outages.live and any(self.outages.of(kind, key) for kind in RIVAL))
         for facts, following in pairwise((*passed, after)):
@@ -104,8 +107,7 @@ class Judge(Verdicts):
 
     def _lost(self, key: Key) -> bool:
         """Whether the session counts as lost in any way."""
-        losses = self.outages.losses
-        return bool(losses) and any((kind, key) in losses for kind in KINDS)
+        return any((kind, key) in self.outages.losses for kind in KINDS)
 
     def _expect(self, key: Key, facts: Facts | None, change: int) -> None:
         if facts and facts.expected:

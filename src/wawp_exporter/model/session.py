@@ -187,8 +187,9 @@ class Session:
     def facts(self, now: int) -> Facts:
         """What the judge needs to know of it at `now`."""
         limits = stated(self.limits.values()) if self.limits else ()
-        known = (self.meta.excuses(now), self.meta.limits, limits, self.last_event)
-        return Facts(self.state, self.engine, *known, self.state.reason)
+        meta, state = self.meta, self.state
+        excused = bool(meta.windows) and meta.excuses(now)
+        return Facts(state, self.engine, excused, meta.limits, limits, self.last_event, state.reason)
 
     def excused_until(self, now: int) -> int:
         """When the maintenance ends that it is in at `now` (Unix ms), windows that follow at once included; else 0."""

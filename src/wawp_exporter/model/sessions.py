@@ -5,6 +5,7 @@ from itertools import islice
 
 from wawp_exporter.model.bucket import Bucket
 from wawp_exporter.model.buckets import Buckets, judge, leave
+from wawp_exporter.model.ear import Ear
 from wawp_exporter.model.event import STOPPED, WORKING
 from wawp_exporter.model.hearing import Hearing
 from wawp_exporter.model.judge import Judge
@@ -30,6 +31,7 @@ class Sessions:
         self.rules = rules
         self.sessions: dict[Key, Session] = {}
         self.hearing = Hearing(Judge(constants), self.sessions)
+        self.ear: Ear = self.hearing  # what hears of events
         self.dormant: dict[Key, str] = {}
         self.buckets = Buckets()
         self.away: set[str] = set()
@@ -58,9 +60,10 @@ class Sessions:
 
     def restore(self, key: Key, memory: Memory, now: int, mono: float) -> None:
         """Brings a session back from the state table: nothing is counted, nobody is notified."""
-        self.hearing.recall(self._recall(key, memory, now, mono), now)
+        self.hearing.recall(self.bring(key, memory, now, mono), now)
 
-    def _recall(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
+    def bring(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
+        """Takes a session as it was; the judge is not told."""
         session = Session.recalled(key, memory, self.rules.meta(*key), mono)
         self._add(session, mono)
         self._refresh(session, now, mono)
@@ -68,14 +71,15 @@ class Sessions:
 
     def resume(self, key: Key, memory: Memory | None) -> None:
         """A session as it was when the judge last heard of it; None: there are no rows of it any more."""
-        self.hearing.resume(key, self._recall(key, memory, self.judge.now, 0.0) if memory else None)
+        self.hearing.resume(key, self.bring(key, memory, self.judge.now, 0.0) if memory else None)
 
     def adopt(self, key: Key, memory: Memory, now: int, mono: float) -> None:
         """Takes a session as the log has it; what was known of it, if anything was, goes."""
         session = self.find(key, now, mono)
+        self.ear.begin(key, session, self.judge.now)
         if session:
             self._drop(session, self.judge.now, mono)
-        self.hearing.tell(self._recall(key, memory, now, mono), self.judge.now or now)
+        self.ear.tell(self.bring(key, memory, now, mono), self.judge.now or now)
 
     def guest(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
         """A session of another shard, to be looked at: it is no part of this fleet."""
@@ -131,6 +135,7 @@ class Sessions:
 
     def reconfigure(self, rules: Rules, now: int, mono: float) -> None:
         """Takes a new configuration: metadata, windows and limits change, counts go on; unknown sources go."""
+        self.ear.end()
         self.awaken(len(self.dormant), now, mono)
         self.away |= set(self.rules.config.sources) ^ set(rules.config.sources)
         self.hearing.sources &= set(rules.config.sources)
@@ -192,7 +197,7 @@ class Sessions:
         del self.sessions[session.key]
         self.changed.add(session.key)
         self.unsaved.discard(session.key)
-        self.hearing.leave(session.key, now)
+        self.ear.leave(session.key, now)
 
     def _run_by(self, session: Session, engine: str, at: int, mono: float) -> None:
         """The engine as it was named at `at` (Unix ms)."""

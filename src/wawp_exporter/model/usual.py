@@ -3,24 +3,33 @@ third of the whole judgement, with the same result.
 """
 
 from wawp_exporter.model.case import FAILED, Case, Spell
-from wawp_exporter.model.event import STARTING, WORKING, Status
+from wawp_exporter.model.event import STARTING, STOPPED, WORKING, Status
 from wawp_exporter.model.facts import Facts
 from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.reasons import stronger
 
 WHOLE = 0  # the whole judgement is needed
-USUAL = frozenset({STARTING, FAILED, WORKING})  # a session that is DISCONNECTED is lost at once
+
+
+def alike(before: Facts, after: Facts) -> bool:
+    """Whether a session surely stays one of those of its engine that shares are taken of."""
+    return (
+        before.engine == after.engine
+        and before.state.status is not STOPPED
+        and after.state.status is not STOPPED
+        and not (before.maintenance or after.maintenance)
+    )
 
 
 def usual(case: Case, facts: Facts) -> bool:
     """Whether a session is, and was, without all that needs the whole judgement."""
-    state, before = facts.state, case.facts
+    state = facts.state
+    status = state.status
     return (
-        state.status in USUAL
+        (state.down_since > 0 if status is STARTING or status is FAILED else status is WORKING and not state.down_since)
         and not (case.problems or case.login or case.restrictions or case.excused or case.unresponsive)
         and not (state.auth_since or facts.restrictions or facts.limits.silent)
-        and not (facts.maintenance or before.maintenance)
-        and (state.down_since > 0) is (state.status is not WORKING)
+        and not (facts.maintenance or case.facts.maintenance)
     )
 
 
@@ -29,38 +38,40 @@ def take(case: Case, facts: Facts, now: int, constants: Constants) -> int:
 
     Returns when to look again; WHOLE if something follows: then the case is as it was.
     """
-    status = facts.state.status
-    since = min(facts.state.since, now)
-    entered = status is not case.facts.state.status
-    times = entries(case, status, since, constants) if entered else ()
-    flaps, flaps_learned = case.flaps, case.flaps_learned
-    if len(times) == constants.flap_entries and now - times[0] < constants.flap_window_ms:
-        flaps, flaps_learned = (flaps, flaps_learned) if flaps else (times[0], now)
+    status, since = facts.state.status, facts.state.since
+    since = since if since < now else now
+    window, again = constants.flap_window_ms, since + constants.flap_window_ms
+    flaps, flaps_learned, learned = case.flaps, case.flaps_learned, case.learned
+    times: tuple[int, ...] = ()
+    if status is not case.facts.state.status:
+        times, learned = entries(case, status, since, constants.flap_entries), now
+    if len(times) == constants.flap_entries and now - times[0] < window:
+        if not flaps:
+            flaps, flaps_learned = times[0], now
+        again = min(times[0] + window, flaps_learned + constants.settle_ms)
     elif flaps:
         return WHOLE  # it may be over
-    again = since + constants.flap_window_ms
-    if flaps:
-        again = min(times[0] + constants.flap_window_ms, flaps_learned + constants.settle_ms)
-        if again <= now:
-            return WHOLE
-    learned = now if entered else case.learned
     spell, alone = None, case.alone
     if status is not WORKING:
         spell, alone = fallen(case, facts, now)
         again = min(again, due(spell, facts, since, learned, alone, constants))
-        if again <= now:
+    if again <= now:
+        # The window of an entry of long ago is over, which alone means nothing.
+        if flaps or spell:
             return WHOLE
+        again = now + 1
     case.facts, case.since, case.learned, case.alone, case.spell = facts, since, learned, alone, spell
     case.flaps, case.flaps_learned = flaps, flaps_learned
     case.heard = max(case.heard, facts.heard)
-    if entered:
-        case.entries = case.entries | {status: times}
-    return max(again, now + 1)
+    if times:
+        case.entries[status] = times
+    return again
 
 
-def entries(case: Case, status: Status, since: int, constants: Constants) -> tuple[int, ...]:
+def entries(case: Case, status: Status, since: int, most: int) -> tuple[int, ...]:
     """The newest entries of a status, this one included."""
-    return (*case.entries.get(status, ()), since)[-constants.flap_entries :]
+    known = case.entries.get(status, ())
+    return (*known[-most + 1 :], since) if len(known) >= most else (*known, since)
 
 
 def fallen(case: Case, facts: Facts, now: int) -> tuple[Spell, int]:

@@ -52,9 +52,14 @@ class Database:
         self.engine = make_engine(self.place)
         with naming_errors("open", self.place):
             self.writer = self.engine.connect().execution_options(writes=True)
-            migrate(self.writer, self.place)
-            self.end = self.newest_mark(self.writer)
-            self.writer.rollback()
+            try:
+                migrate(self.writer, self.place)
+                self.end = self.newest_mark(self.writer)
+                self.writer.rollback()
+            except BaseException:
+                self.writer.close()  # a transaction that was refused would hold the others' lock
+                self.engine.dispose()
+                raise
 
     @contextmanager
     def writing(self, *, ordered: bool = False) -> Iterator[sa.Connection]:

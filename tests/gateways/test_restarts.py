@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
 from tests import parts
 from tests.gateway import KEY, Running
@@ -504,3 +505,17 @@ def test_without_a_token_the_button_is_for_this_machine(running: Running, start:
     assert "remedy.token_file" in exporter.get(page, proxied).text
     assert 'id="restart"' in exporter.get(page).text
     assert f"{running.url}/api/sessions/s/restart" in exporter.get(page).text
+
+
+def test_the_button_works_in_a_browser(running: Running, start: Start, open_page: Callable[..., Page]) -> None:
+    """With the headers that a browser adds; afterwards it is on the session's page again, which says so."""
+    exporter = start({"token_file": None})
+    broken(running, exporter)
+    page = open_page()
+    page.goto(f"{exporter.url}/sessions/default/s")
+
+    page.get_by_role("button", name="Restart this session").click()
+
+    expect(page.locator("[data-live=actions]")).to_contain_text("by hand")
+    assert page.url == f"{exporter.url}/sessions/default/s"
+    parts.wait_until(lambda: running.gateway.restarted == ["s"])

@@ -68,7 +68,7 @@ class RunbookPages:
         if text is None:
             return render(request, "no_runbook.html", unix_now(), 404, alert=alert)
         text = filled(self._linked(text, key, root_of(request)), key, request.state.web.external_url)
-        return render(request, "runbook.html", unix_now(), alert=alert, key=key, body=self._markdown.render(text))
+        return render(request, "runbook.html", unix_now(), alert=alert, key=key, body=self._html(text))
 
     def mitigation(self, request: Request, alert: str, key: Key, source: Source) -> Markup:
         """What to do about an alert of a session, filled in for it; the commands only where they are its gateway's."""
@@ -78,7 +78,12 @@ class RunbookPages:
             text = COMMANDS.sub("", text)
         known = {"E": request.state.web.external_url, "W": source.api.url}
         linked = self._linked(f"\n{text}", key, root_of(request))
-        return Markup(self._markdown.render(addressed(filled(linked, key, None), known)))  # noqa: S704 - our own text
+        return Markup(self._html(addressed(filled(linked, key, None), known)))  # noqa: S704 - our own text
+
+    def _html(self, text: str) -> str:
+        """The text as HTML; commands that are wider than the page can be scrolled by keyboard too."""
+        html: str = self._markdown.render(text)
+        return html.replace("<pre><code", '<pre><code tabindex="0"')
 
     def _linked(self, text: str, key: Key, root: str) -> str:
         """The text with links to the runbooks that it names, but for its title and its commands."""

@@ -12,7 +12,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # The commands share one virtual environment; `make -j` must not fill it twice at the same time.
 .NOTPARALLEL:
-.PHONY: help run demo test lint format bench soak chart share screenshots docs lock tools dev clean
+.PHONY: help run demo test lint format bench soak stories chart share screenshots docs lock tools dev clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: dev tools ## measure the figures of docs/performance.md, as ratios within
 
 soak: dev ## run real services with random faults and check every promise (make soak ARGS="--faults 300 --seed 1 --database sqlite")
 	@$(BIN)/python -m soak $(ARGS)
+
+stories: dev tools ## play what on-call found wrong in real time, with real Prometheus and Alertmanager (about half an hour)
+	@WAWP_FASTER=1 $(BIN)/pytest alerts/tests/test_incidents.py --timeout 7200 $(ARGS)
 
 chart: dev ## copy rules, dashboards and routing into the Helm chart, and write its list of values
 	@$(BIN)/python scripts/chart.py

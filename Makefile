@@ -44,7 +44,7 @@ soak: dev ## run real services with random faults and check every promise (make 
 	@$(BIN)/python -m soak $(ARGS)
 
 stories: dev tools ## play what on-call found wrong in real time, with real Prometheus and Alertmanager (about half an hour)
-	@WAWP_FASTER=1 $(BIN)/pytest alerts/tests/test_incidents.py --timeout 7200 $(ARGS)
+	@WAWP_FASTER=1 WAWP_PATIENCE_S=3600 $(BIN)/pytest alerts/tests/test_incidents.py --timeout 7200 $(ARGS)
 
 chart: dev ## copy rules, dashboards and routing into the Helm chart, and write its list of values
 	@$(BIN)/python scripts/chart.py

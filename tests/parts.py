@@ -44,7 +44,7 @@ OMIT: Any = object()
 # The default time of an envelope: not in the future, and younger than any retention.
 A_MINUTE_AGO = time.time_ns() // 1_000_000 - 60_000
 # What has not come by then will not come; nothing fails because a machine is slow. pytest's limit of a test is longer.
-PATIENCE_S = 300.0
+PATIENCE_S = float(os.environ.get("WAWP_PATIENCE_S", "300"))
 
 T = TypeVar("T")
 

@@ -10,15 +10,17 @@ from xdist.scheduler import LoadScopeScheduling
 END_TO_END, INCIDENTS = "alerts/tests/test_end_to_end.py", "alerts/tests/test_incidents.py"
 # Those that take longest, as `make test ARGS=--durations=50` tells: one that began last would be waited for alone.
 FIRST = (
+    "alerts/tests/test_mutants.py",  # computes, while the stories wait
     f"{END_TO_END}, bookworm",
     f"{END_TO_END}, trixie",
     f"{END_TO_END}, forky",
     f"{INCIDENTS}, bookworm",
     f"{INCIDENTS}, trixie",
     f"{INCIDENTS}, forky",
-    "alerts/tests/test_mutants.py",
     "alerts/tests/test_rules.py",
+    "tests/gateways/test_restarts.py",
     "tests/gateways/test_reconcile.py",
+    "alerts/tests/test_grouping.py",
     "tests/commands/test_demo.py",
     "tests/live/test_replicas.py",
     "tests/web/test_replicas_page.py",

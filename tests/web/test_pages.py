@@ -111,6 +111,18 @@ def test_an_outage_is_one_line_with_its_sessions_behind_it() -> None:
     assert standing.summary == "1 outage, and 0 of 5 sessions need a human"
 
 
+def test_an_outage_whose_sessions_are_all_back_says_so() -> None:
+    """It is over three minutes later."""
+    fleet = make_fleet()
+    for status, at in ((W, 0), (F, 100), (W, 300)):
+        for number in range(4):
+            live((status, at + number), key=("default", f"s-{number}"), fleet=fleet)
+        fleet.advance(ms(at + 90), at + 90)
+
+    (line,) = standing_of(fleet, []).outages
+    assert line.words == "all GOWS sessions of default that it held are back"
+
+
 def test_every_problem_has_a_runbook() -> None:
     """The page links to it."""
     alerts = {*ALERTS.values(), *MASS_ALERTS.values()}

@@ -69,6 +69,8 @@ class OutageLine:
         """What happened, for people."""
         outage = self.outage
         where = f"{outage.engine} sessions of {outage.source}" if outage.source else "sessions of several sources"
+        if not outage.size:
+            return f"all {where} that it held are back"
         return f"{outage.size} {where} are {OUTAGE_WORDS[outage.kind]}"
 
     @property

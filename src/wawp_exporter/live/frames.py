@@ -29,8 +29,8 @@ class Happened(msgspec.Struct, frozen=True, rename={"before": "from"}):
     engine: str
 
 
-class Since(msgspec.Struct, frozen=True):
-    """A problem, and when it began."""
+class SessionProblem(msgspec.Struct, frozen=True):
+    """Why a session needs somebody, and when that began (RFC 3339)."""
 
     problem: Problem
     since: datetime
@@ -41,7 +41,7 @@ class Judged(msgspec.Struct, frozen=True):
 
     source: str
     session: str
-    problems: list[Since]
+    problems: list[SessionProblem]
     reason: str | None
 
 
@@ -58,8 +58,12 @@ class OutageChanged(msgspec.Struct, frozen=True):
 
 def judgement(key: Key, judge: Verdicts) -> bytes:
     """What the judge says of a session, as an event."""
-    problems = [Since(problem, utc(at)) for problem, at in judge.problems(key).items()]
-    return sse("problems", Judged(*key, problems, judge.reason(key) or None))
+    return sse("problems", Judged(*key, problems_of(key, judge), judge.reason(key) or None))
+
+
+def problems_of(key: Key, judge: Verdicts) -> list[SessionProblem]:
+    """The problems of a session, as the event stream and the API show them."""
+    return [SessionProblem(problem, utc(at)) for problem, at in judge.problems(key).items()]
 
 
 def shown(outage: Outage) -> OutageChanged:

@@ -13,9 +13,9 @@ from wawp_exporter.cursors import from_cursor, to_cursor
 from wawp_exporter.errors import NotFound
 from wawp_exporter.gateways.watch import Watch
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.frames import SessionProblem, problems_of
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.model.event import Restriction, Status
-from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.outage import Kind
 from wawp_exporter.model.rules import Key
@@ -24,13 +24,6 @@ from wawp_exporter.model.verdicts import Verdicts
 from wawp_exporter.times import utc
 from wawp_exporter.web.api.answers import JSON, moment_or_none
 from wawp_exporter.web.api.parameters import Cursor, Limit, parameters
-
-
-class SessionProblem(msgspec.Struct, frozen=True):
-    """Why a session needs somebody, and when that began (RFC 3339)."""
-
-    problem: Problem
-    since: datetime
 
 
 class ShardView(msgspec.Struct, frozen=True):
@@ -162,7 +155,7 @@ def view(session: Session, now: int, watch: Watch, judge: Verdicts) -> SessionVi
         down_since=moment_or_none(state.down_since),
         maintenance=session.maintenance,
         restrictions=restrictions(session, now),
-        problems=[SessionProblem(problem, utc(at)) for problem, at in judge.problems(session.key).items()],
+        problems=problems_of(session.key, judge),
         reason=judge.reason(session.key) or None,
         outages=[outage.kind for outage in judge.outages_of(session.key)],
         confirmed=watch.confirmed(session.source),

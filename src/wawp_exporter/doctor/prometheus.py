@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from wawp_exporter.config.settings import Settings
 from wawp_exporter.config.values import parse_duration, split_listen
+from wawp_exporter.doctor.exporter import ANY
 from wawp_exporter.doctor.finding import Finding, broken, ok
 from wawp_exporter.doctor.samples import Samples
 from wawp_exporter.doctor.site import Site, Unusable
@@ -138,7 +139,7 @@ def unscraped(targets: Sequence[Target], settings: Settings | None, configured: 
 def job(listen: str, settings: Settings | None) -> Iterator[str]:
     """The job to paste."""
     host, port = split_listen(listen)
-    target = f"THIS_HOST:{port}" if host in ("", "0.0.0.0", "::") else listen  # noqa: S104 - compared, not bound
+    target = f"THIS_HOST:{port}" if host in ANY else listen
     web = settings.config.web if settings else None
     yield "Paste into prometheus.yml, " + RELOAD
     yield "  scrape_configs:"

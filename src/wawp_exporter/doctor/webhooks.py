@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from wawp_exporter.config.schema import Config, Source
 from wawp_exporter.config.values import split_listen
+from wawp_exporter.doctor.exporter import ANY
 from wawp_exporter.doctor.finding import Finding, broken, ok
 from wawp_exporter.doctor.samples import Samples
 from wawp_exporter.setup.gateways import GATEWAYS, Gateway
@@ -118,7 +119,7 @@ def webhook_url(name: str, config: Config) -> str:
     if web.external_url and not web.ingress_listen:
         return web.external_url + path
     host, port = split_listen(config.webhook_listen)
-    anywhere = host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    anywhere = host in ANY
     scheme = "https" if web.tls.cert_file else "http"
     known = f"[{host}]" if ":" in host else host
     return f"{scheme}://{'THIS_HOST' if anywhere else known}:{port}{path}"

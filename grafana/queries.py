@@ -39,23 +39,39 @@ def ratio(part: str, whole: str) -> str:
     return f"{part}\n  / ({whole} > 0)"
 
 
-def quantile(q: float, metric: str, matchers: str, window: str) -> str:
-    """A quantile of a fleet's histogram; nothing, rather than NaN, where nothing was observed.
+def quantile(
+    q: float, metric: str, matchers: str, window: str, *, by: str = "", apart: str = "source, engine, shard"
+) -> str:
+    """A quantile of a histogram that each replica has whole, for each value of `by`.
 
-    The second half is for a Prometheus that converts classic histograms to native ones: `max` does not take those, so
-    `topk` chooses the replica that has seen most.
+    `apart` names the labels that tell the metric's series apart; what differs in other labels comes from replicas.
     """
-    classic = fleet(f"increase({metric}_bucket{{{matchers}}}[{window}])", "le", "le")
     seen = f"increase({metric}{{{matchers}}}[{window}])"
-    native = f"sum({seen}\n    and topk by (source, engine, shard) (1, histogram_count({seen})))"
-    return f"histogram_quantile({q}, {classic}) >= 0\n  or histogram_quantile({q}, {native}) >= 0"
+    most = f"{seen}\n    and topk by ({apart}) (1, histogram_count({seen}))"
+    buckets = f"max by ({apart}, le) (increase({metric}_bucket{{{matchers}}}[{window}]))"
+    return both(q, f"sum by ({with_le(by)}) ({buckets})", f"sum by ({by}) ({most})")
 
 
 def own_quantile(q: float, metric: str, matchers: str, window: str) -> str:
-    """The same of what each replica observes for itself."""
-    classic, native = (own(f"rate({metric}{kind}{{{matchers}}}[{window}])", by)
-                       for kind, by in (("_bucket", "le"), ("", "")))  # fmt: skip
+    """A quantile of what each replica observes for itself."""
+    classic, native = (f"rate({metric}{kind}{{{matchers}}}[{window}])" for kind in ("_bucket", ""))
+    return both(q, own(classic, "le"), own(native))
+
+
+def both(q: float, classic: str, native: str) -> str:
+    """A quantile of classic histograms, or of native ones, whichever Prometheus has; nothing, rather than NaN, where
+    nothing was observed.
+
+    Native histograms are those that Prometheus makes of classic ones (`convert_classic_histograms_to_nhcb`): they have
+    the metric's name without a suffix, and no `le`. `max` does not take them, so where replicas have the same
+    histogram, `topk` chooses the one that has seen most.
+    """
     return f"histogram_quantile({q}, {classic}) >= 0\n  or histogram_quantile({q}, {native}) >= 0"
+
+
+def with_le(by: str) -> str:
+    """The labels, and `le`."""
+    return f"{by}, le" if by else "le"
 
 
 def status_code(matchers: str) -> str:

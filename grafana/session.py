@@ -13,7 +13,7 @@ from grafana.panels import (
     rows,
     timeline,
 )
-from grafana.queries import BY_SESSION, FIRING, JOB, ONE_SESSION, age, info, problems, spent, status_code
+from grafana.queries import BY_SESSION, FIRING, JOB, ONE_SESSION, age, info, problems, quantile, spent, status_code
 
 COUNTED = f'{ONE_SESSION},status!~"STOPPED|UNKNOWN"'
 WORKING = f'{ONE_SESSION},status="WORKING"'
@@ -35,6 +35,26 @@ def entries(status: str) -> str:
     """How often it came into a status in the range."""
     counter = f'wawp_session_transitions_total{{{ONE_SESSION},to=~"{status}"}}'
     return f"sum(max by ({BY_SESSION}, to) (increase({counter}[$__range])))"
+
+
+def stays(title: str, share: float, words: str) -> object:
+    """How long its stays lasted, by status: the length that a share of them did not exceed."""
+    lengths = quantile(
+        share,
+        "wawp_session_status_duration_seconds",
+        ONE_SESSION,
+        "$__range",
+        by="status",
+        apart=f"{BY_SESSION}, status",
+    )
+    return bars(
+        title,
+        lengths,
+        "{{status}}",
+        description=f"How long does it stay in a status? {words} of its stays that ended in the range above were no"
+        " longer; estimated from a histogram. Empty with `metrics.session_histograms: false`.",
+        unit="s",
+    )
 
 
 def reliability(window: str, words: str, seconds: int) -> list[object]:
@@ -167,6 +187,8 @@ STORY = Row(
             " figure may be a little off a whole number.",
             unit="short",
         ),
+        stays("Usual stay by status", 0.5, "Half"),
+        stays("Longest stays by status", 0.9, "Nine in ten"),
     ],
 )
 RELIABILITY = Row(

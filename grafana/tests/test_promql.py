@@ -32,7 +32,9 @@ SHARDED = re.compile(
 )
 # Of two replicas that say the same these take one; the others would count twice.
 # Native histograms cannot be compared: that of the replica that has seen most is taken.
-CHOSEN_REPLICA = re.compile(r"and topk by \(source, engine, shard\) \(1, histogram_count\(increase\((\w+)")
+CHOSEN_REPLICA = re.compile(
+    r"and topk by \((?:source, engine, shard|source, session, status)\) \(1, histogram_count\(increase\((\w+)"
+)
 ONE_OF_TWO = {"max", "min", "topk", "group"}
 EVERYTHING = [
     *((query.name, query.expr) for query in boards.queries()),

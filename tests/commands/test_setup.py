@@ -138,17 +138,47 @@ def test_prometheus_scrapes_and_evaluates_every_five_seconds() -> None:
     assert config["rule_files"] == ["rules/*.yml"]
 
 
-@pytest.mark.parametrize(("version", "keys"), [("3.5.3", 1), ("3.13.4", 2)])
-def test_native_histograms_are_switched_on_as_each_prometheus_wants_it(version: str, keys: int) -> None:
-    """Until 3.7 by a flag, from 3.8 on by a key; Prometheus 2 has none of it."""
-    done = setup(
-        "wawp", "--gateway", "waha", *RECEIVER, "--native-histograms", releases=("--prometheus-version", version)
-    )
+NATIVE_KEYS = {"scrape_native_histograms", "convert_classic_histograms_to_nhcb"}
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "keys", "feature"),
+    [
+        ("2.53.3", (), 0, False),
+        ("3.4.2", (), 0, False),
+        ("3.4.2", ("--native-histograms",), 1, True),
+        ("3.5.3", (), 1, True),
+        ("3.5.3", ("--classic-histograms",), 0, False),
+        ("3.8.0", (), 2, False),
+        ("3.13.4", (), 2, False),
+        ("3.13.4", ("--classic-histograms",), 0, False),
+    ],
+)
+def test_histograms_are_native_where_prometheus_does_it_well(
+    version: str, flags: tuple[str, ...], keys: int, feature: bool
+) -> None:
+    """One series each instead of 15. Until 3.7 by a flag of the server, which the printed command has, from 3.8 on by
+    the job alone; before 3.5 only where it is asked for, since histogram_count() could be wrong."""
+    done = setup("wawp", "--gateway", "waha", *RECEIVER, *flags, releases=("--prometheus-version", version))
 
     (job,) = yaml.safe_load(Path("wawp/prometheus.yml").read_text())["scrape_configs"]
-    assert job["convert_classic_histograms_to_nhcb"] is True
-    assert ("scrape_native_histograms" in job) == (keys == 2)
-    assert ("--enable-feature=native-histograms" in done.stdout) == (keys == 1)
+    assert len(NATIVE_KEYS & {key for key, value in job.items() if value is True}) == keys
+    command = next(line for line in done.stdout.splitlines() if "prometheus --config.file" in line)
+    assert ("--enable-feature=native-histograms" in command) == feature
+    assert ("without that flag it drops them" in done.stdout) == feature
+    assert ("session_histograms: false" in done.stdout) == (keys == 0)
+
+
+@pytest.mark.parametrize(("flags", "native"), [((), False), (("--enable-feature=native-histograms",), True)])
+def test_a_running_prometheus_is_asked_whether_it_would_drop_native_histograms(
+    flags: tuple[str, ...], native: bool
+) -> None:
+    """Prometheus 3.5 without the feature flag drops what it converts: nobody would have a histogram any more."""
+    with parts.Prometheus({"scrape_configs": []}, flags=flags, version="forky") as server:
+        setup("wawp", "--gateway", "waha", *RECEIVER, "--prometheus", server.url, releases=())
+
+    (job,) = yaml.safe_load(Path("wawp/prometheus.yml").read_text())["scrape_configs"]
+    assert ("convert_classic_histograms_to_nhcb" in job) == native
 
 
 def test_prometheus_2_has_no_native_histograms() -> None:

@@ -363,6 +363,43 @@ def test_a_first_scrape_is_waited_for(chain: Chain, monkeypatch: pytest.MonkeyPa
     assert finding.state is State.OK
 
 
+def scraping(exporter: parts.Exporter, **job: bool) -> dict[str, Any]:
+    """A job that converts histograms, or not."""
+    config = stack.prometheus_config("127.0.0.1:9", [exporter.address], 1.0)
+    config["scrape_configs"][0] |= job
+    return config
+
+
+@pytest.mark.parametrize(("flags", "dropped"), [((), True), (("--enable-feature=native-histograms",), False)])
+def test_histograms_that_prometheus_drops_are_noticed(chain: Chain, flags: tuple[str, ...], dropped: bool) -> None:
+    """Prometheus 3.0 to 3.7 converts them and stores nothing, unless a flag says so; no error tells anybody."""
+    config = scraping(chain.exporter, convert_classic_histograms_to_nhcb=True)
+    with parts.Prometheus(config, flags=flags, version="forky") as server:
+        finding = found(Asked(chain.exporter.config_file, server.url))["scrape"]
+        names = set(server.api("label/__name__/values"))
+
+    assert ("wawp_start_duration_seconds" not in names) == dropped
+    assert finding.state is (State.BROKEN if dropped else State.OK), finding
+    assert ("--enable-feature=native-histograms" in advice(finding)) == dropped
+
+
+@pytest.mark.parametrize(
+    ("version", "advised"), [("bookworm", "session_histograms: false"), ("forky", "convert_classic_histograms_to_nhcb")]
+)
+def test_many_classic_histograms_are_better_converted(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, version: str, advised: str
+) -> None:
+    """Where Prometheus can; else they are better left out."""
+    monkeypatch.setattr("wawp_exporter.doctor.histograms.MANY", 0)
+    flags = ["--enable-feature=native-histograms"] if version == "forky" else []
+    with parts.Prometheus(scraping(chain.exporter), flags=flags, version=version) as server:
+        finding = found(Asked(chain.exporter.config_file, server.url))["scrape"]
+
+    assert finding.state is State.OK
+    assert "105 series of histograms for each of 1 sessions" in finding.says
+    assert advised in finding.says
+
+
 def test_no_rules_are_to_be_loaded(chain: Chain) -> None:
     """Evaluations are not looked at then."""
     findings = found(Asked(chain.exporter.config_file, chain.empty.url))

@@ -12,7 +12,7 @@ import click
 
 from wawp_exporter.config.values import is_loopback
 from wawp_exporter.errors import WawpExporterError
-from wawp_exporter.setup import contents, fields, folder, monitoring
+from wawp_exporter.setup import contents, fields, folder, histograms, monitoring
 from wawp_exporter.setup.answers import Answers
 from wawp_exporter.setup.fields import Field
 from wawp_exporter.setup.gateways import GATEWAYS
@@ -71,15 +71,20 @@ def flags(command: Callable[..., Any]) -> Callable[..., Any]:
 @flags
 @click.option("--alertmanager-version", metavar="TEXT", help="[default: what is found, else the one of compose.yml]")
 @click.option("--prometheus-version", metavar="TEXT", help="[default: what is found, else the one of compose.yml]")
-@click.option("--native-histograms", is_flag=True, help="Store histograms as native ones (Prometheus 3).")
+@click.option(
+    "--native-histograms/--classic-histograms",
+    default=None,
+    help="How Prometheus stores histograms: one series each (from 3.0 on), or 15.  [default: native from 3.5 on]",
+)
 @click.option("--yes", is_flag=True, help="Ask nothing: use defaults, and fail if something necessary is missing.")
-def command(directory: Path, yes: bool, native_histograms: bool, **flags: str | None) -> None:
+def command(directory: Path, yes: bool, native_histograms: bool | None, **flags: str | None) -> None:
     """Write a folder DIR with everything between a gateway and a phone.
 
     Asks for what its flags do not say. Nothing that is there is overwritten.
     """
     given = {name.replace("_", "-"): value for name, value in flags.items() if value is not None}
-    given |= {"native-histograms": "yes"} if native_histograms else {}
+    if native_histograms is not None:
+        given["native-histograms"] = "yes" if native_histograms else "no"
     try:
         answers = Interview(directory.absolute(), given, None if yes else Person()).answers()
         files = contents.contents(answers)
@@ -122,6 +127,7 @@ def warnings(answers: Answers) -> Iterator[str]:
         yield ""
         yield f"Note: only this machine can open {' and '.join(local)}, so links in messages work on no phone:"
         yield "--external-url and --grafana say other addresses, or --grafana='' that there is none."
+    yield from about_histograms(answers)
     if not general["dead-mans-switch"]:
         yield ""
         yield "Note: nobody is told when Prometheus or Alertmanager itself stops: --dead-mans-switch URL is for that."
@@ -129,6 +135,19 @@ def warnings(answers: Answers) -> Iterator[str]:
         yield ""
         yield f"Note: Wawp cannot reach {general['ingress-url']}; expected --ingress-url https://… of a proxy"
         yield "in front of the exporter."
+
+
+def about_histograms(answers: Answers) -> Iterator[str]:
+    """What histograms need, or cost, with this Prometheus."""
+    version, flags = answers.prometheus, histograms.flags(answers.prometheus)
+    if not answers.native_histograms:
+        yield ""
+        yield f"Note: Prometheus {version} stores the histograms of a session as 105 series. Above 500 sessions set"
+        yield "metrics.session_histograms: false, or let Prometheus 3.8 or newer store them as 7 native histograms."
+    elif flags:
+        yield ""
+        yield f"Note: prometheus.yml stores histograms as native ones. Prometheus {version} needs {flags[0]}"
+        yield "for it, as in the command below; without that flag it drops them. Else: setup --classic-histograms."
 
 
 def steps(answers: Answers, paste: str) -> Iterator[str]:

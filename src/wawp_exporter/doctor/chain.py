@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wawp_exporter.config.settings import Settings
-from wawp_exporter.doctor import alertmanager, exporter, pages, prometheus, rules, webhooks
+from wawp_exporter.doctor import alertmanager, exporter, histograms, pages, prometheus, rules, webhooks
 from wawp_exporter.doctor.finding import Finding, broken, skipped
 from wawp_exporter.doctor.site import Site, Unusable
 
@@ -58,7 +58,7 @@ def watched(asked: Asked, settings: Settings | None, known: list[str]) -> Iterat
             links = (prometheus.SCRAPE, rules.LOADED, rules.HEALTH, prometheus.DISCOVERY)
             yield from (skipped(link, "Prometheus cannot be asked") for link in links)
             return
-        yield from attempt(prometheus.SCRAPE, lambda: [prometheus.scrape(site, settings)])
+        yield from attempt(prometheus.SCRAPE, lambda: [histograms.look(site, prometheus.scrape(site, settings))])
         yield from attempt(rules.LOADED, lambda: rules.look(site))
         yield from attempt(prometheus.DISCOVERY, lambda: [prometheus.discovery(site, asked.alertmanager, known)])
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from wawp_exporter.config.values import check_zone
 from wawp_exporter.errors import ConfigError
-from wawp_exporter.setup import fields, receivers, versions
+from wawp_exporter.setup import fields, histograms, receivers, versions
 from wawp_exporter.setup.answers import EVERYONE, ROLES, Answers, Receiver
 from wawp_exporter.setup.fields import Field
 from wawp_exporter.setup.gateways import GATEWAYS
-from wawp_exporter.setup.monitoring import NATIVE_SINCE, local
+from wawp_exporter.setup.monitoring import local
 from wawp_exporter.setup.receivers import KINDS, Kind
 from wawp_exporter.setup.versions import Product, Version
 
@@ -55,7 +55,7 @@ class Interview:
         prometheus = self.version(versions.PROMETHEUS, general["prometheus"])
         chosen = self.receivers(alertmanager)
         self.unused(chosen)
-        native = self.native(prometheus)
+        native = self.native(prometheus, general["prometheus"])
         if self.mistakes:
             raise ConfigError(self.mistakes)
         return Answers(self.folder, GATEWAYS[gateway], general, chosen, prometheus, alertmanager, native)
@@ -175,14 +175,15 @@ class Interview:
                 if field.name in self.given and kind.name not in used:
                     self.wrong(field.name, f"is given, but no receiver is {kind.name}, expected --receiver {kind.name}")
 
-    def native(self, version: Version) -> bool:
-        """Whether histograms are stored as native ones."""
-        wanted = self.given.get("native-histograms") == "yes"
-        if wanted and version < NATIVE_SINCE:
-            self.wrong(
-                "native-histograms", f"Prometheus {version} has none, expected Prometheus {NATIVE_SINCE} or newer"
-            )
-        return wanted
+    def native(self, version: Version, url: str) -> bool:
+        """Whether histograms are stored as native ones: as the flag says, else where this Prometheus does it well."""
+        said = self.given.get("native-histograms")
+        if said is None:
+            return histograms.advised(version, histograms.enabled(url) is not False)
+        if said == "yes" and version < histograms.SINCE:
+            expected = f"expected Prometheus {histograms.SINCE} or newer"
+            self.wrong("native-histograms", f"Prometheus {version} has none, {expected}")
+        return said == "yes"
 
 
 def flag_of(role: str) -> str:

@@ -6,15 +6,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wawp_exporter import __version__
+from wawp_exporter.setup import histograms
 from wawp_exporter.setup.answers import Answers
 from wawp_exporter.setup.routing import dump
-from wawp_exporter.setup.versions import ALERTMANAGER, PROMETHEUS, Version
+from wawp_exporter.setup.versions import ALERTMANAGER, PROMETHEUS
 
 GRAFANA_IMAGE = "grafana/grafana:13.2.2"
 EXPORTER_IMAGE = f"ghcr.io/wawp/wawp-exporter:{__version__}"
-NATIVE_SINCE = Version(3, 0)
-# Until then the feature flag native-histograms is needed, from then on a key of the scrape configuration.
-NATIVE_KEY_SINCE = Version(3, 8)
 PROMETHEUS_HEADER = """\
 # Written by `wawp-exporter setup`. Paths are relative to this file. The rules select the job by its name.
 
@@ -55,7 +53,7 @@ def prometheus(answers: Answers) -> str:
     """The scrape job that the rules select, the rules, and where alerts go."""
     every = "5s"
     job: dict[str, Any] = {"job_name": "wawp-exporter", "scrape_interval": every}
-    job |= native(answers)
+    job |= histograms.keys(answers.prometheus) if answers.native_histograms else {}
     job["static_configs"] = [{"targets": [local(answers.general["listen"])]}]
     config = {
         "global": {"scrape_interval": every, "evaluation_interval": every},
@@ -72,24 +70,15 @@ def local(listen: str) -> str:
     return f"127.0.0.1:{number}" if host in ("", "0.0.0.0", "[::]") else listen  # noqa: S104 - compared only
 
 
-def native(answers: Answers) -> dict[str, Any]:
-    """Keys of the scrape job that store histograms as native ones."""
-    if not answers.native_histograms:
-        return {}
-    key = {"scrape_native_histograms": True} if answers.prometheus >= NATIVE_KEY_SINCE else {}
-    return {**key, "convert_classic_histograms_to_nhcb": True}
-
-
 def flags(answers: Answers) -> Mapping[str, list[str]]:
     """The command lines of the two servers, by program."""
     folder, general = answers.folder, answers.general
-    feature = answers.native_histograms and answers.prometheus < NATIVE_KEY_SINCE
     return {
         "prometheus": [
             f"--config.file={folder}/prometheus.yml",
             f"--storage.tsdb.path={folder}/data/prometheus",
             f"--web.listen-address=127.0.0.1:{port(general['prometheus'])}",
-            *(["--enable-feature=native-histograms"] if feature else []),
+            *(histograms.flags(answers.prometheus) if answers.native_histograms else []),
         ],
         "alertmanager": [
             f"--config.file={folder}/alertmanager.yml",

@@ -36,10 +36,15 @@ class Session:
         self.source, self.name, self.engine = source, name, engine
         self.points: list[tuple[str, int]] = []
 
-    def move(self, rng: random.Random, now: int, ties: float) -> None:
+    @property
+    def status(self) -> str:
+        """Where it is, "" if nothing has happened yet."""
+        return self.points[-1][0] if self.points else ""
+
+    def move(self, rng: random.Random, now: int, ties: float, to: str | None = None) -> None:
         """Goes on to another status, or repeats it; now and then in the millisecond of the one before."""
         before, last = self.points[-1] if self.points else ("", 0)
-        point = (rng.choice(NEXT.get(before, OTHERS)), max(last + (rng.random() >= ties), now))
+        point = (to or rng.choice(NEXT.get(before, OTHERS)), max(last + (rng.random() >= ties), now))
         if point != (before, last):
             self.points = [*self.points[-8:], point]
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from soak import log
+from soak.ledger import Key
 from soak.world import TOKEN, Replica, World
 from tests import parts
 
@@ -23,6 +25,11 @@ BAD: tuple[dict[str, object], ...] = (
     {"thresholds": {"down": "banana"}},
     {"sources": []},
     {"metrics": {"max_sessions": -1}},
+)
+GOOD: tuple[dict[str, object], ...] = (
+    {},
+    {"sessions": [{"session": "s2-*", "owner": "ana", "tier": "gold"}]},
+    {"maintenance": [{"session": "s1-*", "from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}]},
 )
 JUMPS_MS = (-3_600_000, -30_000, 45_000, 1_800_000, 500)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -73,9 +80,8 @@ def freeze(world: World) -> None:
     replica.signal(signal.SIGCONT)
 
 
-def reload(world: World, **more: object) -> None:
+def reload(world: World, *, good: bool = True, **more: object) -> None:
     """SIGHUP to all; each must take the configuration, or refuse a bad one and say so."""
-    good = not more
     for replica in world.replicas:
         replica.write({**world.config(replica.port), **more})
     began = time.time()
@@ -96,13 +102,13 @@ def took(replica: Replica, since: float, *, good: bool) -> bool:
 
 
 def reload_good(world: World) -> None:
-    """The same again."""
-    reload(world)
+    """The same again, or something that changes labels, or a window that is over."""
+    reload(world, good=True, **world.random.choice(GOOD))
 
 
 def reload_bad(world: World) -> None:
     """It is refused, the old one stays, and a good one is taken after it."""
-    reload(world, **world.random.choice(BAD))
+    reload(world, good=False, **world.random.choice(BAD))
     reload(world)
 
 
@@ -125,13 +131,13 @@ def full_disk(world: World) -> None:
     size = world.random.choice([0, 4096, 100_000])
     with world.trouble.lasting("write"), limited(replica, resource.RLIMIT_FSIZE, size):
         refused = probe(world, replica, world.random.choice([1, 3, 6]))
-    if refused and log.count(world.url, refused):
+    if refused and log.has(world.url, refused):
         world.ledger.break_("503", f"{refused} was refused with 503 and is in the log")
 
 
-def probe(world: World, replica: Replica, seconds: float) -> str | None:
-    """Sends an event of a session of its own until it is taken; the session if it was refused to the end."""
-    name, at = f"probe-{world.random.getrandbits(60):x}", parts.now_ms()
+def probe(world: World, replica: Replica, seconds: float) -> Key | None:
+    """Sends an event of a session of its own until it is taken; the event if it was refused to the end."""
+    name, at = f"probe-{world.random.randrange(5)}", parts.now_ms()
     body = parts.encode(parts.envelope(session=name, status="FAILED", timestamp=at))
     end, refused = time.monotonic() + seconds, 0
     while time.monotonic() < end:
@@ -147,7 +153,7 @@ def probe(world: World, replica: Replica, seconds: float) -> str | None:
         if refused == 1 and replica.get("/-/ready").status_code == 200:
             world.ledger.break_("ready", "ready right after a 503")
         time.sleep(0.2)
-    return name if refused else None
+    return ("default", name, at, "FAILED") if refused else None
 
 
 @contextmanager
@@ -243,6 +249,42 @@ def forged(world: World) -> None:
         expect(world, data, b" 401 ")
 
 
+def slow_bodies(world: World) -> None:
+    """A body that comes byte by byte is given up after ten seconds with 408, and what has no head without a word."""
+    head = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n"
+    for data, answer in ((head + b"x" * 24, b" 408 "), (b"POST /webh", b""), (b"", b"")):
+        threading.Thread(target=drop_by_drop, args=(world, data, answer), daemon=True).start()
+
+
+def drop_by_drop(world: World, data: bytes, answer: bytes) -> None:
+    """Sends a byte now and then until it is cut off."""
+    replica = world.pick()
+    life, began, told = replica.life, time.monotonic(), b""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", replica.port), 10) as sender:
+        sender.settimeout(0.5)
+        while time.monotonic() - began < 60 and not world.given_up.is_set():
+            sender.sendall(data[:1])
+            data = data[1:]
+            with suppress(TimeoutError):
+                told = sender.recv(4096)
+                break
+        else:
+            if replica.life is life and not world.given_up.is_set():
+                world.ledger.break_(
+                    "slow", f"a request that is not whole was waited for {time.monotonic() - began:.0f} s"
+                )
+    if told and answer not in told[:20]:
+        world.ledger.break_("slow", f"{told[:80]!r}, expected{answer.decode()}")
+
+
+def outage(world: World) -> None:
+    """A gateway loses all its sessions for a while; what else happens meanwhile is drawn as ever."""
+    gateway = world.random.choice(world.gateways)
+    gateway.lose(
+        world.random.choice(["DISCONNECTED", "FAILED", "SCAN_QR_CODE", "STARTING"]), world.random.uniform(5, 30)
+    )
+
+
 def expect(world: World, data: bytes, status: bytes) -> None:
     """Sends bytes; an answer must have this status. None is right where the process is in trouble."""
     answer = b""
@@ -287,6 +329,12 @@ def readers(world: World) -> None:
     with (
         suppress(httpx.TransportError),
         replica.client.stream("GET", f"{replica.url}/api/v1/events", headers=BEARER, timeout=2) as stream,
+    ):
+        next(stream.iter_raw(), None)
+    resumed = {**BEARER, "Last-Event-ID": str(max(0, world.newest_row() - 50))}
+    with (
+        suppress(httpx.TransportError),
+        replica.client.stream("GET", f"{replica.url}/api/v1/events", headers=resumed, timeout=2) as stream,
     ):
         next(stream.iter_raw(), None)
 
@@ -338,16 +386,22 @@ EVERYWHERE: dict[Fault, int] = {
     forged: 4,
     idle: 5,
     readers: 5,
+    slow_bodies: 4,
+    outage: 10,
     deletion: 8,
 }
 ONE_PROCESS: dict[Fault, int] = {full_disk: 10, read_only: 3}
 REPLICAS: dict[Fault, int] = {database_crash: 6, cut_connections: 8}
 
 
-def possible(world: World) -> dict[Fault, int]:
-    """The faults that can happen here, by how often they do."""
+ENDING = frozenset({kill, stop, bad_start, read_only})  # the process
+
+
+def possible(world: World, *, calm: bool = False) -> dict[Fault, int]:
+    """The faults that can happen here, by how often they do; when it is calm, none ends a process."""
     here = EVERYWHERE | (REPLICAS if world.server else ONE_PROCESS)
     if world.clock.available and not world.server:
         here |= {clock_jump: 8}
     only = world.options.only
-    return {fault: weight for fault, weight in here.items() if not only or fault.__name__ in only}
+    left = here.keys() - (ENDING if calm else frozenset())
+    return {fault: weight for fault, weight in here.items() if fault in left and (not only or fault.__name__ in only)}

@@ -15,7 +15,7 @@ STATUSES = (
     "PASSKEY_CONFIRMATION_REQUIRED",
 )
 LOGIN = frozenset({"SCAN_QR_CODE", "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"})
-RESTART_MS = 30_000
+RESTART_MS = 30_000  # at pace 1
 
 
 class Standing(NamedTuple):
@@ -27,7 +27,7 @@ class Standing(NamedTuple):
     down: int = 0
 
 
-def fold(points: Iterable[tuple[str, int]]) -> Standing | None:
+def fold(points: Iterable[tuple[str, int]], restart_ms: int = RESTART_MS) -> Standing | None:
     """(status as sent, Unix ms) in the order of (at, tie, arrival) → where the session stands."""
     now: Standing | None = None
     held = Standing("STOPPED", 0)  # the episodes that the last STOPPED ended, and when
@@ -36,7 +36,7 @@ def fold(points: Iterable[tuple[str, int]]) -> Standing | None:
         if now and status == now.status:
             continue
         before = now or Standing("", 0)
-        now = entered(before, held, status, at)
+        now = entered(before, held, status, at, restart_ms)
         if status == "STOPPED":
             held = Standing(status, at, before.auth, before.down)
         elif status != "UNKNOWN":
@@ -44,13 +44,13 @@ def fold(points: Iterable[tuple[str, int]]) -> Standing | None:
     return now
 
 
-def entered(before: Standing, held: Standing, status: str, at: int) -> Standing:
+def entered(before: Standing, held: Standing, status: str, at: int, restart_ms: int) -> Standing:
     """Where a session stands that enters another status."""
     if status == "UNKNOWN":
         return Standing(status, at, before.auth, before.down)
     if status in ("WORKING", "STOPPED"):
         return Standing(status, at)
     auth, down = before.auth, before.down
-    if status == "STARTING" and held.since and at - held.since <= RESTART_MS:
+    if status == "STARTING" and held.since and at - held.since <= restart_ms:
         auth, down = held.auth, held.down
     return Standing(status, at, auth or (at if status in LOGIN else 0), down or at)

@@ -13,6 +13,7 @@ from tests import parts
 SOURCES = ("default", "default", "b", "old")
 SKEWS = (0, 0, -5_000, 25_000, 0, 0, 400_000, 0)  # ms by which a gateway's clock is wrong
 SESSIONS = 5
+RESTLESS = (10, 10, 10, 1, 0.3)  # how often something happens to each of them, against the others
 PATIENCE_S = 5.0
 LATER = 0.05  # the share of webhooks that arrive after newer ones
 TWICE = 0.03
@@ -31,10 +32,16 @@ class Gateway(threading.Thread):
         # Where the time of receipt is taken there is no wrong clock.
         self.skew = SKEWS[number % len(SKEWS)] if self.source != "old" else 0
         names = [f"{NAMES[number % len(NAMES)]}-{number}", *(f"s{number}-{n}" for n in range(1, SESSIONS))]
-        self.sessions = [Session(self.source, name, self.rng.choice(ENGINES)) for name in names]
+        engine = self.rng.choice(ENGINES)
+        self.sessions = [Session(self.source, name, engine) for name in names]
+        self.storm, self.storm_ends = "", 0.0
         self.sent = 0
         self.late: list[tuple[float, Sent]] = []
         self.client = httpx.Client(timeout=PATIENCE_S, trust_env=False)
+
+    def lose(self, status: str, seconds: float) -> None:
+        """All its sessions go into this status, one after another, and stay there for a while."""
+        self.storm, self.storm_ends = status, time.monotonic() + seconds
 
     def run(self) -> None:
         """Sends at random until there is nothing left to send and the world has ended."""
@@ -47,13 +54,18 @@ class Gateway(threading.Thread):
 
     def next(self) -> None:
         """Lets something happen to a session, and tells of it: now, later, twice or never."""
-        session, chance = self.rng.choice(self.sessions), self.rng.random()
+        (session,), chance = self.rng.choices(self.sessions, RESTLESS), self.rng.random()
+        to = None
+        if time.monotonic() < self.storm_ends:
+            to = self.storm
+            session = next((each for each in self.sessions if each.status != to), session)
         self.sent += 1
         event_id = f"evt_{self.number}_{self.sent}"
         if chance < MESSAGES and session.points:
             self.deliver(message(session, event_id))
             return
-        session.move(self.rng, parts.now_ms() + self.skew - self.rng.choice([0, 0, 0, 1000]), self.world.options.ties)
+        now = parts.now_ms() + self.skew - self.rng.choice([0, 0, 0, 1000])
+        session.move(self.rng, now, self.world.options.ties, to)
         timeless = self.source == "old" and self.rng.random() < 0.5
         event = session.event(self.rng, event_id, timeless=timeless)
         if self.rng.random() < NEVER:

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 import httpx
 
 from soak import log
+from soak.counters import SOURCES, appends_wrong, counters_wrong, remember
 from soak.fold import STATUSES, Standing
+from soak.problems import outages_wrong, problems_wrong, synced, verdicts
+from soak.series import Series, parse
+from soak.twin import twin_wrong
 from soak.world import Replica, World
 from tests import parts
 
@@ -16,23 +20,21 @@ DEFECTS = re.compile(
     r"Traceback|upkeep failed|request failed|not answered|never retrieved|Exception in|Unhandled|Fatal|critical|assert",
     re.IGNORECASE,
 )
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-ESCAPED = {r"\n": "\n", r"\"": '"', r"\\": "\\"}
-OUTCOMES = ("transition", "repeat", "duplicate", "late", "ignored")
 SINCE = {
     "wawp_session_status_since_timestamp_seconds": "since",
     "wawp_session_auth_required_since_timestamp_seconds": "auth",
     "wawp_session_down_since_timestamp_seconds": "down",
 }
 AGREE_S = 15.0
-Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def judge(world: World) -> None:
-    """Lets all come to rest, then looks at everything."""
+def judge(world: World, *, twin: bool = False) -> None:
+    """Lets all come to rest, then looks at everything; with `twin` also at what a restart would judge."""
     with world.gate.closed():
         if ready(world):
             settled(world)
+            if twin and not world.server:
+                world.ledger.break_all(twin_wrong(world))
         for replica in world.replicas:
             for line in replica.new_lines():
                 if DEFECTS.search(line):
@@ -55,12 +57,38 @@ def settled(world: World) -> None:
     end = time.monotonic() + AGREE_S
     while True:
         found = log.read(world.url)
-        wrong = [*log_wrong(world, found), *(each for r in world.replicas for each in replica_wrong(r, found))]
+        seen = {replica: scrape(replica) for replica in world.replicas}
+        wrong = [*log_wrong(world, found), *seen_wrong(world, seen, found)]
         if not wrong or time.monotonic() > end:
             break
         time.sleep(0.3)
-    for kind, what in wrong:
-        world.ledger.break_(kind, what)
+    world.ledger.break_all(wrong)
+    world.rows = (len(found.numbers), found.last)
+    for replica, series in seen.items():
+        if series:
+            remember(replica, series)
+
+
+def scrape(replica: Replica) -> Series:
+    """What it exports; empty if that cannot be read."""
+    try:
+        return parse(replica.metrics())
+    except (httpx.HTTPError, ValueError):
+        return {}
+
+
+def seen_wrong(world: World, seen: dict[Replica, Series], found: log.Read) -> Iterator[tuple[str, str]]:
+    """What is wrong with what the replicas export, each by itself and all together."""
+    for replica, series in seen.items():
+        if series:
+            yield from replica_wrong(world, replica, series, found)
+        else:
+            yield "metrics", "cannot be read"
+    told = [verdicts(series) for series in seen.values()]
+    for number, each in enumerate(told[1:], 1):
+        if each != told[0]:
+            only = dict(each.items() ^ told[0].items())
+            yield "replicas", f"0 and {number} judge differently: {str(only)[:300]}"
 
 
 def log_wrong(world: World, found: log.Read) -> Iterator[tuple[str, str]]:
@@ -73,24 +101,29 @@ def log_wrong(world: World, found: log.Read) -> Iterator[tuple[str, str]]:
     for key in list(world.ledger.told):
         if found.keys[key] != 1:
             yield "log", f"{key} of an acknowledged history is in the log {found.keys[key]} times"
+    rows, last = world.rows
+    kept = sum(number <= last for number in found.numbers)
+    if kept != rows and not world.server:  # there, a row that is told more gets another number
+        yield "log", f"{rows} rows were there, {kept} of them are left"
     for what in found.wrong_times:
         yield "time", what
 
 
-def replica_wrong(replica: Replica, found: log.Read) -> Iterator[tuple[str, str]]:
+def replica_wrong(world: World, replica: Replica, series: Series, found: log.Read) -> Iterator[tuple[str, str]]:
     """What a replica exports is the fold of the log, and its counters are what it answered."""
-    try:
-        series = parse(replica.metrics())
-    except (httpx.HTTPError, ValueError) as error:
-        yield "metrics", f"not readable: {error!r}"
-        return
-    exported, expected = standings(series), found.standings()
+    exported, expected = standings(series), found.standings(world.restart_ms)
     for session in exported.keys() | expected.keys():
         if exported.get(session) != expected.get(session):
             yield "fold", f"{session} is exported as {exported.get(session)}, the log says {expected.get(session)}"
     yield from counts_wrong(series, exported)
-    yield from answers_wrong(replica, series)
-    yield from fallen(replica, series)
+    yield from counters_wrong(replica, series, found.tombstones)
+    if not world.server:
+        yield from appends_wrong(replica, series, world.url)
+    if synced(series) == set(SOURCES):
+        yield from problems_wrong(world, series, found)
+        yield from outages_wrong(world, series)
+    else:
+        yield "synced", f"{synced(series)}"
 
 
 def standings(series: Series) -> dict[log.Session, Standing]:
@@ -116,39 +149,3 @@ def counts_wrong(series: Series, exported: dict[log.Session, Standing]) -> Itera
         told = sum(v for (n, labels), v in series.items() if n == "wawp_sessions" and dict(labels)["status"] == status)
         if told != counts[status]:
             yield "fleet", f"wawp_sessions {status} is {told}, of sessions {counts[status]}"
-
-
-def answers_wrong(replica: Replica, series: Series) -> Iterator[tuple[str, str]]:
-    """Each answer was counted once; what became of a request without an answer is not known."""
-    for source in ("default", "b", "old"):
-        for outcome in OUTCOMES:
-            labels = (("outcome", outcome), ("source", source))
-            told, seen = series["wawp_exporter_webhooks_total", labels], replica.life.outcomes[source, outcome]
-            if not seen <= told <= seen + replica.life.unknown:
-                yield "counters", f"{source} {outcome}: {told} counted, {seen} seen, {replica.life.unknown} not known"
-
-
-def fallen(replica: Replica, series: Series) -> Iterator[tuple[str, str]]:
-    """A counter never falls during a life; those of a session may end with it."""
-    for (name, labels), value in series.items():
-        if name.endswith(("_total", "_bucket", "_count")) and not name.startswith(("wawp_session_", "python_")):
-            key = f"{name}{labels}"
-            if value < replica.life.counters.get(key, 0) - 1e-6:
-                yield "counters", f"{key} fell from {replica.life.counters[key]} to {value}"
-            replica.life.counters[key] = value
-
-
-def parse(text: str) -> Series:
-    """Prometheus' text as samples; ValueError for one that is there twice."""
-    found: Series = {}
-    for line in text.split("\n"):
-        if not line or line.startswith("#"):
-            continue
-        head, _, value = line.rpartition(" ")
-        name, _, rest = head.partition("{")
-        labels = ((key, re.sub(r"\\.", lambda m: ESCAPED[m[0]], text)) for key, text in LABEL.findall(rest))
-        series = (name, tuple(sorted(labels)))
-        if series in found:
-            raise ValueError(f"twice: {series}")
-        found[series] = float(value)
-    return found

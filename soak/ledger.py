@@ -33,6 +33,11 @@ class Ledger:
         if twice:
             self.break_("twice", f"{name} was acknowledged as news twice")
 
+    def break_all(self, wrong: Iterable[tuple[str, str]]) -> None:
+        """Several, each with its kind."""
+        for kind, what in wrong:
+            self.break_(kind, what)
+
     def break_(self, kind: str, what: str) -> None:
         """A promise was broken: a line for each, up to SHOWN of a kind."""
         with self._lock:

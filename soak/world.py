@@ -6,16 +6,23 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
+from soak import log
 from soak.clock import Clock
+from soak.fold import RESTART_MS
 from soak.ledger import Ledger
 from tests import parts
+
+if TYPE_CHECKING:
+    from soak.gateways import Gateway
 
 TOKEN = "api-token"
 # Root as everybody is: what the mode of a file forbids is forbidden.
@@ -25,6 +32,8 @@ AS_EVERYBODY = (
     "--inh-caps=-dac_override,-dac_read_search",
 )
 ALGORITHMS = {"default": "sha512", "b": "sha256"}
+# The thresholds at pace 1.
+LIMITS_MS = {"starting": 60_000, "failed": 10_000, "qr_escalate": 300_000, "qr_unattended": 600_000, "down": 240_000}
 GRACE_S = 10.0  # for so long after the end of a fault its refusals are excused
 
 
@@ -42,6 +51,22 @@ class Options:
     ties: float = 0.05
     every: int = 5
     only: tuple[str, ...] = ()
+    pace: float = 0.05  # of the judge's constants and thresholds, so that it has something to judge
+    calm_after: float = 1.0  # the share of the faults after which no process ends, so that a leak would show
+    spread: bool = False  # the faults over the time, which then is the least that the run takes
+
+    @property
+    def longest_s(self) -> float:
+        """When the run ends, however many faults there were."""
+        return self.minutes * 60 * (2 if self.spread else 1)
+
+    def due_s(self, number: int) -> float:
+        """When the fault of this number is to happen, after the begin."""
+        return self.minutes * 60 * number / self.faults if self.spread else 0.0
+
+    def calm(self, number: int) -> bool:
+        """Whether the fault of this number may not end a process."""
+        return number >= self.calm_after * self.faults
 
 
 class Life:
@@ -52,6 +77,9 @@ class Life:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.unknown = 0
         self.counters: dict[str, float] = {}
+        self.first_row = 0  # the newest of the log when it began
+        self.seconds: dict[tuple[str, str], float] = {}  # of each session in any status, when it was last looked at
+        self.looked_at = 0.0
 
     def count(self, source: str, outcome: str) -> None:
         """One answer."""
@@ -64,14 +92,18 @@ class Replica(parts.Exporter):
 
     start_seconds = 60.0
 
-    def __init__(self, *args: Any, **keywords: Any) -> None:
+    def __init__(self, *args: Any, newest: Callable[[], int], **keywords: Any) -> None:
         super().__init__(*args, **keywords)
+        self.newest = newest
         self.life = Life()
+        self.lives = 0
         self.read_to = 0
 
     def start(self) -> "Replica":
         """Another life."""
         self.life = Life()
+        self.life.first_row = self.newest()
+        self.lives += 1
         return super().start()
 
     def signal(self, what: signal.Signals) -> None:
@@ -196,12 +228,31 @@ class World:
         self.data.mkdir()
         self.url = server.url if server else f"sqlite:///{self.data}/wawp.db"
         wrapper = AS_EVERYBODY if os.geteuid() == 0 else ()
-        self.replicas = [
-            Replica(
-                self.config(free_port()), made(folder / f"replica-{n}"), env=self.clock.environment, wrapper=wrapper
-            )
-            for n in range(options.replicas if server else 1)
-        ]
+        self.folder, self.wrapper = folder, wrapper
+        self.gateways: list[Gateway] = []
+        self.happened = 0  # so many faults
+        self.rows = (0, 0)  # that were there at the last look, and the newest of them
+        self.outages: dict[str, float] = {}  # that were exported at the last look, and since when
+        self.replicas = [self.replica(f"replica-{n}") for n in range(options.replicas if server else 1)]
+
+    def replica(self, name: str, url: str | None = None) -> Replica:
+        """A process with a folder of its own, on the common database or on another one."""
+        config = self.config(free_port())
+        config["database"] = {"url": url or self.url}
+        given = {"env": self.clock.environment, "wrapper": self.wrapper, "pace": self.options.pace}
+        return Replica(config, made(self.folder / name), newest=self.newest_row, **given)
+
+    def newest_row(self) -> int:
+        """The number of the log's newest row, 0 if there is none, or if it cannot be read."""
+        try:
+            return log.rows(self.url)[1]
+        except sa.exc.SQLAlchemyError:
+            return 0
+
+    @property
+    def restart_ms(self) -> int:
+        """For how long STOPPED may be a restart."""
+        return round(RESTART_MS * self.options.pace)
 
     def config(self, port: int, **more: Any) -> dict[str, Any]:
         """The configuration of a replica."""
@@ -212,7 +263,8 @@ class World:
             "old": {"token_file": str(key("old"))},
         }
         web = {"listen": f"127.0.0.1:{port}", "api_token_file": str(self.keyring.token_file)}
-        return {"web": web, "database": {"url": self.url}, "sources": sources, **more}
+        limits = {name: f"{round(ms * self.options.pace)}ms" for name, ms in LIMITS_MS.items()}
+        return {"web": web, "database": {"url": self.url}, "sources": sources, "thresholds": limits, **more}
 
     @property
     def database(self) -> parts.Postgres:

@@ -158,3 +158,50 @@ def test_the_judge_sees_no_event_twice() -> None:
     assert fleet.judge.cases[KEY].learned == ms(100)
     assert Problem.FAILED not in fleet.judge.problems(KEY)
     assert fleet.judge.cases[KEY].status is Status.FAILED
+
+
+def test_a_clock_that_is_set_back_does_not_keep_the_judge_waiting() -> None:
+    """It was half an hour ahead for a moment; what is lost then is a problem after 5 s, and over after 60 s."""
+    fleet = live((W, 0))
+    problems(fleet, 1800)
+
+    problems(fleet, 10)
+    apply(fleet, event(D, 11))
+    assert problems(fleet, 15.9) == {}
+    assert problems(fleet, 16) == {"disconnected": 11}
+    apply(fleet, event(W, 20))
+    assert problems(fleet, 80) == {}
+
+
+def test_what_began_while_the_clock_was_ahead_goes_on_when_it_is_set_back() -> None:
+    """A problem that was exported stays, one that settles goes on to settle, and a window is looked at again."""
+    fleet = live((W, 0))
+    apply(fleet, event(D, 5, received=1800))
+    assert problems(fleet, 1804) == {}
+
+    assert problems(fleet, 10) == {}
+    assert problems(fleet, 15) == {"disconnected": 5}
+    problems(fleet, 1800)
+    assert problems(fleet, 16) == {"disconnected": 5}
+
+
+def test_a_window_that_a_wrong_clock_began_ends_when_the_clock_is_set_back() -> None:
+    """Else the session would be in maintenance until its end comes again."""
+    fleet = live((W, 0), **window(1000, 2000))
+    problems(fleet, 1500)
+    problems(fleet, 10)
+    apply(fleet, event(D, 11))
+
+    assert problems(fleet, 20) == {"disconnected": 11}
+    assert problems(fleet, 1001) == {}
+    assert problems(fleet, 2004) == {}
+    assert problems(fleet, 2005) == {"disconnected": 11}
+
+
+def test_a_clock_that_goes_back_by_seconds_changes_nothing() -> None:
+    """Replicas' clocks differ, and each of them dates what it receives."""
+    fleet = live((W, 0))
+    problems(fleet, 100)
+    problems(fleet, 92)
+
+    assert fleet.judge.now == ms(100)

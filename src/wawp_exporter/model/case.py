@@ -135,6 +135,25 @@ class Case(msgspec.Struct, array_like=True):
         settled = self.facts.maintenance or self.status not in DOWN
         return settled and self.idle and not (self.restrictions or waiting or returning or self.unresponsive)
 
+    def rewind(self, now: int) -> None:
+        """The clock was set back: nothing that it has dated is later than `now`."""
+        for name in (
+            "since",
+            "learned",
+            "excused",
+            "login",
+            "login_learned",
+            "flaps",
+            "flaps_learned",
+            "heard",
+            "alone",
+        ):
+            setattr(self, name, min(getattr(self, name), now))
+        self.unresponsive = min(self.unresponsive, now)
+        self.entries = {status: tuple(min(at, now) for at in times) for status, times in self.entries.items()}
+        if self.spell:
+            self.spell.since, self.spell.lost_at = min(self.spell.since, now), min(self.spell.lost_at, now)
+
 
 # -- what an event means for a case ---------------------------------------------------------------------------------
 

@@ -137,6 +137,14 @@ class Hearing(Ear):
                 self._observe(session, session.facts(max(edge, self.judge.now)), edge)
         self.judge.wake(now)
 
+    def rewind(self, now: int) -> None:
+        """The clock was set back: time goes on from `now`, and windows of maintenance are looked at again."""
+        self.judge.rewind(now)
+        for key in list(self.known):
+            session = self.find(key)
+            if session and session.meta.windows:
+                self.reconfigured(session, now)
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _observe(self, session: Session, after: Facts, now: int, passed: Sequence[Facts] = ()) -> None:

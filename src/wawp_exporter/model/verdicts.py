@@ -107,6 +107,22 @@ class Verdicts:
             self.outages.weigh(outage, self.now)
             self._plan(outage.due(self.constants), WEIGH, *outage.name)
 
+    def rewind(self, now: int) -> None:
+        """The clock was wrong and was set back: what it has dated later than `now` is dated now, and time goes on.
+
+        Else nothing that needs time would be noticed until the clock shows that time again. Problems and outages that
+        were exported meanwhile stay.
+        """
+        self.now = now
+        self._deadlines = Deadlines()
+        for key, case in self.cases.items():
+            case.rewind(now)
+            self.unsaved.add(key)
+            self._plan(now, LOOK, *key)
+        for outage in self.outages.live.values():
+            outage.begun, outage.low = min(outage.begun, now), min(outage.low, now)
+            self._plan(outage.due(self.constants), WEIGH, *outage.name)
+
     def _tell(self, key: Key) -> None:
         """Notes that the problems of a session have changed."""
         self.changed.add(key)

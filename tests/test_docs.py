@@ -11,7 +11,7 @@ import yaml
 from scripts import reference
 from wawp_exporter.config.load import check
 from wawp_exporter.config.schema import Config
-from wawp_exporter.metrics.families import LAST_EVENT_FAMILY, RESTRICTED_FAMILY, SESSION_FAMILIES
+from wawp_exporter.metrics.families import LAST_EVENT_FAMILY, MESSAGE_FAMILIES, RESTRICTED_FAMILY, SESSION_FAMILIES
 from wawp_exporter.metrics.fleet_families import FLEET_FAMILIES
 from wawp_exporter.metrics.judged import JUDGED_FAMILIES
 from wawp_exporter.metrics.telemetry import Telemetry
@@ -43,6 +43,7 @@ def test_the_readme_lists_every_metric_of_sessions_and_the_fleet() -> None:
     """Name and type of each row equal the exposition's own table, and none is missing."""
     families = [
         *(family for family, _ in SESSION_FAMILIES),
+        *(family for family, _ in MESSAGE_FAMILIES),
         *(item.family for item in (*FLEET_FAMILIES, *JUDGED_FAMILIES)),
     ]
     expected = {family.name: family.kind for family in [*families, RESTRICTED_FAMILY, LAST_EVENT_FAMILY]}

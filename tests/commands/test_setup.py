@@ -231,7 +231,7 @@ def test_waha_gets_its_environment_and_the_entry_of_a_session() -> None:
     assert Path("wawp/hmac.keys").stat().st_mode & 0o777 == 0o600
     for line in (
         "WHATSAPP_HOOK_URL=http://127.0.0.1:10011/webhook",
-        "WHATSAPP_HOOK_EVENTS=session.status",
+        "WHATSAPP_HOOK_EVENTS=session.status,message.any,message.ack",
         f"WHATSAPP_HOOK_HMAC_KEY={key}",
     ):
         assert f"  {line}\n" in done.stdout

@@ -55,7 +55,9 @@ thresholds:                      # defaults, exported as wawp_threshold_default_
   qr_escalate: 5m
   qr_unattended: 1h
   down: 15m
-  silent: 0s                     # 0s: off
+  silent: 0s                     # 0s: off; needs message events, which check-config says
+  quiet: 50                      # incoming messages that the same hours of each of the last 3 weeks would have brought, and none came; 0: off
+  undelivered: 5m                # an own message without the server's acknowledgement
   feed_silence: 0s               # 0s: off; a healthy fleet can be silent for days
 sessions:                        # first match wins; globs
   - {source: "*", session: "sales-*", owner: ana, tier: gold, thresholds: {starting: 3m}}

@@ -395,6 +395,7 @@ def test_an_adapter_is_a_page(module: Any) -> None:
     assert len(text.splitlines()) < 60
     assert set(re.findall(r"from wawp_exporter\.(\S+)", text)) <= {
         "dialects.localtime",
+        "dialects.messages",
         "dialects.reading",
         "model.event",
     }

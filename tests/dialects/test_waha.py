@@ -13,7 +13,17 @@ from tests.builders import T0, body, ms
 from wawp_exporter.dialects.reading import MAX_POINTS, believed, decode
 from wawp_exporter.dialects.waha import parse, status_event, usual, usual_event
 from wawp_exporter.errors import InvalidEvent, Malformed, Refusal
-from wawp_exporter.model.event import Limit, OtherEvent, Point, Restriction, Status, StatusEvent, normal
+from wawp_exporter.model.event import (
+    Direction,
+    Limit,
+    Message,
+    OtherEvent,
+    Point,
+    Restriction,
+    Status,
+    StatusEvent,
+    normal,
+)
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 CAPTURED = Path(__file__).parents[1] / "captured"
@@ -152,7 +162,8 @@ def test_the_message_within_the_captured_request_is_another_event() -> None:
     """A real request of WAHA 2025.11.2, its body taken out of the record."""
     record = json.loads(sample("waha-2025.11.2-real-request-headers-and-envelope-message"))
 
-    assert parse("default", json.dumps(record["body"]).encode(), NOW) == OtherEvent("mysession_waha")
+    came = Message(Direction.IN, 1_763_396_578_000, None, "AC2AB3184AC4AEB3E0527911B838398F")
+    assert parse("default", json.dumps(record["body"]).encode(), NOW) == OtherEvent("mysession_waha", (came,))
 
 
 def test_a_sample_without_its_envelope_back_fills_too() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -353,6 +354,48 @@ def test_a_probe_reaches_every_replica(replicas: Replicas, running: Running, tmp
     for replica in both:
         parts.wait_until(lambda replica=replica: problem not in replica.metrics())
         parts.wait_until(lambda replica=replica: series(replica, success)[success] == 1)
+
+
+def test_messages_are_counted_by_all_replicas_together(replicas: Replicas) -> None:
+    """Each of them says the same within seconds, also of what was acknowledged at another one."""
+    a, b = replicas(2)
+    post(a, "s", W, 600)
+    parts.wait_until(lambda: status_of(b, "s"))
+    count = 'wawp_session_messages_total{{source="default",session="s",direction="{}"}}'
+    since = 'wawp_session_unacknowledged_since_timestamp_seconds{source="default",session="s"}'
+    first, second = (
+        {"event": "message.any", "session": "s", "payload": {"id": f"true_1@c.us_{key}", "fromMe": True, "ack": 0}}
+        for key in "AB"
+    )
+
+    a.post(first).raise_for_status()
+    b.post(second).raise_for_status()
+    b.post({"event": "message", "session": "s", "payload": {"id": "false_1@c.us_C"}}).raise_for_status()
+
+    for each in (a, b):
+        parts.wait_until(lambda: series(each, count.format("out")).get(count.format("out")) == 2)  # noqa: B023 - at once
+        parts.wait_until(lambda: series(each, count.format("in")).get(count.format("in")) == 1)  # noqa: B023 - same
+        parts.wait_until(lambda: series(each, since)[since] > 0)  # noqa: B023 - same
+    # An error ends one message only, an acknowledgement all of them.
+    for key, ack in (("A", -1), ("A", 1)):
+        told = {"id": f"true_1@c.us_{key}", "fromMe": True, "ack": ack}
+        b.post({"event": "message.ack", "session": "s", "payload": told}).raise_for_status()
+    parts.wait_until(lambda: series(a, since)[since] == series(b, since)[since] == 0)
+
+
+def test_an_acknowledgement_at_one_replica_ends_a_problem_at_both(replicas: Replicas) -> None:
+    """The judge uses only what is shared."""
+    a, b = replicas(2, thresholds={"undelivered": "1s"})
+    post(a, "s", W, 600)
+    parts.wait_until(lambda: status_of(b, "s"))
+    told = {"id": "true_1@c.us_A", "fromMe": True, "timestamp": round(time.time()) - 60}
+    problem = re.compile(r'problem="undelivered"')
+
+    a.post({"event": "message.any", "session": "s", "payload": {**told, "ack": 0}}).raise_for_status()
+    parts.wait_until(lambda: all(problem.search(each.metrics()) for each in (a, b)))
+
+    b.post({"event": "message.ack", "session": "s", "payload": {**told, "ack": 1}}).raise_for_status()
+    parts.wait_until(lambda: not any(problem.search(each.metrics()) for each in (a, b)))
 
 
 def test_a_gateway_that_another_replica_accepts_is_not_refused(replicas: Replicas) -> None:

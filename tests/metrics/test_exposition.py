@@ -31,7 +31,8 @@ from tests.builders import (
 from wawp_exporter.config.load import check
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.model.event import Status
+from wawp_exporter.model.activity import Activity
+from wawp_exporter.model.event import Direction, Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.probe import Probe
 from wawp_exporter.model.rules import Key, Rules
@@ -52,6 +53,9 @@ PER_SESSION = {
     "wawp_session_auth_required_since_timestamp_seconds": ("gauge", set()),
     "wawp_session_down_since_timestamp_seconds": ("gauge", set()),
     "wawp_session_last_event_timestamp_seconds": ("gauge", set()),
+    "wawp_session_messages_total": ("counter", {"direction"}),
+    "wawp_session_last_message_timestamp_seconds": ("gauge", {"direction"}),
+    "wawp_session_unacknowledged_since_timestamp_seconds": ("gauge", set()),
     "wawp_session_maintenance": ("gauge", set()),
     "wawp_session_restricted": ("gauge", {"restriction"}),
     "wawp_session_probe_success": ("gauge", set()),
@@ -131,7 +135,7 @@ CLOSED_SETS = {
     "restriction": {"reachout_timelock", "message_capping"},
     "weekday": {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"},
     "hour": {f"{hour:02}" for hour in range(24)},
-    "kind": {"starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "feed_silence"},
+    "kind": {"starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "undelivered", "feed_silence"},
     "engine": {"WEBJS", "NOWEB", "GOWS", "WPP", "VENOM", "NOWEB_MOBILE", "OTHER"},
 }
 
@@ -184,6 +188,10 @@ def example_fleet() -> Fleet:
     apply(fleet, event(W, 510, limits=[timelock(until=DAY)]))
     fleet.recur({KEY: {(6, 2): 5, (0, 17): 3}})
     take_probe(fleet, KEY, Probe(ms(590), 1250), ms(591))
+    fleet.activity[KEY] = activity = Activity()
+    for direction in Direction:
+        activity.count(direction, ms(520))
+    activity.await_ack("digest", ms(520))
     return fleet
 
 

@@ -84,7 +84,7 @@ class FleetOfPlay:
         if word == "heard":
             self.judge.heard(key, now)
         else:
-            self.judge.probed(key, self.known(key), now if word == "unanswered" else 0)
+            self.judge.overhear(key, self.known(key), unresponsive=now if word == "unanswered" else 0)
 
     def act(self, key: Key, words: list[str], now: int) -> None:
         """One word of a play."""

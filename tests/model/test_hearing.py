@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.builders import KEY, apply, clock, config, event, live, make_fleet, ms, point, state, timelock
+import pytest
+
+from tests.builders import DAY, KEY, apply, clock, config, event, live, make_fleet, ms, point, state, timelock
 from wawp_exporter.model.event import STARTING, Status
 from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.fleet import Fleet
@@ -117,6 +119,54 @@ def test_a_silent_session_is_heard_of_by_messages() -> None:
 
     assert problems(fleet, 80) == {}
     assert problems(fleet, 145) == {"silent": 75}
+
+
+def test_an_own_message_that_is_not_acknowledged_is_a_problem() -> None:
+    """From when it was sent, once it is over the limit and has settled; an acknowledgement ends it."""
+    fleet = live((W, 0), thresholds={"undelivered": "60s"})
+    fleet.hearing.overhear(KEY, unacknowledged=ms(100))
+
+    assert problems(fleet, 169) == {}
+    assert problems(fleet, 170) == {"undelivered": 100}
+    fleet.hearing.overhear(KEY, unacknowledged=0)
+    assert problems(fleet, 171) == {}
+
+
+def test_it_counts_while_working_only_and_for_a_day() -> None:
+    """A session that is lost sends nothing anyway; after a day the message is given up."""
+    fleet = live((W, 0), thresholds={"undelivered": "60s"})
+    fleet.hearing.overhear(KEY, unacknowledged=ms(100))
+    assert problems(fleet, 200) == {"undelivered": 100}
+
+    apply(fleet, event(D, 300))
+    assert problems(fleet, 310) == {"disconnected": 300}
+    apply(fleet, event(W, 400))
+    assert problems(fleet, 461) == {}
+    assert problems(fleet, 470) == {"undelivered": 400}
+    assert problems(fleet, 100 + DAY - 1) == {"undelivered": 400}
+    assert problems(fleet, 100 + DAY) == {}
+
+
+@pytest.mark.parametrize("limit", ["0s", "2d"])
+def test_undelivered_can_be_switched_off(limit: str) -> None:
+    """0s is off; so is a limit beyond a day."""
+    fleet = live((W, 0), thresholds={"undelivered": limit})
+    fleet.hearing.overhear(KEY, unacknowledged=ms(100))
+
+    assert problems(fleet, 2 * DAY + 500) == {}
+
+
+def test_a_session_that_is_quieter_than_its_habit_is_silent_until_a_message_comes() -> None:
+    """Since its last incoming message; what it sends itself, or other events, are no end of it."""
+    fleet = live((W, 0))
+    fleet.hearing.overhear(KEY, quiet=ms(50))
+    assert problems(fleet, 9) == {}
+    assert problems(fleet, 3610) == {"silent": 50}
+
+    fleet.touch(KEY, ms(3620), clock(3620))
+    assert problems(fleet, 3630) == {"silent": 50}
+    fleet.hearing.arrived(KEY)
+    assert problems(fleet, 3640) == {}
 
 
 def test_a_repeat_changes_nothing_that_the_judge_knows() -> None:

@@ -113,6 +113,7 @@ def signed(header: str) -> Effect:
 unsigned = status("POST", "/webhook", json=parts.envelope())
 thresholds = lines("wawp_threshold_default_seconds")
 own_limits = lines("wawp_session_threshold_seconds")
+quiet = inside(lambda service: service.fleet.rules._meta("default", "s").quiet)
 remedy = inside(lambda service: service.remedies.remedy)
 info, window = lines("wawp_session_info"), lines("wawp_session_maintenance")
 
@@ -153,14 +154,16 @@ CHANGES = dict(
         changed("sources.default.probe.number_file", "other-number", inside(prober), PROBED),
         *(changed(f"thresholds.{kind}", "77s", thresholds) for kind in ("starting", "failed", "qr_escalate")),
         *(changed(f"thresholds.{kind}", "77s", thresholds) for kind in ("qr_unattended", "down", "silent")),
-        changed("thresholds.feed_silence", "77s", thresholds),
+        *(changed(f"thresholds.{kind}", "77s", thresholds) for kind in ("undelivered", "feed_silence")),
+        changed("thresholds.quiet", 77, quiet),
+        ("sessions.*.thresholds.quiet", Change({}, {"sessions": [{"thresholds": {"quiet": 7}}]}, quiet)),
         ("sessions.*.source", Change({"sessions": [RULE]}, {"sessions": [{**RULE, "source": "other"}]}, info)),
         ("sessions.*.session", Change({"sessions": [RULE]}, {"sessions": [{**RULE, "session": "x"}]}, info)),
         ("sessions.*.owner", Change({"sessions": [RULE]}, {"sessions": [{**RULE, "owner": "bo"}]}, info)),
         ("sessions.*.tier", Change({"sessions": [RULE]}, {"sessions": [{**RULE, "tier": "tin"}]}, info)),
         *(
             (f"sessions.*.thresholds.{kind}", Change({}, {"sessions": [{"thresholds": {kind: "7s"}}]}, own_limits))
-            for kind in ("starting", "failed", "qr_escalate", "qr_unattended", "down", "silent")
+            for kind in ("starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "undelivered")
         ),
         *(
             changed_window(key, value)

@@ -72,7 +72,9 @@ def serve_command(config_path: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def check_config_command(file: Path) -> None:
     """Check FILE; print each mistake as `key: what is wrong, what was expected`."""
-    load_or_exit(file)
+    settings = load_or_exit(file)
+    for note in importlib.import_module("wawp_exporter.commands.notes").notes(settings.config):
+        click.echo(f"note: {note}", err=True)
     click.echo(f"{file}: the configuration is good")
 
 

@@ -27,6 +27,7 @@ from wawp_exporter.config.values import (
     Zone,
 )
 
+Quiet = Annotated[int, Field(ge=0, le=1_000_000)]
 ORDINAL = re.compile(r"\d{1,6}$")
 
 
@@ -184,7 +185,11 @@ class Thresholds(Section):
     down: Duration = Field(default="15m")  # type: ignore[assignment]  # parsed by the validator
     """Alert when a session is not WORKING for longer, whatever its statuses."""
     silent: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
-    """Alert when a WORKING session sends no event for longer; 0s: off."""
+    """Alert when a WORKING session sends no event for longer; 0s: off. Needs message events, see gateways.md."""
+    quiet: Quiet = 50
+    """Alert when none of so many messages come that a WORKING session usually gets; 0: off. Needs message events."""
+    undelivered: Duration = Field(default="5m")  # type: ignore[assignment]  # parsed by the validator
+    """Alert when WhatsApp's server does not acknowledge an own message for longer, while WORKING; 0s: off."""
     feed_silence: Duration = Field(default="0s")  # type: ignore[assignment]  # parsed by the validator
     """Alert when a source sends nothing for longer; 0s: off, since a healthy fleet can be silent for days."""
 
@@ -198,9 +203,11 @@ class Overrides(Section):
     qr_unattended: Duration | None = None
     down: Duration | None = None
     silent: Duration | None = None
+    quiet: Quiet | None = None
+    undelivered: Duration | None = None
 
     def given(self) -> dict[str, float]:
-        """The overridden kinds, in seconds."""
+        """The overridden kinds, in seconds; `quiet` is a count."""
         return {kind: value for kind, value in self.model_dump().items() if value is not None}
 
 

@@ -1,7 +1,8 @@
 """Webhooks of the Evolution API: its connection, QR codes, and an instance that is closed, logged out or removed."""
 
 from wawp_exporter.dialects.localtime import instant_of, not_ahead
-from wawp_exporter.dialects.reading import because, build, decode, ending, name_of
+from wawp_exporter.dialects.messages import evolution_messages
+from wawp_exporter.dialects.reading import because, build, decode, ending, name_of, usable
 from wawp_exporter.model.event import CLOSED, OtherEvent, Status, StatusEvent
 
 STATES = {
@@ -34,8 +35,7 @@ def parse(
     data = decode(body)
     kind = name_of(data.get("event"), "event").lower().replace("_", ".")
     if kind not in FIELDS and kind not in EVENTS:
-        name = data.get("instance")
-        return OtherEvent(name if isinstance(name, str) else None)
+        return OtherEvent(usable(data.get("instance")), evolution_messages(kind, data.get("data")))
     session = name_of(data.get("instance"), "instance")
     status = status_of(kind, data.get("data"))
     at = instant_of(data.get("date_time"), received_at)

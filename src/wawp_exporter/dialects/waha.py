@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from wawp_exporter.dialects.messages import waha_messages
 from wawp_exporter.dialects.reading import (
     MAX_INSTANT_MS,
     MAX_NAME_BYTES,
@@ -89,8 +90,7 @@ def parse(
     if not isinstance(kind, str):
         raise InvalidEvent("event: missing or not a string, expected session.status or the name of another event")
     if kind != STATUS_EVENT:
-        name = data.get("session")
-        return OtherEvent(name if isinstance(name, str) else None)
+        return OtherEvent(usable(data.get("session")), waha_messages(kind, data.get("payload")))
     return status_event(source, data, body, received_at, request_id)
 
 

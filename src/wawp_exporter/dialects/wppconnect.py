@@ -1,6 +1,7 @@
 """Webhooks of wppconnect-server: `status-find`, a QR or pairing code, and a session that is closed or logged out."""
 
-from wawp_exporter.dialects.reading import because, build, decode, ending, name_of
+from wawp_exporter.dialects.messages import wppconnect_messages
+from wawp_exporter.dialects.reading import because, build, decode, ending, name_of, usable
 from wawp_exporter.model.event import OtherEvent, Status, StatusEvent
 
 IN_URL = "; if the gateway leaves it out, put it into the webhook's URL: /webhook/{source}?session=NAME"
@@ -36,8 +37,7 @@ def parse(
     data = decode(body)
     kind = name_of(data.get("event"), "event")
     if kind != "status-find" and kind not in EVENTS:
-        name = data.get("session", named or None)
-        return OtherEvent(name if isinstance(name, str) else None)
+        return OtherEvent(usable(data.get("session", named)), wppconnect_messages(kind, data))
     session = name_of(data.get("session") or named, "session", IN_URL)
     status = EVENTS.get(kind) or status_of(data.get("status"))
     # A retry is recognized by the body, which is the same for two sessions if their names are in the URL only.

@@ -25,7 +25,8 @@ from wawp_exporter.model.session import Session
 
 HOUR_MS = 3_600_000
 STALE_MS = 120_000  # after which a restart that never ended was cut off with its process
-DEAD = frozenset({"WawpSessionSilent", "WawpSessionUnresponsive"})  # alerts about a session that is WORKING
+# Alerts about a session that is WORKING.
+DEAD = frozenset({"WawpSessionSilent", "WawpSessionUndelivered", "WawpSessionUnresponsive"})
 HELPED = frozenset({Status.STARTING, Status.FAILED, Status.DISCONNECTED})
 TRIED = frozenset({"running", "restarted", "failed", "interrupted"})
 BY_HAND = "by hand"  # in place of an alert: a person has asked for it on the session's page

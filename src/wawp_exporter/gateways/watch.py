@@ -13,7 +13,11 @@ from wawp_exporter.model.event import Status
 from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.session import Session
 
-UNRESPONSIVE = "WhatsApp has not answered the last probes"
+# Problems of a session that is WORKING for its gateway, but can send nothing.
+DEAD = {
+    Problem.UNDELIVERED: "WhatsApp does not acknowledge its messages",
+    Problem.UNRESPONSIVE: "WhatsApp has not answered the last probes",
+}
 
 
 def client_of(source: str, api: GatewayApi, key: str | None) -> Gateway:
@@ -88,11 +92,13 @@ class Watch:
     def doubt(self, session: Session) -> str:
         """Why the status of a session is not to be relied on, "" if nothing speaks against it."""
         doubt = self._made[session.source][1].doubt(session) if session.source in self._made else ""
-        return doubt or (UNRESPONSIVE if self.unresponsive(session) else "")
+        dead = self.dead(session)
+        return doubt or (DEAD[dead] if dead else "")
 
-    def unresponsive(self, session: Session) -> bool:
-        """Whether the judge says that WhatsApp does not answer it."""
-        return Problem.UNRESPONSIVE in self._ingest.fleet.judge.problems(session.key)
+    def dead(self, session: Session) -> Problem | None:
+        """Why it can send nothing, as the judge says, whatever its status."""
+        problems = self._ingest.fleet.judge.problems(session.key)
+        return next((problem for problem in DEAD if problem in problems), None)
 
     def ready(self, session: Session) -> bool:
         """Whether a session can send now: it is WORKING, and the gateway does not contradict it.

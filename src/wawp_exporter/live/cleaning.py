@@ -8,9 +8,12 @@ from wawp_exporter.errors import LogError, describe
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.log_access import LogAccess
+from wawp_exporter.model.hours import HOUR_S
+from wawp_exporter.model.quiet import HABITS, WEEK
 
 PURGE_PAUSE_S = 0.05
 PREPARE_TIMES = 20
+KEPT_S = (HABITS.memory * WEEK + 24) * HOUR_S
 
 logger = structlog.get_logger()
 
@@ -41,6 +44,12 @@ class Cleaning:
             total += count
             if not place:
                 return total
+            await asyncio.sleep(PURGE_PAUSE_S)
+
+    async def purge_hours(self, now: int) -> None:
+        """Deletes counts of messages that no habit is made of any more. Raises LogError."""
+        before = now // 1000 - KEPT_S
+        while await self._access.write(self._log.messages.purge, before):  # noqa: ASYNC110 - slices of work
             await asyncio.sleep(PURGE_PAUSE_S)
 
     async def forget_tombstones(self, before: int) -> None:

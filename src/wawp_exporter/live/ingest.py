@@ -22,6 +22,7 @@ from wawp_exporter.live.deleting import Deleting
 from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.last_seen import LastSeen
 from wawp_exporter.live.log_access import LogAccess
+from wawp_exporter.live.messages import Messages
 from wawp_exporter.live.saving import Saving
 from wawp_exporter.log.append import Appended
 from wawp_exporter.log.database import Mark
@@ -51,6 +52,7 @@ class Ingest:
         self.folding = Folding(fleet, self.access, telemetry)
         self.saving = Saving(self.folding, self.access)
         self.last_seen = LastSeen(fleet, self.access)
+        self.messages = Messages(fleet, self.access)
         self.acceptances = Acceptances(telemetry, self.access)
         self.cleaning = Cleaning(self.folding, self.access)
         self.actions = Actions(self.access)
@@ -234,9 +236,8 @@ class Ingest:
         self.folding.alarm.stop()
         await self.folding.corrections.close()
         await self.folding.rehearing.close()
-        await self.saving.save()
-        await self.last_seen.share()
-        await self.saving.beat()
+        for finish in (self.saving.save, self.last_seen.share, self.messages.share, self.saving.beat):
+            await finish()
         with suppress(LogError):
             await self.access.write(self.log.leases.release)
         self.access.close()

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.database import Database
 from wawp_exporter.log.names import FORGOTTEN
-from wawp_exporter.log.tables import change, session, state
+from wawp_exporter.log.tables import OF_MESSAGES, change, session, state
 from wawp_exporter.model.rules import Key
 
 
@@ -31,7 +31,8 @@ class Deletions:
                 .returning(session.c.id)
             )
             if owner is not None:
-                writer.execute(sa.delete(state).where(state.c.session_id == owner))
+                for table in (state, *OF_MESSAGES):
+                    writer.execute(sa.delete(table).where(table.c.session_id == owner))
                 deletion = sa.insert(change).values(seq=end.seq, at=tombstone, session_id=owner, tombstone=tombstone)
                 end = end._replace(change=writer.scalar(deletion.returning(change.c.id)) or 0)
                 database.announce(writer)

@@ -16,6 +16,7 @@ from wawp_exporter.log.feed import Feed
 from wawp_exporter.log.judgements import Judgement, Judgements
 from wawp_exporter.log.last_seen import LastSeenTable
 from wawp_exporter.log.leases import Leases
+from wawp_exporter.log.messages import MessageTables
 from wawp_exporter.log.names import UNLIMITED
 from wawp_exporter.log.place import Place
 from wawp_exporter.log.retention import Retention
@@ -50,6 +51,7 @@ class Log:
         self.admission = Admission(database, self.states)
         self.feed = Feed(database)
         self.last_seen = LastSeenTable(database)
+        self.messages = MessageTables(database)
         self.acceptances = Acceptances(database)
         self.leases = Leases(database)
         self.actions = ActionTable(database)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.place import APPENDING
 from wawp_exporter.log.statements import Statements
-from wawp_exporter.log.tables import action, change, event, heard, session, state
+from wawp_exporter.log.tables import OF_MESSAGES, action, change, event, heard, session, state
 from wawp_exporter.model.event import StatusEvent
 from wawp_exporter.model.rules import Key
 
@@ -201,7 +201,7 @@ def purge(writer: sa.Connection, before: int, after: int, limit: int) -> tuple[i
         ~sa.exists().where(event.c.session_id == session.c.id),
     )
     gone = writer.scalars(empty).all()
-    for table in (heard, change, action):
+    for table in (heard, change, action, *OF_MESSAGES):
         writer.execute(sa.delete(table).where(table.c.session_id.in_(gone)))
     writer.execute(sa.delete(session).where(session.c.id.in_(gone)))
     return len(gone), ids[-1]

@@ -9,7 +9,19 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from wawp_exporter.log.tables import event, heard, judge, judged, rows_of, session, state, timeless
+from wawp_exporter.log.tables import (
+    activity,
+    event,
+    heard,
+    judge,
+    judged,
+    pending,
+    rows_of,
+    session,
+    state,
+    timeless,
+    traffic,
+)
 from wawp_exporter.log.versions import former
 
 Row = tuple[int | str | None, ...]
@@ -50,12 +62,16 @@ class Statements:
             set_={"at": upsert.excluded.at, "stored_at": upsert.excluded.stored_at},
             where=upsert.excluded.at > heard.c.at,
         )
+        self.add_activity = self._add_rows(activity, sums=("received", "sent"))
+        newest = ("received_at", "sent_at", "acked_at", "stored_at")
+        self.add_traffic = self._add_rows(traffic, sums=("received", "sent"), newest=newest)
+        self.insert_pending = self._insert_rows(pending, [column.name for column in pending.columns])
+        self.insert_pending = self.insert_pending.on_conflict_do_nothing()
+        self.delete_pending = self._delete_rows(pending, ("session_id", "digest"))
 
         self.upsert_judged = self._upsert_all(judged)
         self.upsert_judge = self._upsert_all(judge)
-        each, key = self.rows_of([judged.c.source, judged.c.name])
-        gone = sa.select(*key).select_from(each)
-        self.delete_judged = sa.delete(judged).where(sa.tuple_(judged.c.source, judged.c.name).in_(gone))
+        self.delete_judged = self._delete_rows(judged, ("source", "name"))
         upsert = self._insert_rows(timeless, ("source", "key", "received_at"))
         # An expired key counts as unseen, though it is not deleted yet.
         self.upsert_timeless = upsert.on_conflict_do_update(
@@ -81,6 +97,21 @@ class Statements:
         upsert = self._insert_rows(table, [column.name for column in table.columns])
         others = {column.name: upsert.excluded[column.name] for column in table.columns if column.name not in keys}
         return upsert.on_conflict_do_update(index_elements=keys, set_=others)
+
+    def _add_rows(self, table: sa.Table, sums: Sequence[str], newest: Sequence[str] = ()) -> Any:
+        """Inserts rows of all columns of a table, or adds them to those that have their keys; of times the newest."""
+        upsert = self._insert_rows(table, [column.name for column in table.columns])
+        new, old = upsert.excluded, table.c
+        total = {name: old[name] + new[name] for name in sums}
+        last = {name: sa.case((new[name] > old[name], new[name]), else_=old[name]) for name in newest}
+        keys = [column.name for column in table.primary_key]
+        return upsert.on_conflict_do_update(index_elements=keys, set_=total | last)
+
+    def _delete_rows(self, table: sa.Table, names: Sequence[str]) -> Any:
+        """Deletes the rows of a table whose columns of these names are in `rows`."""
+        each, key = self.rows_of([table.c[name] for name in names])
+        gone = sa.select(*key).select_from(each)
+        return sa.delete(table).where(sa.tuple_(*(table.c[name] for name in names)).in_(gone))
 
     def _known_sessions(self) -> Any:
         each, (source, name) = self.rows_of([session.c.source, session.c.name])

@@ -111,6 +111,38 @@ heard = sa.Table(
     sa.Column("probe_failures", sa.BigInteger),
     sa.Column("probe_failing", sa.BigInteger),
 )
+activity = sa.Table(
+    "activity",
+    schema,
+    sa.Column("session_id", sa.Integer, primary_key=True),
+    sa.Column("hour", sa.BigInteger, primary_key=True),
+    sa.Column("received", sa.Integer),
+    sa.Column("sent", sa.Integer),
+)
+traffic = sa.Table(
+    "traffic",
+    schema,
+    sa.Column("session_id", sa.Integer, primary_key=True),
+    sa.Column("received", sa.BigInteger),
+    sa.Column("sent", sa.BigInteger),
+    sa.Column("received_at", sa.BigInteger),
+    sa.Column("sent_at", sa.BigInteger),
+    sa.Column("acked_at", sa.BigInteger),
+    sa.Column("stored_at", sa.BigInteger),
+)
+pending = sa.Table(
+    "pending",
+    schema,
+    sa.Column("session_id", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger),
+)
+hash_key = sa.Table(
+    "hash_key",
+    schema,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("value", sa.Text),
+)
 acceptance = sa.Table(
     "acceptance",
     schema,
@@ -127,6 +159,7 @@ action = sa.Table(
     sa.Column("alert", sa.Text),
     sa.Column("result", sa.Text),
 )
+OF_MESSAGES = (activity, traffic, pending)  # what is known of a session's messages
 
 
 def certain(rows: sa.FromClause) -> sa.ColumnElement[bool]:

@@ -28,6 +28,10 @@ COPIED = (
     tables.watermark,
     tables.judged,
     tables.judge,
+    tables.activity,
+    tables.traffic,
+    tables.pending,
+    tables.hash_key,
 )
 
 

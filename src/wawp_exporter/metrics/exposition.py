@@ -6,18 +6,26 @@ event) is rendered at each scrape. A scrape works on a snapshot of immutable vie
 webhooks go on, and still shows every session whole or not at all.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from wawp_exporter.metrics.families import LAST_EVENT_FAMILY, RESTRICTED_FAMILY, SECONDS_INDEX, SESSION_FAMILIES
+from wawp_exporter.metrics.families import (
+    LAST_EVENT_FAMILY,
+    MESSAGE_FAMILIES,
+    RESTRICTED_FAMILY,
+    SECONDS_INDEX,
+    SESSION_FAMILIES,
+)
 from wawp_exporter.metrics.fleet_families import FLEET_FAMILIES
 from wawp_exporter.metrics.gzip_pieces import Piece, gzip_stream, pack
 from wawp_exporter.metrics.judged import Judged, judged_text
 from wawp_exporter.metrics.shelf import Shelf, View
 from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.activity import Activity
 from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.rules import Key
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -59,7 +67,7 @@ class Exposition:
         views = [page.view for page in self.shelf.pages]
         slices = [views[start : start + SLICE] for start in range(0, len(views), SLICE)]
         head = own_metrics(self._registry, is_openmetrics) + self.fleet_text(is_openmetrics, mono)
-        parts = session_parts(slices, is_openmetrics, gzip, mono)
+        parts = session_parts(slices, self.fleet.activity, is_openmetrics, gzip, mono)
         return compressed(head, parts) if gzip else plain(head, parts)
 
     def fleet_text(self, is_openmetrics: bool, mono: float) -> bytes:
@@ -76,7 +84,9 @@ class Exposition:
 Part = list[Piece] | bytes
 
 
-def session_parts(slices: Sequence[Sequence[View]], is_openmetrics: bool, gzip: bool, mono: float) -> Iterator[Part]:
+def session_parts(
+    slices: Sequence[Sequence[View]], activities: Mapping[Key, Activity], is_openmetrics: bool, gzip: bool, mono: float
+) -> Iterator[Part]:
     """All that is about sessions: text, or with `gzip` the kept compressed pieces of lines that have not changed."""
     families = [*(family for family, _ in SESSION_FAMILIES), RESTRICTED_FAMILY]
     for index, family in enumerate(families):
@@ -88,6 +98,11 @@ def session_parts(slices: Sequence[Sequence[View]], is_openmetrics: bool, gzip: 
     yield LAST_EVENT_FAMILY.header(is_openmetrics)
     for views in slices:
         yield b"".join([view.last_events() for view in views])
+    for family, lines_of in MESSAGE_FAMILIES:
+        yield family.header(is_openmetrics)
+        if activities:
+            for views in slices:
+                yield b"".join([view.messages(activities, lines_of) for view in views])
     if is_openmetrics:
         yield b"# EOF\n"
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from wawp_exporter.metrics.text import NOTHING_OBSERVED, Family, escape, fill, histogram_lines, seconds, template
+from wawp_exporter.model.activity import Activity
 from wawp_exporter.model.bucket import ORDINAL
-from wawp_exporter.model.event import Restriction
+from wawp_exporter.model.event import Direction, Restriction
 from wawp_exporter.model.session import WEEKDAYS, Session
 
 # -- one session ----------------------------------------------------------------------------------------------------
@@ -111,6 +112,15 @@ LAST_EVENT_FAMILY = Family(
 RESTRICTED_FAMILY = Family(
     "wawp_session_restricted", "gauge", "Whether WhatsApp limits the account; series exist once seen."
 )
+MESSAGES_FAMILY = Family("wawp_session_messages_total", "counter", "Messages that the gateway has reported.")
+LAST_MESSAGE_FAMILY = Family(
+    "wawp_session_last_message_timestamp_seconds", "gauge", "The time of the last message (Unix seconds)."
+)
+UNACKNOWLEDGED_FAMILY = Family(
+    "wawp_session_unacknowledged_since_timestamp_seconds",
+    "gauge",
+    "When the oldest own message was sent that WhatsApp's server has not acknowledged (Unix seconds), 0 if none.",
+)
 # The families of a session, in order of output. The functions render lines that change with an event only.
 SESSION_FAMILIES: tuple[tuple[Family, Callable[[Session, str], str]], ...] = (
     (Family("wawp_session_info", "gauge", "Always 1; engine and configured metadata."), info_lines),
@@ -188,4 +198,35 @@ def restricted_lines(session: Session, labels: str, now: int) -> str:
     )
 
 
+def message_lines(labels: str, activity: Activity) -> str:
+    """How many messages came and were sent; a series exists once there was one."""
+    return "".join(
+        f'{MESSAGES_FAMILY.name}{{{labels},direction="{direction.value}"}} {count}\n'
+        for direction, count in activity.counts.items()
+        if count
+    )
+
+
+def last_message_lines(labels: str, activity: Activity) -> str:
+    """When the last one came, and when the last one was sent."""
+    return "".join(
+        f'{LAST_MESSAGE_FAMILY.name}{{{labels},direction="{direction.value}"}} {seconds(at)}\n'
+        for direction, at in activity.last.items()
+        if at
+    )
+
+
+def unacknowledged_lines(labels: str, activity: Activity) -> str:
+    """The oldest own message without an acknowledgement; the series exists once an own message was seen."""
+    if not activity.counts[Direction.OUT]:
+        return ""
+    return f"{UNACKNOWLEDGED_FAMILY.name}{{{labels}}} {seconds(activity.unacknowledged)}\n"
+
+
+# Rendered at each scrape, since they change with each message.
+MESSAGE_FAMILIES: tuple[tuple[Family, Callable[[str, Activity], str]], ...] = (
+    (MESSAGES_FAMILY, message_lines),
+    (LAST_MESSAGE_FAMILY, last_message_lines),
+    (UNACKNOWLEDGED_FAMILY, unacknowledged_lines),
+)
 FAMILY_COUNT = len(SESSION_FAMILIES) + 1

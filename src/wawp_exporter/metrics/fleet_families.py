@@ -8,7 +8,7 @@ from wawp_exporter.metrics.text import Family, escape, histogram_lines
 from wawp_exporter.model.bucket import ORDINAL, Bucket
 from wawp_exporter.model.fleet import Fleet
 
-KINDS = ("starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "feed_silence")
+KINDS = ("starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "undelivered", "feed_silence")
 
 
 # -- the fleet ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The rendered lines of sessions, kept in pages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wawp_exporter.metrics.families import (
     FAMILY_COUNT,
@@ -12,6 +12,7 @@ from wawp_exporter.metrics.families import (
 )
 from wawp_exporter.metrics.gzip_pieces import Piece, pack
 from wawp_exporter.metrics.text import escape
+from wawp_exporter.model.activity import Activity
 from wawp_exporter.model.bucket import ORDINAL
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Rank, Session
@@ -59,7 +60,7 @@ class Entry:
 class View:
     """A page as it was at one moment; it never changes, but keeps its compressed forms once they are made."""
 
-    __slots__ = ("bases", "event_lines", "lines", "pieces", "seconds_lines", "sessions")
+    __slots__ = ("bases", "event_lines", "labels", "lines", "pieces", "seconds_lines", "sessions")
 
     def __init__(self, entries: Sequence[Entry], pieces: list[Piece | None]) -> None:
         self.sessions = tuple(entry.session for entry in entries)
@@ -68,6 +69,7 @@ class View:
         self.seconds_lines = tuple(entry.seconds_line for entry in entries)
         self.event_lines = tuple(entry.event_line for entry in entries)
         self.bases = tuple(entry.base for entry in entries)
+        self.labels = tuple(entry.labels for entry in entries)
 
     def text(self, index: int) -> bytes:
         """The lines of one family."""
@@ -87,6 +89,11 @@ class View:
     def last_events(self) -> bytes:
         """When each session was last heard of."""
         return b"".join(self.event_lines) % tuple([session.last_event / 1000 for session in self.sessions])
+
+    def messages(self, activities: Mapping[Key, Activity], lines_of: Callable[[str, Activity], str]) -> bytes:
+        """The lines of one family about the messages of its sessions."""
+        known = zip(self.labels, [activities.get(session.key) for session in self.sessions], strict=True)
+        return "".join([lines_of(labels, activity) for labels, activity in known if activity]).encode()
 
 
 class Page:

@@ -15,6 +15,7 @@ ALERTS: dict[Problem, str] = {
     Problem.REACHOUT_TIMELOCK: "WawpSessionRestricted",
     Problem.MESSAGE_CAPPING: "WawpSessionRestricted",
     Problem.SILENT: "WawpSessionSilent",
+    Problem.UNDELIVERED: "WawpSessionUndelivered",
     Problem.UNRESPONSIVE: "WawpSessionUnresponsive",
 }
 MASS_ALERTS: dict[Kind, str] = {

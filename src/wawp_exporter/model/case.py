@@ -41,6 +41,8 @@ class Case(msgspec.Struct, array_like=True):
     of the entry that made it flapping (`flaps` is the first of those entries), `alone` of the spell, or of the end of
     the last problem that `down` yields to. The end of maintenance, or of an outage, counts as learning anew. `excused`
     is the end of the last maintenance. `unresponsive` is since when WhatsApp has not answered probes, 0 if it has.
+    Messages are not in the log: `unacknowledged` is when the oldest own one was sent that is not acknowledged, `quiet`
+    when the last one came if by its habit more should have come since, 0 otherwise; that is learnt at `quiet_learned`.
     """
 
     key: Key
@@ -59,6 +61,9 @@ class Case(msgspec.Struct, array_like=True):
     alone: int = 0
     problems: dict[Problem, int] = {}
     unresponsive: int = 0
+    unacknowledged: int = 0
+    quiet: int = 0
+    quiet_learned: int = 0
 
     @property
     def status(self) -> Status:
@@ -84,6 +89,23 @@ class Case(msgspec.Struct, array_like=True):
     def silent_at(self) -> int:
         """When it becomes silent if nothing is heard, NEVER if it cannot."""
         return self.hushed + self.facts.limits.silent if self.hushed and self.status is WORKING else NEVER
+
+    @property
+    def muffled(self) -> int:
+        """Since when it has been silent against its own habit, 0 if it is not."""
+        same = self.status is UNKNOWN or (self.status is WORKING and self.since <= self.quiet)
+        return self.quiet if same and not self.facts.maintenance else 0
+
+    def undelivered(self, now: int, constants: Constants) -> int:
+        """Since when an own message has not been acknowledged, although it is WORKING; 0 if none is missing."""
+        if not (self.unacknowledged and self.facts.limits.undelivered and self.status in (WORKING, UNKNOWN)):
+            return 0
+        given_up = now >= self.unacknowledged + constants.unacknowledged_ms
+        return 0 if given_up else max(self.unacknowledged, self.since)
+
+    def silence(self, now: int) -> int:
+        """When a silence began that is too long by `now`, 0 if there is none."""
+        return self.muffled or (self.hushed if self.hushed + self.facts.limits.silent <= now else 0)
 
     @property
     def counts_at(self) -> int:
@@ -125,7 +147,12 @@ class Case(msgspec.Struct, array_like=True):
     def troubled(self) -> bool:
         """Whether any row of the table can apply."""
         begun = self.login or self.spell or self.flaps or self.restrictions
-        return bool(begun or self.facts.limits.silent or self.unresponsive)
+        return bool(begun or self.facts.limits.silent or self.unresponsive or self.unheard)
+
+    @property
+    def unheard(self) -> bool:
+        """Whether messages are missing."""
+        return self.unacknowledged > 0 or self.quiet > 0
 
     @property
     def forgettable(self) -> bool:
@@ -133,7 +160,8 @@ class Case(msgspec.Struct, array_like=True):
         waiting = self.facts.limits.silent and self.status in (WORKING, UNKNOWN)
         returning = self.excused and self.facts.state.left_working  # it may be lost since the end of its maintenance
         settled = self.facts.maintenance or self.status not in DOWN
-        return settled and self.idle and not (self.restrictions or waiting or returning or self.unresponsive)
+        waits = waiting or returning or self.unresponsive or self.unheard
+        return settled and self.idle and not (self.restrictions or waits)
 
     def rewind(self, now: int) -> None:
         """The clock was set back: nothing that it has dated is later than `now`."""
@@ -184,7 +212,7 @@ def learn(case: Case, facts: Facts, now: int, constants: Constants, *, recount: 
 
 def relearn(case: Case, now: int) -> None:
     """What holds now is news again: it settles before it is exported."""
-    case.learned = case.login_learned = case.alone = now
+    case.learned = case.login_learned = case.quiet_learned = case.alone = now
 
 
 def since_first(known: tuple[Restricted, ...], stated: tuple[Restricted, ...]) -> Iterator[Restricted]:
@@ -273,6 +301,8 @@ def turns(case: Case, constants: Constants) -> Iterator[int]:
         yield case.counts_at
     if case.facts.limits.silent:
         yield case.silent_at
+    if case.unacknowledged:
+        yield case.unacknowledged + constants.unacknowledged_ms
     yield from (limit.until for limit in case.restrictions if limit.until)
     for times in case.entries.values():
         first = times[0] if len(times) == constants.flap_entries else times[-1]

@@ -1,6 +1,6 @@
 """What a webhook says: a `StatusEvent` with its back-filled points, or an event of another kind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, get_args
 
@@ -110,11 +110,40 @@ class StatusEvent(msgspec.Struct, frozen=True, gc=False):
         return self.own.key_at - self.received_at > MAX_AHEAD_MS
 
 
+class Direction(Word):
+    """Whether a message came to the account, or was sent from it."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Ack(Word):
+    """What is known of WhatsApp's acknowledgement of an own message."""
+
+    PENDING = "pending"
+    SERVER = "server"  # or more: delivered, read, played
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """All that is read of a message: `direction` is None where the event only states the acknowledgement of an own one.
+
+    `at` is Unix ms, 0 where the gateway gave no time. `id` is only compared, as a keyed hash, and never shown.
+    """
+
+    direction: Direction | None
+    at: int = 0
+    ack: Ack | None = None
+    id: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class OtherEvent:
-    """A webhook of another kind (`message`, …): a sign of life of its session, nothing else."""
+    """A webhook of another kind (`message`, …): a sign of life of its session, and what it says of messages."""
 
     session: str | None
+    messages: tuple[Message, ...] = ()
 
 
 def normal(status: str) -> Status:

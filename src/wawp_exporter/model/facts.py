@@ -21,6 +21,7 @@ class Problem(Word):
     REACHOUT_TIMELOCK = "reachout_timelock"
     MESSAGE_CAPPING = "message_capping"
     SILENT = "silent"
+    UNDELIVERED = "undelivered"
     UNRESPONSIVE = "unresponsive"
 
 

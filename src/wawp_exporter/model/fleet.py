@@ -176,6 +176,7 @@ class Fleet(Sessions):
         self.ear.begin(key, session, tombstone)
         self.bury(key, tombstone, buried)
         self.dormant.pop(key, None)
+        self.activity.pop(key, None)
         if session is None:
             return False
         if session.state.auth_since:

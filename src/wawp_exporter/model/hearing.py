@@ -81,7 +81,19 @@ class Hearing(Ear):
     def probed(self, session: Session, since: int, now: int) -> None:
         """A probe has shown since when WhatsApp has not answered, 0 if it has; nor does this let time pass."""
         known = self.known.get(session.key) or session.facts(max(now, self.judge.now))
-        self.judge.probed(session.key, known, since)
+        self.judge.overhear(session.key, known, unresponsive=since)
+
+    def arrived(self, key: Key, at: int = 0, *, shared: bool = False) -> None:
+        """An incoming message, at `at` (Unix ms, 0: now): a silence ends, but where all replicas must learn of it."""
+        case = self.judge.cases.get(key)
+        if case and case.quiet and not shared and (not at or at > case.quiet):
+            self.overhear(key, quiet=0)
+
+    def overhear(self, key: Key, **said: int) -> None:
+        """What the messages of a session say (`unacknowledged`, `quiet`: `Case`). They are not in the log."""
+        facts = self.known.get(key)
+        if facts:
+            self.judge.overhear(key, facts, **said)
 
     def leave(self, key: Key, now: int) -> None:
         """A session is not there any more."""

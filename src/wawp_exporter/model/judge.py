@@ -74,12 +74,16 @@ class Judge(Verdicts):
             self._look(case)
             self._export(case)
 
-    def probed(self, key: Key, facts: Facts, since: int) -> None:
-        """A probe has shown since when WhatsApp has not answered (Unix ms), 0 if it has. No time passes by it."""
+    def overhear(self, key: Key, facts: Facts, **said: int) -> None:
+        """Takes what messages and probes say of a session: fields of `Case`. No time passes by it, as by `heard`."""
         case = self.cases.get(key) or Case(key, facts, min(facts.state.since, self.now), heard=facts.heard)
-        if case.unresponsive == since:
+        if all(getattr(case, name) == value for name, value in said.items()):
             return
-        self.cases[key], case.unresponsive = case, since
+        if said.get("quiet", case.quiet) != case.quiet:
+            case.quiet_learned = self.now
+        for name, value in said.items():
+            setattr(case, name, value)
+        self.cases[key] = case
         self._look(case)
         self._export(case)
 
@@ -130,7 +134,7 @@ class Judge(Verdicts):
     def _look(self, case: Case) -> None:
         """What has ended, and what counts as lost."""
         self._lapse(case, self.now)
-        if case.spell or case.login or case.facts.limits.silent or self.outages.losses:
+        if case.spell or case.login or case.facts.limits.silent or case.quiet or self.outages.losses:
             self._weigh(case)
         now, turn = self.now, NEVER
         for at in turns(case, self.constants):
@@ -166,11 +170,11 @@ class Judge(Verdicts):
         """
         lost, silent = ((kind, case.key) in self.outages.losses for kind in (Kind.DISCONNECT, Kind.SILENCE))
         lost = lost or case.counts_at <= self.now
-        silent = (silent or case.status is WORKING) and case.hushed + case.facts.limits.silent <= self.now
+        silent = silent or case.status is WORKING
         return {
             Kind.DISCONNECT: case.spell.lost_at if case.spell and lost else 0,
             Kind.REAUTH: max(case.login, case.excused) if case.login and case.facts.state.worked else 0,
-            Kind.SILENCE: case.hushed if silent else 0,
+            Kind.SILENCE: case.silence(self.now) if silent else 0,
         }
 
     def _lose(self, case: Case, kind: Kind, at: int) -> None:

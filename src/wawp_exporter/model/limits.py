@@ -7,7 +7,7 @@ MINUTE = 60 * SECOND
 
 
 class Limits(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The thresholds of one session in ms, defaults and overrides already merged. `silent` 0 is off."""
+    """The thresholds of one session in ms, defaults and overrides merged; 0 for `silent` or `undelivered` is off."""
 
     starting: int = 60 * SECOND
     failed: int = 10 * SECOND
@@ -15,6 +15,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False, array_like=True):
     qr_unattended: int = 60 * MINUTE
     down: int = 15 * MINUTE
     silent: int = 0
+    undelivered: int = 5 * MINUTE
 
     def of(self, kind: str) -> int:
         """The limit of this name, 0 for the empty name."""
@@ -33,6 +34,7 @@ class Constants(msgspec.Struct, frozen=True):
     flap_entries: int = 4
     flap_window_ms: int = 15 * MINUTE
     restricted_ms: int = 10 * MINUTE  # a loss so soon after a restriction began is put down to it
+    unacknowledged_ms: int = 24 * 60 * MINUTE  # then an own message without an acknowledgement is given up
     # Losses
     recovered_ms: int = 60 * SECOND  # of WORKING
     restart_ms: int = 30 * SECOND  # of STOPPED

@@ -29,7 +29,7 @@ MUTES = {
     Kind.DISCONNECT: frozenset(Problem) - RESTRICTIONS - {Problem.LOGIN},
     Kind.REAUTH: (LOGINS - {Problem.LOGIN})
     | {Problem.DISCONNECTED, Problem.FAILED, Problem.STUCK_STARTING, Problem.FLAPPING, Problem.DOWN},
-    Kind.SILENCE: frozenset({Problem.SILENT, Problem.UNRESPONSIVE}),
+    Kind.SILENCE: frozenset({Problem.SILENT, Problem.UNDELIVERED, Problem.UNRESPONSIVE}),
 }
 
 

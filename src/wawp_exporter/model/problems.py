@@ -86,6 +86,8 @@ ROWS = (
     Row(Problem.REACHOUT_TIMELOCK, restricted_since(Problem.REACHOUT_TIMELOCK)),
     Row(Problem.MESSAGE_CAPPING, restricted_since(Problem.MESSAGE_CAPPING)),
     Row(Problem.SILENT, lambda case, _now, _c: case.hushed, "silent"),
+    Row(Problem.SILENT, lambda case, _now, _c: case.muffled, "", "quiet_learned"),
+    Row(Problem.UNDELIVERED, lambda case, now, constants: case.undelivered(now, constants), "undelivered"),
     Row(Problem.UNRESPONSIVE, lambda case, _now, _c: case.unanswered, settle=""),
     Row(
         Problem.DOWN,
@@ -111,7 +113,8 @@ def rows_for(case: Case, before: Mapping[Problem, int]) -> tuple[Row, ...]:
     """The rows that can apply to a session."""
     if case.login:
         return LOGIN_ROWS
-    if before or case.flaps or case.restrictions or case.facts.limits.silent or case.unresponsive:
+    silenced = case.facts.limits.silent or case.unheard or case.unresponsive
+    if before or case.flaps or case.restrictions or silenced:
         return OTHER_ROWS
     return STATUS_ROWS.get(case.status, ())
 

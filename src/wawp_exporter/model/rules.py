@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from wawp_exporter.config.schema import Config
 from wawp_exporter.config.values import glob
@@ -16,7 +17,7 @@ Key = tuple[str, str]  # (source, session)
 class Meta(msgspec.Struct, frozen=True):
     """What the configuration says of a session. Thresholds are overrides in seconds, windows are Unix ms.
 
-    `limits` are the thresholds that hold for it: the defaults, and its overrides over them.
+    `limits` are the thresholds that hold for it: the defaults, and its overrides over them; so is `quiet`, in messages.
     """
 
     group: str = ""
@@ -26,6 +27,12 @@ class Meta(msgspec.Struct, frozen=True):
     silent: float = 0.0
     windows: tuple[tuple[int, int], ...] = ()
     limits: Limits = Limits()
+    quiet: int = 0
+
+    @property
+    def unheard(self) -> "Meta":
+        """The same for a session whose source sends no messages: that it is silent says nothing."""
+        return replace(self, silent=0.0, limits=replace(self.limits, silent=0), quiet=0)
 
     def excuses(self, now: int) -> bool:
         """Whether it is in maintenance at `now` (Unix ms)."""
@@ -33,10 +40,14 @@ class Meta(msgspec.Struct, frozen=True):
 
 
 class Rules:
-    """The configuration as the fleet needs it: globs compiled, equal metadata shared."""
+    """The configuration as the fleet needs it: globs compiled, equal metadata shared.
 
-    def __init__(self, config: Config) -> None:
+    `deaf` are the sources from which no messages come: the silence of their sessions says nothing.
+    """
+
+    def __init__(self, config: Config, deaf: frozenset[str] = frozenset()) -> None:
         self.config = config
+        self.deaf = deaf
         self.shard = shard_of(config)
         self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
         self._group_of = {key: name for name, members in self.groups.items() for key in members}
@@ -46,7 +57,8 @@ class Rules:
         self.troubled_only = config.metrics.sessions == "troubled"
         self._shared: dict[Meta, Meta] = {}
         self._same_for_all = not (self._group_of or self._sessions or self._windows)
-        self._default = Meta(silent=config.thresholds.silent, limits=self._limits({}))
+        thresholds = config.thresholds
+        self._default = Meta(silent=thresholds.silent, limits=self._limits({}), quiet=thresholds.quiet)
 
     def holds(self, key: Key) -> bool:
         """Whether a session belongs to this replica's shard."""
@@ -54,18 +66,24 @@ class Rules:
 
     def meta(self, source: str, session: str) -> Meta:
         """The first matching `sessions` rule, the group, and every maintenance window that matches."""
-        if self._same_for_all:
-            return self._default
+        meta = self._default if self._same_for_all else self._meta(source, session)
+        if source in self.deaf:
+            unheard = meta.unheard
+            return self._shared.setdefault(unheard, unheard)
+        return meta
+
+    def _meta(self, source: str, session: str) -> Meta:
         rule = next((r for s, n, r in self._sessions if s.fullmatch(source) and n.fullmatch(session)), None)
         overrides = rule.thresholds.given() if rule else {}
         meta = Meta(
             group=self._group_of.get((source, session), ""),
             owner=rule.owner if rule else "",
             tier=rule.tier if rule else "",
-            thresholds=tuple(overrides.items()),
+            thresholds=tuple((kind, value) for kind, value in overrides.items() if kind != "quiet"),
             silent=overrides.get("silent", self.config.thresholds.silent),
             windows=tuple((a, b) for s, n, a, b in self._windows if s.fullmatch(source) and n.fullmatch(session)),
             limits=self._limits(overrides),
+            quiet=round(overrides.get("quiet", self.config.thresholds.quiet)),
         )
         return self._shared.setdefault(meta, meta)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
+from wawp_exporter.model.activity import Activity
 from wawp_exporter.model.bucket import Bucket
 from wawp_exporter.model.buckets import Buckets, judge, leave
 from wawp_exporter.model.ear import Ear
@@ -36,6 +37,7 @@ class Sessions:
         self.dormant: dict[Key, str] = {}
         self.buckets = Buckets()
         self.away: set[str] = set()
+        self.activity: dict[Key, Activity] = {}
         self.changed: set[Key] = set()
         self.unsaved: set[Key] = set()
         self.wakes = Wakes(self.sessions, rules.config.metrics.forget_stopped_after)
@@ -199,6 +201,7 @@ class Sessions:
     def _drop(self, session: Session, now: int, mono: float) -> None:
         leave(session, mono)
         del self.sessions[session.key]
+        self.activity.pop(session.key, None)
         self.changed.add(session.key)
         self.unsaved.discard(session.key)
         self.ear.leave(session.key, now)

@@ -28,6 +28,7 @@ def usual(case: Case, facts: Facts) -> bool:
     return (
         (state.down_since > 0 if status is STARTING or status is FAILED else status is WORKING and not state.down_since)
         and not (case.problems or case.login or case.restrictions or case.excused or case.unresponsive)
+        and not (case.unacknowledged or case.quiet)
         and not (state.auth_since or facts.restrictions or facts.limits.silent)
         and not (facts.maintenance or case.facts.maintenance)
     )

@@ -14,6 +14,7 @@ from wawp_exporter.live.clock import unix_now
 from wawp_exporter.log.retention import LEASE, LEASE_S
 from wawp_exporter.metrics.exposition import REFRESH_PAGES
 from wawp_exporter.model.rules import Key
+from wawp_exporter.service.habits import Habits
 from wawp_exporter.service.heap import trim
 from wawp_exporter.service.parts import Parts
 from wawp_exporter.service.upkeep import Job
@@ -36,6 +37,7 @@ class Jobs:
         self._parts = parts
         self._began = unix_now()
         self._learned = False
+        self._habits = Habits(parts)
         self._stale: set[Key] = set()  # stopped for so long that they are to be forgotten
 
     @property
@@ -48,6 +50,8 @@ class Jobs:
             Job("forget", 1, 1, self.forget_stale),
             Job("save", 5, 5, parts.ingest.saving.save),
             *shared,
+            Job("messages", 5, 5, self.messages),
+            Job("quiet", 10, 5, self._habits.look),
             Job("beat", 15, 1, parts.ingest.saving.beat),
             Job("restarts", 15, 15, parts.remedies.settle),
             Job("look", 60, 60, self.look),
@@ -76,6 +80,11 @@ class Jobs:
         """Shares with the other replicas what is in no event."""
         await self._parts.ingest.last_seen.share()
         await self._parts.ingest.acceptances.share()
+
+    async def messages(self) -> None:
+        """Writes the counts of messages, and has judged which are missing."""
+        await self._parts.ingest.messages.share()
+        self._parts.ingest.folding.alarm.arm()
 
     async def trim(self) -> None:
         """Gives memory back that was in use for a moment."""
@@ -119,6 +128,7 @@ class Jobs:
                 return
             count = await ingest.cleaning.purge(before)
             await ingest.cleaning.purge_names(before)
+            await ingest.cleaning.purge_hours(unix_now())
             await ingest.cleaning.forget_tombstones(before)
         except LogError as error:
             logger.error("old events not purged", error=describe(error))

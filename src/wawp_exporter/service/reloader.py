@@ -74,22 +74,25 @@ class Reloader:
         self.renewal.tried(settings.stamps)
         refuse_fixed(parts.settings.config, settings.config)
         replace_front = self.front.prepare(settings) if self.front else None
-        rules = Rules(settings.config)
+        rules = Rules(settings.config, parts.fleet.rules.deaf)
         # What leaves the fleet must be saved first: it comes back from the log when its source does.
         await parts.ingest.saving.save()
         added = rules.shard.held(sorted(set(settings.config.sources) - set(parts.settings.config.sources)))
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
         async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():
             restored = await asyncio.to_thread(parts.log.restore, added) if added else None
+            messages = await asyncio.to_thread(parts.log.messages.since, 0, added) if added else None
             await parts.watch.configure(settings)
             # From here on nothing waits and nothing can fail: no webhook meets half a configuration.
             log_lines.configure(settings.config.log.level, settings.config.log.format)
             parts.fleet.reconfigure(rules, unix_now(), time.monotonic())
             parts.log.database.shard = rules.shard
-            if restored:
+            if restored and messages:
+                parts.ingest.messages.take_over(messages)
                 refill(parts.fleet, restored)
             parts.put_in_force(settings)
             parts.remedies.configure(settings.config.remedy)
+            parts.ingest.messages.heeding.listen()
             if replace_front:
                 replace_front()
         # The judge has let the sessions of sources go that were taken out, and meets those that came in anew.

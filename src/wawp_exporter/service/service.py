@@ -53,7 +53,9 @@ class Service(Parts):
 
     def _restore(self) -> Restored:
         started = time.perf_counter()
-        restored = restore(self.fleet, self.log, self.fleet.rules.shard.held(self.settings.config.sources))
+        sources = self.fleet.rules.shard.held(self.settings.config.sources)
+        self.ingest.messages.restore(sources)  # before the judge goes on, who must know which sources are heard
+        restored = restore(self.fleet, self.log, sources)
         self.ingest.folding.restored(restored.mark)
         self.hub.newest = restored.seq
         took = round(time.perf_counter() - started, 3)

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PLAIN = ["session.status"]
-EVOLUTION = ["CONNECTION_UPDATE", "QRCODE_UPDATED", "STATUS_INSTANCE", "REMOVE_INSTANCE", "LOGOUT_INSTANCE"]
+PLAIN = ["session.status", "message.any", "message.ack"]
+EVOLUTION = [
+    *("CONNECTION_UPDATE", "QRCODE_UPDATED", "STATUS_INSTANCE", "REMOVE_INSTANCE", "LOGOUT_INSTANCE"),
+    *("MESSAGES_UPSERT", "MESSAGES_UPDATE", "SEND_MESSAGE"),
+]
 OPENWA = [
     "session.status",
     "session.qr",
@@ -15,12 +18,9 @@ OPENWA = [
     "session.reconnect_loop",
     "session.restriction",
 ]
-# What wppconnect-server sends about messages, which the exporter does not need.
-MESSAGES = [
-    "onmessage",
-    "onselfmessage",
+# What wppconnect-server sends beside messages and their acknowledgements, which the exporter does not need.
+IGNORED = [
     "unreadmessages",
-    "onack",
     "onpresencechanged",
     "onreactionmessage",
     "onpollresponse",
@@ -67,7 +67,7 @@ def waha(url: str, key: str) -> str:
 Into the environment of WAHA (its .env file, or `environment:` of its compose file); then restart WAHA:
 
 WHATSAPP_HOOK_URL={url}
-WHATSAPP_HOOK_EVENTS=session.status
+WHATSAPP_HOOK_EVENTS={",".join(PLAIN)}
 WHATSAPP_HOOK_HMAC_KEY={key}
 WHATSAPP_HOOK_RETRIES_POLICY=exponential
 WHATSAPP_HOOK_RETRIES_ATTEMPTS=15
@@ -127,9 +127,10 @@ read as soon as the exporter answers); then restart it:
     readMessage: false,
     autoDownload: false,
     allUnreadOnStart: false,
-    listenAcks: false,
+    listenAcks: true,
+    onSelfMessage: true,
     onPresenceChanged: false,
-    ignore: {one_line(MESSAGES)},
+    ignore: {one_line(IGNORED)},
 
 Then in a shell, for each session, with its name instead of SESSION (twice), your own WPP_URL and its WPP_TOKEN:
 
@@ -138,7 +139,7 @@ curl -X POST "$WPP_URL/api/SESSION/start-session" -H "Authorization: Bearer $WPP
 
 A session has one webhook URL, and this call REPLACES it. If another program uses it, leave it as it is, leave the
 section above as it is except for readMessage, and let that program pass on the events status-find, qrcode, phoneCode,
-closesession and logoutsession to:
+closesession and logoutsession to (and onmessage, onselfmessage and onack, so that silence is noticed):
 
 {url}?token={token}&session=SESSION
 """

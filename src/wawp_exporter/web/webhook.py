@@ -165,7 +165,10 @@ class Webhook:
         if not isinstance(event, OtherEvent):
             return event
         if event.session is not None:
-            self.ingest.last_seen.touch((gate.name, event.session), arrived.received_at)
+            key = (gate.name, event.session)
+            self.ingest.last_seen.touch(key, arrived.received_at)
+            if event.messages:
+                self.ingest.messages.hear(key, event.messages, arrived.received_at)
         return None
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:

@@ -1,6 +1,6 @@
 """The event log, read only. It may be open while the service writes."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from wawp_exporter.cursors import from_cursor, to_cursor
 from wawp_exporter.errors import LogError
 from wawp_exporter.log.actions import Action, actions_of
+from wawp_exporter.log.history import habits
 from wawp_exporter.log.history.arrivals import Arrivals
 from wawp_exporter.log.history.missed import DeletionRow, missed
 from wawp_exporter.log.history.timelines import (
@@ -163,6 +164,28 @@ class History:
             first = spans.pop()[0] if spans and begun <= (last := spans[-1][1]) else None
             spans.append((max(start, begun), min(end, seen)) if first is None else (first, max(last, min(end, seen))))
         return spans
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def received(self, keys: Collection[Key], start: int, end: int) -> list[tuple[Key, int, int]]:
+        """`habits.incoming`: what these sessions received, hour by hour (Unix seconds)."""
+        with self._reading() as reader:
+            return list(habits.incoming(reader, keys, start, end))
+
+    def received_by_source(self, start: int) -> list[tuple[str, int, int]]:
+        """`habits.totals`: what all sessions of each source received from `start` on (Unix seconds)."""
+        with self._reading() as reader:
+            return list(habits.totals(reader, start))
+
+    def heard(self) -> dict[str, int]:
+        """When the last message of each source came or was sent (Unix ms); sources without any are left out."""
+        with self._reading() as reader:
+            return habits.heard(reader)
+
+    def absences(self, keys: Collection[Key], start: int) -> list[tuple[Key, int]]:
+        """`habits.absences`: when sessions were not WORKING from `start` on (Unix ms)."""
+        with self._reading() as reader:
+            return list(habits.absences(reader, keys, start))
 
     def actions(self, key: Key, limit: int) -> list[Action]:
         """A session's actions (restarts), newest first."""

@@ -12,6 +12,7 @@ from wawp_exporter.gateways.watch import Watch
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.model.event import Restriction, Status
+from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.session import Session
 from wawp_exporter.times import utc
 from wawp_exporter.web.api.answers import JSON
@@ -20,7 +21,10 @@ from wawp_exporter.web.api.sessions import restrictions, session_in
 DEFAULT_RETRY_S = 30  # after which to ask again where nothing is known
 MAX_RETRY_S = 3600
 UNCONFIRMED = "unknown: the gateway has to confirm the status first"
-UNRESPONSIVE = "unknown: a probe has to succeed first"
+DEAD = {
+    Problem.UNDELIVERED: "unknown: an acknowledgement of any of its messages has to come first",
+    Problem.UNRESPONSIVE: "unknown: a probe has to succeed first",
+}
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -64,7 +68,8 @@ class PreflightEndpoint:
             return JSON(Ready(True, *session.key, state.status, since, restrictions(session, now)))
         doubt = self._watch.doubt(session)
         if doubt and (state.status is Status.WORKING or not self._watch.confirmed(session.source)):
-            basis = UNRESPONSIVE if self._watch.unresponsive(session) else UNCONFIRMED
+            dead = self._watch.dead(session)
+            basis = DEAD[dead] if dead else UNCONFIRMED
             return not_ready(NotReady(doubt, False, *session.key, state.status, since, None, basis))
         expected, basis = self._expect(session, now)
         error = f"the session is {state.status}, expected WORKING"

@@ -23,6 +23,7 @@ WORDS = {
     Problem.REACHOUT_TIMELOCK: "restricted by WhatsApp",
     Problem.MESSAGE_CAPPING: "limited in its messages by WhatsApp",
     Problem.SILENT: "silent",
+    Problem.UNDELIVERED: "messages are not delivered",
     Problem.UNRESPONSIVE: "not answered by WhatsApp",
 }
 OUTAGE_WORDS = {

@@ -1,0 +1,89 @@
+"""What webhooks say of messages: the direction, the time, and how far an own message was acknowledged; nothing else."""
+
+from typing import Any
+
+from wawp_exporter.dialects.reading import instant
+from wawp_exporter.model.event import Ack, Direction, Message
+
+FIRST_MS = 100_000_000_000  # a time below it is in seconds: as ms it would be in 1973
+# Events about messages, and whether they say that a message is there, or only how far it was acknowledged.
+WAHA = {"message": True, "message.any": True, "message.ack": False, "message.ack.group": False}
+EVOLUTION = {"messages.upsert": True, "send.message": True, "messages.update": False}
+WPPCONNECT = {"onmessage": True, "onselfmessage": True, "onack": False}
+# Evolution's words are Baileys' (in capitals) or those of the Cloud API.
+WORDS = {
+    "ERROR": Ack.ERROR,
+    "FAILED": Ack.ERROR,
+    "PENDING": Ack.PENDING,
+    **dict.fromkeys(
+        ("SERVER", "DEVICE", "READ", "PLAYED", "SERVER_ACK", "DELIVERY_ACK", "SENT", "DELIVERED"), Ack.SERVER
+    ),
+}
+
+
+def waha_messages(kind: str, payload: object) -> tuple[Message, ...]:
+    """`payload` of WAHA and Wawp: `fromMe`, `timestamp` in seconds, `ack` from -1 (error) over 0 (pending) on."""
+    if kind not in WAHA or not isinstance(payload, dict):
+        return ()
+    own = payload.get("fromMe") is True
+    ack = level(payload.get("ack")) or word(payload.get("ackName"))
+    return said(WAHA[kind], own, payload.get("timestamp"), ack, payload.get("id"))
+
+
+def evolution_messages(kind: str, data: object) -> tuple[Message, ...]:
+    """`data` of Evolution: one message or several, with their key beside or around what is said of them."""
+    if kind not in EVOLUTION:
+        return ()
+    found: tuple[Message, ...] = ()
+    for item in data if isinstance(data, list) else [data]:
+        if not isinstance(item, dict):
+            continue
+        key = item["key"] if isinstance(item.get("key"), dict) else item
+        update = item["update"] if isinstance(item.get("update"), dict) else item
+        status = update.get("status")
+        # As a number it is Baileys': one more than the levels of the others.
+        ack = word(status) or level(status - 1 if type(status) is int else None)
+        own = key.get("fromMe") is True
+        found += said(EVOLUTION[kind], own, item.get("messageTimestamp"), ack, key.get("keyId") or key.get("id"))
+    return found
+
+
+def wppconnect_messages(kind: str, data: dict[str, Any]) -> tuple[Message, ...]:
+    """The body of wppconnect-server: the message itself, `t` in seconds, its id perhaps an object."""
+    if kind not in WPPCONNECT:
+        return ()
+    key = data.get("id")
+    own = data.get("fromMe") is True or (isinstance(key, dict) and key.get("fromMe") is True)
+    own = own or (isinstance(key, str) and key.startswith("true_"))
+    return said(WPPCONNECT[kind], own, data.get("t"), level(data.get("ack")), key)
+
+
+def said(there: bool, own: bool, at: object, ack: Ack | None, key: object) -> tuple[Message, ...]:
+    """What an event says. That an incoming message was acknowledged by us says nothing of WhatsApp's server."""
+    if not there:
+        return (Message(None, 0, ack, id_of(key)),) if own and ack else ()
+    unit = 1000 if type(at) in (int, float) and at < FIRST_MS else 1  # type: ignore[operator]  # a number
+    direction = Direction.OUT if own else Direction.IN
+    return (Message(direction, instant(at, unit), ack if own else None, id_of(key)),)
+
+
+def level(value: object) -> Ack | None:
+    """The acknowledgement by its number."""
+    if type(value) is not int:
+        return None
+    return Ack.ERROR if value < 0 else Ack.SERVER if value else Ack.PENDING
+
+
+def word(value: object) -> Ack | None:
+    """The acknowledgement by its name."""
+    return WORDS.get(value.upper()) if isinstance(value, str) else None
+
+
+def id_of(key: object) -> str:
+    """The id of a message without the chat around it, which events may write in several ways; "" if there is none."""
+    if isinstance(key, dict):
+        key = key.get("id") or key.get("_serialized")
+    if not isinstance(key, str):
+        return ""
+    parts = key.split("_")
+    return parts[2] if len(parts) > 2 and parts[0] in ("true", "false") else key

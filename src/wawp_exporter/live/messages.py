@@ -1,0 +1,211 @@
+"""Counts messages, and notices own ones that are not acknowledged. Nothing else of a message is read or kept.
+
+The judge is given what all replicas know: of a shared log what was written to it and read back, every few seconds.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from zoneinfo import ZoneInfo
+
+from wawp_exporter.errors import LogError
+from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.heeding import Heeding
+from wawp_exporter.live.log_access import LogAccess
+from wawp_exporter.live.unwritten import Unwritten, oldest_of
+from wawp_exporter.log.messages import Kept
+from wawp_exporter.model.activity import PENDING_MS, Activity
+from wawp_exporter.model.event import Ack, Direction, Message
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.hours import HOUR_S, hour_of
+from wawp_exporter.model.rules import Key
+
+RECENT_S = 60.0  # senders try again for half a minute; an acknowledgement may come before its message
+MAX_RECENT = 100_000  # ids of messages that are remembered for so long
+OVERLAP_MS = 10_000  # read twice, so that a row whose transaction was slow is not missed
+DIGEST_BYTES = 8
+IN, OUT = Direction
+
+
+class Recent:
+    """Ids (as keyed hashes) that came in the last minute or two."""
+
+    def __init__(self) -> None:
+        self._young: set[str] = set()
+        self._old: set[str] = set()
+        self._since = 0.0
+
+    def __contains__(self, digest: str) -> bool:
+        """Whether it came."""
+        return digest in self._young or digest in self._old
+
+    def add(self, digest: str, mono: float) -> None:
+        """It has come."""
+        if mono - self._since > RECENT_S or len(self._young) >= MAX_RECENT:
+            self._old, self._young, self._since = self._young, set(), mono
+        self._young.add(digest)
+
+
+class Messages:
+    """Belongs to the event loop."""
+
+    def __init__(self, fleet: Fleet, access: LogAccess) -> None:
+        self._fleet = fleet
+        self._access = access
+        self._log = access.log
+        self._key = secrets.token_bytes(32)
+        self._come = Recent()
+        self._ended = Recent()
+        self._unwritten = Unwritten()
+        self._stored_at = 0
+        self._hour = self._hour_end = 0
+        self._zone = ""
+        self.heeding = Heeding(fleet)
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def hear(self, key: Key, messages: Sequence[Message], now: int) -> None:
+        """What a webhook says that was received at `now` (Unix ms); a session that is not known is not created."""
+        if key not in self._fleet.sessions:
+            return
+        activity = self._fleet.activity.get(key)
+        if activity is None:
+            activity = self._fleet.activity[key] = Activity()
+        mono = time.monotonic()
+        for message in messages:
+            digest = self._digest(key, message) if message.id else ""
+            if message.direction:
+                self._take(key, activity, message, digest, now, mono)
+            else:
+                self.heeding.source(key[0]).acked_at = now
+            if message.ack:
+                self._acknowledge(key, activity, message.ack, digest, now, mono)
+
+    def _digest(self, key: Key, message: Message) -> str:
+        name = "\0".join((*key, message.id)).encode(errors="surrogatepass")
+        return blake2b(name, key=self._key, digest_size=DIGEST_BYTES).hexdigest()
+
+    def _take(self, key: Key, activity: Activity, message: Message, digest: str, now: int, mono: float) -> None:
+        """A message, unless it was counted: two events may report it, and one may be sent again."""
+        assert message.direction  # noqa: S101 - the caller's condition
+        if digest and digest in self._come:
+            return
+        if digest:
+            self._come.add(digest, mono)
+        at = min(message.at or now, now)
+        activity.count(message.direction, at)
+        self._unwritten.count(key, self._hour_at(now), message.direction)
+        self.heeding.source(key[0]).count(message.direction, now)
+        if message.direction is IN:
+            self._fleet.hearing.arrived(key, shared=self._log.shared)
+            return
+        settled = message.ack in (Ack.SERVER, Ack.ERROR) or digest in self._ended
+        if not settled and at > now - PENDING_MS:
+            digest = digest or secrets.token_hex(DIGEST_BYTES)  # without an id any acknowledgement ends it
+            if activity.await_ack(digest, at):
+                self._unwritten.pending[key, digest] = at
+                self.heeding.waiting.add(key)
+
+    def _acknowledge(self, key: Key, activity: Activity, ack: Ack, digest: str, now: int, mono: float) -> None:
+        if ack is Ack.PENDING:
+            return
+        self._ended.add(digest, mono)
+        if ack is Ack.SERVER:
+            for ended in activity.pending:
+                self._unwritten.pending.pop((key, ended), None)  # if it was written, the log deletes it by the time
+            activity.acknowledge(now)
+            self._unwritten.changed.add(key)
+        elif activity.pending.pop(digest, None) is not None or self._log.shared:
+            self._unwritten.end(key, digest)
+
+    def _hour_at(self, now: int) -> int:
+        """The clock hour, in the configured time zone."""
+        zone = self._fleet.rules.config.timezone
+        if not self._hour <= now // 1000 < self._hour_end or zone != self._zone:
+            self._hour, self._zone = hour_of(now, ZoneInfo(zone)), zone
+            self._hour_end = self._hour + HOUR_S
+        return self._hour
+
+    # -- the log ------------------------------------------------------------------------------------------------
+
+    def restore(self, sources: Iterable[str]) -> None:
+        """Takes over what the log has, and says from which sources no messages come. Raises LogError."""
+        self._key = self._log.messages.key()
+        self.take_over(self._log.messages.since(0, sources))
+        self.heeding.listen()
+
+    def take_over(self, kept: Kept) -> None:
+        """Takes what the log has of sources that are new here."""
+        self._merge(kept)
+
+    async def share(self) -> None:
+        """Writes what is new, reads what other replicas have written, and has it judged."""
+        unwritten, self._unwritten, shared = self._unwritten, Unwritten(), False
+        now = unix_now()
+        try:
+            if unwritten or self.heeding.waiting:
+                news = unwritten.news(self._fleet.activity)
+                await self._access.write(self._log.messages.store, news, now, now - PENDING_MS)
+            shared = True
+        except LogError as error:
+            self._access.failed("could not write the counts of messages", error)
+        finally:
+            if not shared:
+                self._unwritten.take_back(unwritten)
+        if not shared:
+            return
+        if self._log.shared:
+            await self._read()
+        else:
+            self._own(now)
+        self.heeding.listen()
+
+    def _own(self, now: int) -> None:
+        """All that is known is known here."""
+        activities = self._fleet.activity
+        for key in self.heeding.waiting:
+            if key in activities:
+                activities[key].expire(now)
+        oldest = {key: activities[key].unacknowledged for key in self.heeding.waiting if key in activities}
+        self.heeding.judge({key: at for key, at in oldest.items() if at}, now)
+
+    async def _read(self) -> None:
+        try:
+            kept = await self._access.read(self._log.messages.since, max(0, self._stored_at - OVERLAP_MS))
+        except LogError as error:
+            self._access.failed("could not read the counts of messages of other replicas", error)
+            return
+        for key in self.heeding.waiting & self._fleet.activity.keys():
+            self._fleet.activity[key].pending = {}
+        for (key, digest), at in self._unwritten.pending.items():
+            if key in self._fleet.activity:
+                self._fleet.activity[key].await_ack(digest, at)
+        self._merge(kept)
+        for traffic in kept.traffic:
+            self._fleet.hearing.arrived(traffic.key, traffic.received_at)
+        # An acknowledgement may have come here, and its message at another replica.
+        waiting = [each for each in kept.pending if each.digest not in self._ended]
+        for each in kept.pending:
+            if each.digest in self._ended:
+                self._unwritten.end(each.key, each.digest)
+        self.heeding.judge(oldest_of(waiting, self._fleet.activity), unix_now())
+
+    def _merge(self, kept: Kept) -> None:
+        """Counts in the log are of all replicas; what is not written yet comes on top."""
+        activities, unwritten = self._fleet.activity, self._unwritten
+        for traffic in kept.traffic:
+            key = traffic.key
+            activity = activities.setdefault(key, Activity())
+            activity.counts[IN] = traffic.received + unwritten.counts[key, IN]
+            activity.counts[OUT] = traffic.sent + unwritten.counts[key, OUT]
+            activity.last[IN] = max(activity.last[IN], traffic.received_at)
+            activity.last[OUT] = max(activity.last[OUT], traffic.sent_at)
+            activity.acknowledge(traffic.acked_at)
+            self.heeding.source(key[0]).take(traffic)
+        for each in kept.pending:
+            activity = activities.setdefault(each.key, Activity())
+            if each.at > activity.acked_at and each.digest not in self._ended:
+                activity.await_ack(each.digest, each.at)
+                self.heeding.waiting.add(each.key)
+        self._stored_at = max(self._stored_at, kept.stored_at)

@@ -1,0 +1,135 @@
+"""What is known of messages: written behind by each replica, and read by all of them. No message is kept."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from wawp_exporter.log.database import Database
+from wawp_exporter.log.place import DATABASE_NOW
+from wawp_exporter.log.tables import activity, hash_key, pending, session, traffic
+from wawp_exporter.model.rules import Key
+
+PURGED = 5000  # hours deleted in one go
+
+
+class Traffic(NamedTuple):
+    """The messages of one session: how many, and when the last ones and the last acknowledgement came (Unix ms)."""
+
+    key: Key
+    received: int = 0
+    sent: int = 0
+    received_at: int = 0
+    sent_at: int = 0
+    acked_at: int = 0
+
+
+class Hour(NamedTuple):
+    """The messages of one session in the clock hour that begins at `hour` (Unix seconds)."""
+
+    key: Key
+    hour: int
+    received: int
+    sent: int
+
+
+class Pending(NamedTuple):
+    """An own message, sent at `at` (Unix ms), that is not acknowledged; `digest` is the keyed hash of its id."""
+
+    key: Key
+    digest: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a replica adds to the tables, and the messages that are pending no more."""
+
+    traffic: Sequence[Traffic] = ()
+    hours: Sequence[Hour] = ()
+    pending: Sequence[Pending] = ()
+    gone: Sequence[Pending] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the tables hold of some sources. `stored_at` is the time of the newest row of `traffic` (Unix ms)."""
+
+    traffic: Sequence[Traffic] = ()
+    pending: Sequence[Pending] = ()
+    stored_at: int = 0
+
+
+class MessageTables:
+    """The tables of what is known of messages. Times are Unix ms."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def key(self) -> bytes:
+        """The key of the hashes, which all replicas share. Raises LogError."""
+        with self._database.writing() as writer:
+            insert = self._database.statements.insert(hash_key).values(id=1, value=secrets.token_hex(32))
+            writer.execute(insert.on_conflict_do_nothing())
+            return bytes.fromhex(writer.scalar(sa.select(hash_key.c.value)) or "")
+
+    def store(self, news: News, now: int, oldest: int) -> None:
+        """Adds what is new; messages that were sent before `oldest` are pending no more. Raises LogError.
+
+        Sessions that the log does not know are left out. `now` is the time of writing where no other replica writes.
+        """
+        with self._database.writing() as writer:
+            keys = {row.key for row in news.traffic} | {row.key for row in (*news.pending, *news.gone)}
+            known = self._database.names.known(writer, sorted(keys))
+            stored_at = writer.scalar(sa.select(DATABASE_NOW)) if self._database.shared else now
+            statements = self._database.statements
+            # In one order, since replicas write side by side.
+            self._write(writer, statements.add_traffic, [(*row, stored_at) for row in rows(known, news.traffic)])
+            self._write(writer, statements.add_activity, rows(known, news.hours))
+            self._write(writer, statements.insert_pending, rows(known, news.pending))
+            self._write(writer, statements.delete_pending, [row[:2] for row in rows(known, news.gone)])
+            later = sa.exists().where(traffic.c.session_id == pending.c.session_id, traffic.c.acked_at >= pending.c.at)
+            writer.execute(sa.delete(pending).where(sa.or_(pending.c.at < oldest, later)))
+
+    def _write(self, writer: sa.Connection, statement: Any, values: Sequence[Sequence[object]]) -> None:
+        if values:
+            writer.execute(statement, {"rows": msgspec.json.encode(values).decode()})
+
+    def since(self, stored_at: int, sources: Iterable[str] | None = None) -> Kept:
+        """What was written after `stored_at`, and all that is pending, of `sources`, else of this shard.
+
+        Raises LogError.
+        """
+        shard = self._database.shard
+        wanted = sources if sources is not None else shard.sources if shard.total > 1 else None
+        where = [] if wanted is None else [session.c.source.in_(list(wanted))]
+        columns = (session.c.source, session.c.name)
+        counts = sa.select(*columns, *[column for column in traffic.columns if not column.primary_key]).join_from(
+            traffic, session, session.c.id == traffic.c.session_id
+        )
+        waiting = sa.select(*columns, pending.c.digest, pending.c.at).join_from(
+            pending, session, session.c.id == pending.c.session_id
+        )
+        with self._database.reading() as reader:
+            found = reader.execute(counts.where(traffic.c.stored_at > stored_at, *where)).all()
+            still = reader.execute(waiting.where(*where)).all()
+        return Kept(
+            [Traffic((row[0], row[1]), *row[2:7]) for row in found],
+            [Pending((row[0], row[1]), *row[2:]) for row in still],
+            max([stored_at, *(row.stored_at for row in found)]),
+        )
+
+    def purge(self, before: int) -> int:
+        """Deletes up to PURGED counts of hours before `before` (Unix seconds); how many. Raises LogError."""
+        keys = (activity.c.session_id, activity.c.hour)
+        old = sa.select(*keys).where(activity.c.hour < before).limit(PURGED)
+        with self._database.writing() as writer:
+            return writer.execute(sa.delete(activity).where(sa.tuple_(*keys).in_(old))).rowcount
+
+
+def rows(known: dict[Key, int], values: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """The values with row ids instead of names, sorted; those of unknown sessions are left out."""
+    return sorted((known[value.key], *value[1:]) for value in values if value.key in known)

@@ -1,0 +1,106 @@
+"""Which sessions are too quiet, by the counts in a log."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests import parts
+from tests.builders import event
+from wawp_exporter.audit.quiet import Candidate, quiet_sessions
+from wawp_exporter.log.log import Log
+from wawp_exporter.log.messages import Hour, News, Traffic
+from wawp_exporter.log.tables import run
+from wawp_exporter.model.rules import Key
+
+HOUR_S = 3600
+NOW = 1_795_003_200  # the begin of an hour, in seconds
+WEEKS = 5 * 168
+
+
+def counted(sessions: Mapping[Key, tuple[int, int]]) -> News:
+    """Sessions with so many messages in each hour, but for the last ones."""
+    hours = [
+        Hour(key, NOW - ago * HOUR_S, count, 0)
+        for key, (count, silent) in sessions.items()
+        for ago in range(silent + 1, WEEKS)
+    ]
+    return News([Traffic(key, 1, 0, 1) for key in sessions], hours)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a log is."""
+    return tmp_path / "wawp.db"
+
+
+def fill(path: Path, sessions: Mapping[Key, tuple[int, int]], pause: tuple[float, float] = (0, 0)) -> None:
+    """Writes the log of an exporter that has run for long, with a pause from so many hours ago until so many."""
+    log = Log(path)
+    log.append([event("WORKING", key=key, received=-WEEKS * HOUR_S) for key in sessions])
+    log.messages.store(counted(sessions), NOW * 1000, 0)
+    spans = [(WEEKS + 24, pause[0]), (pause[1], 0)] if pause[0] else [(WEEKS + 24, 0)]
+    with log.database.writing() as writer:
+        for begun, seen in spans:
+            row: dict[str, Any] = {"started_at": (NOW - begun * HOUR_S) * 1000, "seen_at": (NOW - seen * HOUR_S) * 1000}
+            writer.execute(sa.insert(run).values(**row))
+    log.close()
+
+
+def candidates(sessions: Mapping[Key, tuple[int, int]], limit: float = 50) -> dict[Key, Candidate]:
+    """Those that are silent, since the middle of the hour before."""
+    return {
+        key: Candidate((NOW - silent * HOUR_S - 1800) * 1000, limit) for key, (_, silent) in sessions.items() if silent
+    }
+
+
+def found(path: Path, sessions: Mapping[Key, tuple[int, int]], minutes: int = 1) -> dict[str, float]:
+    """Since how many hours those are silent that are too quiet."""
+    quiet = quiet_sessions(path, candidates(sessions), (NOW + minutes * 60) * 1000, "UTC")
+    return {name: (NOW * 1000 - since) / HOUR_S / 1000 for (_, name), since in quiet.items()}
+
+
+def named(**sessions: tuple[int, int]) -> dict[Key, tuple[int, int]]:
+    """Sessions of one source."""
+    return {("default", name): habit for name, habit in sessions.items()}
+
+
+def test_a_session_that_stopped_receiving_is_found(path: Path) -> None:
+    """And no other: one that receives little, one that has been silent for a moment."""
+    sessions = named(dead=(30, 3), rare=(1, 3), busy=(30, 0), other=(30, 0))
+    fill(path, sessions)
+
+    assert found(path, sessions) == {"dead": 3.5}
+
+
+def test_a_whole_source_is_silent_since_one_instant(path: Path) -> None:
+    """So that it becomes one outage, those too that alone would not have been noticed yet."""
+    sessions = named(a=(30, 3), b=(20, 3), c=(2, 3))
+    fill(path, sessions)
+
+    assert found(path, sessions) == dict.fromkeys("abc", 3.5)
+
+
+def test_what_came_while_the_exporter_did_not_run_is_not_known(path: Path) -> None:
+    """The silence begins with its return; and a session that was silent in a pause was not silent by itself."""
+    sessions = named(dead=(30, 5), busy=(30, 0), other=(30, 0))
+    fill(path, sessions, pause=(4.5, 2.2))
+
+    assert found(path, sessions) == {"dead": 2.2}
+
+
+def test_a_pause_that_goes_on_until_now_leaves_nothing_to_say(path: Path) -> None:
+    """An exporter that has just been started knows nothing of the last hours."""
+    sessions = named(dead=(30, 5), busy=(30, 0), other=(30, 0))
+    fill(path, sessions, pause=(4.5, 0.1))
+
+    assert found(path, sessions) == {}
+
+
+def test_no_candidates_no_result(tmp_path: Path) -> None:
+    """As nearly always."""
+    fill(tmp_path / "wawp.db", named(busy=(30, 0)))
+
+    assert quiet_sessions(tmp_path / "wawp.db", {}, parts.now_ms(), "UTC") == {}

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.errors import LogError
 
-SCHEMA = "0012"  # the newest of `migrations/versions`
+SCHEMA = "0013"  # the newest of `migrations/versions`
 BUSY_S = 5.0
 PRIVATE = 0o600  # the modes of files and folders that are made here
 PRIVATE_FOLDER = 0o700

@@ -66,7 +66,10 @@ class Messages:
     # -- messages -----------------------------------------------------------------------------------------------
 
     def hear(self, key: Key, messages: Sequence[Message], now: int) -> None:
-        """What a webhook says that was received at `now` (Unix ms); a session that is not known is not created."""
+        """What a webhook says that was received at `now` (Unix ms); a session that is not known is not created.
+
+        Of a shared log that is one whose first event this replica has not followed yet, for some milliseconds.
+        """
         if key not in self._fleet.sessions:
             return
         activity = self._fleet.activity.get(key)

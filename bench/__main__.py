@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import attacks, capacity, intake, preflight, scrape, start, volume
+from bench import attacks, capacity, histograms, intake, preflight, scrape, start, volume
 from bench.results import Result, show
 
 BENCHES: dict[str, Callable[[bool], list[Result]]] = {
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[bool], list[Result]]] = {
     "start": start.run,
     "volume": volume.run,
     "attacks": attacks.run,
+    "histograms": histograms.run,
 }
 
 

@@ -2,7 +2,16 @@
 
 import pytest
 
-from wawp_exporter.web.scrape import accepts_gzip, prefers_openmetrics
+from tests import builders
+from wawp_exporter.metrics.exposition import Exposition
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.web.scrape import MANY_HISTOGRAMS, accepts_gzip, in_openmetrics, prefers_openmetrics
+
+# As Prometheus 3 with scrape_native_histograms asks.
+ACCEPT = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +38,40 @@ from wawp_exporter.web.scrape import accepts_gzip, prefers_openmetrics
 def test_the_format_is_what_was_accepted(accept: str, is_openmetrics: bool) -> None:
     """Prometheus asks for OpenMetrics, people's browsers get text."""
     assert prefers_openmetrics(accept) is is_openmetrics
+
+
+@pytest.mark.parametrize(
+    ("histograms", "accept", "is_openmetrics"),
+    [
+        (MANY_HISTOGRAMS, ACCEPT, True),
+        (MANY_HISTOGRAMS + 1, ACCEPT, False),
+        (10**6, "application/openmetrics-text;version=1.0.0", True),
+        (10**6, "application/openmetrics-text;version=1.0.0,text/plain;q=0", True),
+        (10**6, "application/openmetrics-text;version=1.0.0,*/*;q=0.1", True),
+    ],
+)
+def test_many_histograms_are_plain_text_where_that_is_named(histograms: int, accept: str, is_openmetrics: bool) -> None:
+    """A Prometheus that converts them would read OpenMetrics for minutes."""
+    assert in_openmetrics(accept, histograms) is is_openmetrics
+
+
+def test_each_session_has_seven_histograms_unless_they_are_switched_off() -> None:
+    """Before the first scrape too, when nothing has been rendered yet."""
+    for switch, expected in ((True, 5 * 7), (False, 7)):
+        fleet = builders.make_fleet(metrics={"session_histograms": switch})
+        for number in range(5):
+            builders.apply(fleet, builders.event("WORKING", 0, key=("default", f"session-{number}")))
+
+        assert Exposition(fleet, Telemetry()).histograms == expected
+
+
+def test_the_fleet_has_seven_histograms_for_each_engine() -> None:
+    """Of each source; with many of them its families are the largest."""
+    fleet = builders.make_fleet(metrics={"session_histograms": False})
+    for engine in ("GOWS", "NOWEB", "WEBJS"):
+        builders.apply(fleet, builders.event("WORKING", 0, key=("default", engine), engine=engine))
+
+    assert Exposition(fleet, Telemetry()).histograms == 3 * 7
 
 
 @pytest.mark.parametrize(

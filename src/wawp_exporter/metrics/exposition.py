@@ -24,6 +24,7 @@ from wawp_exporter.metrics.judged import Judged, judged_text
 from wawp_exporter.metrics.shelf import Shelf, View
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.activity import Activity
+from wawp_exporter.model.event import ALWAYS
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 
@@ -49,6 +50,12 @@ class Exposition:
             self.shelf.place(key, self.fleet.sessions.get(key), limit)
         self.shelf.balance(limit)
         self.judged.sync(changed)
+
+    @property
+    def histograms(self) -> int:
+        """How many histograms the largest family has, at most."""
+        sessions = len(self.fleet.sessions) if self.fleet.rules.config.metrics.session_histograms else 0
+        return len(ALWAYS) * max(sessions, len(self.fleet.buckets))
 
     def refresh(self, now: int, pages: int | None = None) -> bool:
         """Renders up to `pages` pages that changed (None: all); whether some are left."""

@@ -1,5 +1,6 @@
 """Whether what a replica judges follows from the log: written from docs/problems.md, without the service's own code."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -78,7 +79,8 @@ def missing(standing: Standing, problems: Mapping[str, float], rested: float, *,
         return "login" if began and problems.get("login") != standing.auth else ""
     problem, limit = STATUSES_MS.get(standing.status, ("", 0))
     due = problem and rested > limit and not muted
-    return problem if due and problems.get(problem) != standing.since else ""
+    # Since an earlier stay, if it was exported then: it lasts until the spell ends.
+    return problem if due and problems.get(problem, math.inf) > standing.since else ""
 
 
 def left(standing: Standing, problems: Mapping[str, float], rested: float) -> str:

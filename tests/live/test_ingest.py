@@ -318,6 +318,32 @@ def test_a_save_that_is_cut_off_covers_nothing(tmp_path: Path) -> None:
     assert set(asyncio.run(again(tmp_path)).values()) == {F}
 
 
+def test_what_is_judged_is_saved_though_late_events_never_stop(tmp_path: Path) -> None:
+    """The judge is behind as long as they come: else a start would judge again all that came since they began."""
+
+    async def play() -> int:
+        async with ingesting(tmp_path) as ingest:
+            await ingest.submit(event(W, 10))
+            rehearing, free = ingest.folding.rehearing, asyncio.Event()
+            read = rehearing._read
+
+            async def gated(*call: Any) -> Any:
+                await free.wait()
+                return await read(*call)
+
+            rehearing._read = gated
+            await ingest.submit(event(S, 5))
+            await ingest.submit(event(F, 20))
+            saving = asyncio.create_task(ingest.saving.save())
+            while not rehearing._waiting:  # noqa: ASYNC110 - the very turn in which it waits for the judge
+                await asyncio.sleep(0)
+            free.set()
+            await saving
+            return ingest.log.judgements.load(["default"]).marks["default"].seq
+
+    assert asyncio.run(play()) == 2
+
+
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_save_that_fails_covers_nothing(tmp_path: Path, failing: int) -> None:
     """At whichever of its writes: a kill after it must not bring old statuses back."""

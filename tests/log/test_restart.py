@@ -139,6 +139,14 @@ class World:
         """The log takes it."""
         await self.ingest.saving.save()
 
+    async def save_amid(self) -> None:
+        """While events come, late ones too."""
+        coming = asyncio.create_task(self.events())
+        while not (coming.done() or self.ingest.folding.rehearing.active):  # noqa: ASYNC110 - the very turn in which it begins
+            await asyncio.sleep(0)
+        await self.ingest.saving.save()
+        await coming
+
     async def save_fails(self) -> None:
         """At one of its writes."""
         self.ingest.log.fail_after = self.draw.randrange(2)  # type: ignore[attr-defined]  # Failing has it
@@ -262,6 +270,7 @@ async def play(folder: Path, seed: int) -> None:
     kinds: list[Callable[[], Any]] = [
         *[world.events] * 8,
         world.save,
+        world.save_amid,
         world.save_fails,
         world.save_is_cut_off,
         world.delete,

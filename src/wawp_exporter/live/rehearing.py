@@ -53,6 +53,7 @@ class Rehearing:
         self._behind: Behind | None = None
         self.task: asyncio.Task[None] | None = None
         self._closing = False
+        self._waiting: list[tuple[Callable[[Mark], None], asyncio.Future[None]]] = []
 
     @property
     def active(self) -> bool:
@@ -70,6 +71,26 @@ class Rehearing:
             behind.begin(key, self._fleet.sessions.get(key), 0)
         replay = Replay(behind.fleet, self._log.states, mark)
         self.task = asyncio.get_running_loop().create_task(self._run(behind, replay, late))
+
+    async def between(self, take: Callable[[Mark], None]) -> None:
+        """Calls `take` with the place up to which the judge has heard everything, when it is in the midst of nothing.
+
+        Returns without having called it when the rehearing ends before.
+        """
+        if self.task and not self.task.done():
+            called = asyncio.get_running_loop().create_future()
+            self._waiting.append((take, called))
+            self._moved.set()
+            await called
+
+    def _at(self, mark: Mark | None) -> None:
+        """The judge has heard of everything up to this place; None: nobody knows any more."""
+        waiting, self._waiting = self._waiting, []
+        for take, called in waiting:
+            if not called.done():
+                if mark is not None:
+                    take(mark)
+                called.set_result(None)
 
     def move(self) -> None:
         """Says that the fleet has folded more of the log, or that a session is as the log has it."""
@@ -89,12 +110,15 @@ class Rehearing:
             while not behind.over and not await self._catch_up(behind, replay):
                 if self._closing:
                     return  # the next start judges from what was saved
+                self._at(replay.mark)
                 self._moved.clear()
                 await self._moved.wait()
         except LogError:
             return
         except Exception as error:  # noqa: BLE001 - a defect must not keep the judge behind for ever
             self._defects("judge", error)
+        finally:
+            self._at(None)
         if not behind.over:
             behind.end()
         if self.on_end:
@@ -112,6 +136,7 @@ class Rehearing:
             for number, entry in enumerate(joined(entries)):
                 if behind.over:
                     return True
+                self._at(replay.mark)
                 if self._fleet.folds(key_of(entry)[0]):
                     await self._do(behind, replay.take(entry))
                 if number % SLICE == SLICE - 1:

@@ -1,6 +1,7 @@
 """Writes the fold's state and the sign that the service runs to the log, between batches."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from wawp_exporter.errors import LogError
@@ -9,9 +10,12 @@ from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.log.database import Mark
 from wawp_exporter.log.judgements import Judgement
+from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Memory
 
 SAVE_SLICE = 1000  # states written between two batches
 SAVE_LEASE_S = 15.0
+BETWEEN_S = 2.0  # the wait for the judge to have heard a whole event; the states are saved without what it judges then
 
 
 class Saving:
@@ -38,15 +42,18 @@ class Saving:
     async def _save(self) -> None:
         if not await self._access.lease(self._lease, SAVE_LEASE_S):
             return  # another replica of the shard saves
-        # Sessions still to be corrected, and sources that are away, are not covered by the place that is saved.
-        applied, end = self._folding.applied, self._folding.corrections.covered()
-        sources = [source for source in self._fleet.rules.config.sources if self._fleet.folds(source)]
-        unsaved, judgement, saved = self._fleet.take_unsaved(), self._take_judgement(sources), False
-        save = self._log.save
+        judged: list[Judgement] = []
+        unsaved: list[tuple[Key, Memory]] = []
+        saved, save = False, self._log.save
         try:
+            await self._judge(judged)
+            # Sessions still to be corrected, and sources that are away, are not covered by the place that is saved.
+            applied, end = self._folding.applied, self._folding.corrections.covered()
+            sources, unsaved = self._sources, self._fleet.take_unsaved()
             for start in range(0, len(unsaved), SAVE_SLICE):
                 piece = unsaved[start : start + SAVE_SLICE]
                 await self._access.write(partial(save, covers=False), piece, applied.seq)
+            judgement = judged[0] if judged else None
             covering = partial(save, change=end.change, sources=sources, judgement=judgement)
             await self._access.write(covering, [], end.seq)
             self._saved, saved = end, True
@@ -55,15 +62,31 @@ class Saving:
         finally:
             if not saved:  # failed, or cut off by a stop
                 self._fleet.unsaved.update(key for key, _ in unsaved)
-                self._fleet.judge.unsaved.update(judgement.sessions if judgement else ())
+                for judgement in judged:
+                    self._fleet.judge.unsaved.update(judgement.sessions)
 
-    def _take_judgement(self, sources: list[str]) -> Judgement | None:
-        """What is judged by the log up to what is folded; None while a session is still to be corrected."""
-        if self._folding.corrections.pending or self._folding.rehearing.active:
-            return None
+    @property
+    def _sources(self) -> list[str]:
+        """The sources that are folded here."""
+        return [source for source in self._fleet.rules.config.sources if self._fleet.folds(source)]
+
+    async def _judge(self, judged: list[Judgement]) -> None:
+        """Adds what is judged, and the place in the log up to which it holds.
+
+        While late events come again and again the judge is always behind, so it is asked between two of them.
+        """
         judge = self._fleet.judge
-        keys, judge.unsaved = judge.unsaved, set()
-        return Judgement(judge.dump(sources), {key: judge.saved(key) for key in keys}, self._folding.applied)
+
+        def take(mark: Mark) -> None:
+            keys, judge.unsaved = judge.unsaved, set()
+            judged.append(Judgement(judge.dump(self._sources), {key: judge.saved(key) for key in keys}, mark))
+
+        if self._folding.rehearing.active:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BETWEEN_S):
+                    await self._folding.rehearing.between(take)
+        if not (judged or self._folding.rehearing.active or self._folding.corrections.pending):
+            take(self._folding.applied)
 
     async def beat(self) -> None:
         """Records that the service runs, so that an audit can tell what Prometheus can have seen."""

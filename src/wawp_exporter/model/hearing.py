@@ -10,6 +10,7 @@ from wawp_exporter.model.judge import Judge
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
 
+BACK_MS = 10_000  # the clock was set back if the judge's time is so far ahead of it; replicas' clocks differ by less
 QUIET = frozenset({WORKING, STOPPED, UNKNOWN})
 
 
@@ -149,8 +150,14 @@ class Hearing(Ear):
                 self._observe(session, session.facts(max(edge, self.judge.now)), edge)
         self.judge.wake(now)
 
-    def rewind(self, now: int) -> None:
-        """The clock was set back: time goes on from `now`, and windows of maintenance are looked at again."""
+    def advance(self, now: int, until: int) -> None:
+        """Lets time pass up to `until`, while the clock shows `now`: it may have been set back."""
+        if self.judge.now - now > BACK_MS and until < self.judge.now:
+            self._rewind(now)
+        self.wake(until)
+
+    def _rewind(self, now: int) -> None:
+        """Time goes on from `now`; windows of maintenance are looked at again."""
         self.judge.rewind(now)
         for key in list(self.known):
             session = self.find(key)

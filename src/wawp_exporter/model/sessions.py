@@ -17,7 +17,6 @@ from wawp_exporter.model.session import Memory, Pattern, Session, decode_memory
 from wawp_exporter.model.wakes import Wakes
 
 RETRY_MS = 60_000  # when a session that could not be forgotten is named again
-BACK_MS = 10_000  # the clock was set back if the judge's time is so far ahead of it; replicas' clocks differ by less
 
 
 class Sessions:
@@ -126,10 +125,7 @@ class Sessions:
         For the judge time passes up to `judged_to` only: an event that was received after it may still come.
         Returns the sessions that have been STOPPED for so long that they are to be forgotten.
         """
-        until = now if judged_to is None else judged_to
-        if self.judge.now - now > BACK_MS and until < self.judge.now:
-            self.hearing.rewind(until)
-        self.hearing.wake(until)
+        self.hearing.advance(now, now if judged_to is None else judged_to)
         stale = []
         for session in self.wakes.due(now):
             if self.wakes.forget_at(session) <= now:

@@ -66,7 +66,7 @@ async def exhausted(request: Request, error: OSError) -> Response:
     """The system has no file descriptor or no memory to spare: that passes. Anything else is a defect."""
     if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
         raise error
-    logger.error("request failed", error=describe(error), reason=os.strerror(error.errno))
+    logger.error("request refused", error=describe(error), reason=os.strerror(error.errno))
     return failure(request, 503, "the system has no file descriptors or no memory left for this, try again", AGAIN)
 
 

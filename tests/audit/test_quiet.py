@@ -1,6 +1,8 @@
 """Which sessions are too quiet, by the counts in a log."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,14 @@ from wawp_exporter.log.log import Log
 from wawp_exporter.log.messages import Hour, News, Traffic
 from wawp_exporter.log.tables import run
 from wawp_exporter.model.rules import Key
+from wawp_exporter.simulator.plan import Role, Scenario, dice
+from wawp_exporter.simulator.scenarios import find
+from wawp_exporter.simulator.talks import messages, usual
 
 HOUR_S = 3600
 NOW = 1_795_003_200  # the begin of an hour, in seconds
 WEEKS = 5 * 168
+ORDINARY_S, TROUBLE_S = 22 * 86_400, 6 * HOUR_S
 
 
 def counted(sessions: Mapping[Key, tuple[int, int]]) -> News:
@@ -36,11 +42,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "wawp.db"
 
 
-def fill(path: Path, sessions: Mapping[Key, tuple[int, int]], pause: tuple[float, float] = (0, 0)) -> None:
+def fill(
+    path: Path,
+    sessions: Mapping[Key, tuple[int, int]],
+    pause: tuple[float, float] = (0, 0),
+    hours: Sequence[Hour] = (),
+) -> None:
     """Writes the log of an exporter that has run for long, with a pause from so many hours ago until so many."""
     log = Log(path)
     log.append([event("WORKING", key=key, received=-WEEKS * HOUR_S) for key in sessions])
-    log.messages.store(counted(sessions), NOW * 1000, 0)
+    news = News([Traffic(key) for key in sessions], hours) if hours else counted(sessions)
+    log.messages.store(news, NOW * 1000, 0)
     spans = [(WEEKS + 24, pause[0]), (pause[1], 0)] if pause[0] else [(WEEKS + 24, 0)]
     with log.database.writing() as writer:
         for begun, seen in spans:
@@ -97,6 +109,33 @@ def test_a_pause_that_goes_on_until_now_leaves_nothing_to_say(path: Path) -> Non
     fill(path, sessions, pause=(4.5, 0.1))
 
     assert found(path, sessions) == {}
+
+
+def received(play: Scenario, number: int) -> list[int]:
+    """When a session of a simulated fleet received messages: three weeks as ever, then six hours of the trouble."""
+    talks = play.talks if number == 1 or play.share else usual
+    assert talks
+    role = Role(f"session-{number:03d}", 0, "GOWS", dice(number), 2 * ORDINARY_S, 0)
+    until = replace(role, duration=ORDINARY_S + TROUBLE_S)
+    begin = NOW - round(until.duration)
+    return [begin + each.at_ms // 1000 for each in messages(until, talks(role), 1) if not each.own]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("zombie", {"session-001"}), ("half-dead", {"session-001"}), ("quiet-holiday", set())]
+)
+def test_of_a_simulated_fleet_those_are_quiet_that_are_dead(path: Path, name: str, expected: set[str]) -> None:
+    """A holiday, on which all of them receive a tenth, is no trouble."""
+    times = {("default", f"session-{number:03d}"): received(find(name), number) for number in (1, 2, 3)}
+    hours = [
+        Hour(key, hour * HOUR_S, count, 0)
+        for key, its in times.items()
+        for hour, count in Counter(at // HOUR_S for at in its).items()
+    ]
+    fill(path, dict.fromkeys(times, (0, 0)), hours=hours)
+
+    waiting = {key: Candidate(its[-1] * 1000, 50) for key, its in times.items()}
+    assert {session for _, session in quiet_sessions(path, waiting, (NOW + 60) * 1000, "UTC")} == expected
 
 
 def test_no_candidates_no_result(tmp_path: Path) -> None:

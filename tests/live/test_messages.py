@@ -22,6 +22,9 @@ from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.messages import DIGEST_BYTES, Recent
 from wawp_exporter.log.log import Log
 from wawp_exporter.model.event import Ack, Direction, Message
+from wawp_exporter.simulator.gateway import Options
+from wawp_exporter.simulator.player import Simulation
+from wawp_exporter.simulator.scenarios import scenario
 
 SESSION = 'source="default",session="s"'
 COUNT = "wawp_session_messages_total"
@@ -63,6 +66,32 @@ def working(exporter: Start) -> parts.Exporter:
     made = exporter({"thresholds": {"undelivered": "2s"}}, pace=PACE)
     made.post(parts.envelope(session="s", status="WORKING")).raise_for_status()
     return made
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("zombie", {"undelivered"}), ("half-dead", set()), ("quiet-holiday", set())]
+)
+def test_the_exporter_knows_of_simulated_messages_what_was_sent(exporter: Start, name: str, expected: set[str]) -> None:
+    """Counts, last times, and what is not acknowledged are those of the plan; only a session that is dead is named."""
+    service = exporter({"thresholds": {"undelivered": "1s"}}, pace=PACE)
+    options = Options(url=f"{service.url}/webhook", pace=0, start_at=time.time() - 900, concurrency=8)
+    report = asyncio.run(Simulation(scenario(name, 1, sessions=3), options).play())
+    found = re.findall(
+        r'^(wawp_session_\w+)\{source="default",session="([^"]+)"([^}]*)\} (\S+)$', service.metrics(), re.M
+    )
+    known = {(metric, session, labels): float(value) for metric, session, labels, value in found}
+
+    assert report.ok
+    for session, its in report.expected.sessions.items():
+        said = its.messages
+        assert known[COUNT, session, ',direction="in"'] == said.received
+        assert known[COUNT, session, ',direction="out"'] == said.sent
+        assert known[LAST, session, ',direction="in"'] == said.last_received
+        assert known[LAST, session, ',direction="out"'] == said.last_sent
+        assert known[SINCE, session, ""] == said.unacknowledged
+    if expected:
+        parts.wait_until(lambda: problems(service) == expected)
+    assert problems(service) == expected
 
 
 def test_messages_are_counted_once_they_are_seen(working: parts.Exporter) -> None:

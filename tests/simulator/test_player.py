@@ -348,6 +348,41 @@ def test_a_message_follows_what_is_working(dialect: Dialect, expected: int) -> N
     assert len({each.json.get("id", index) for index, each in enumerate(requests)}) == len(requests)
 
 
+@pytest.mark.parametrize("dialect", [Dialect.WAHA, Dialect.WAWP])
+def test_a_zombie_says_working_and_nothing_it_sends_is_acknowledged(dialect: Dialect) -> None:
+    """It receives and sends as the others do, then nothing comes any more."""
+    report, requests = send(name="zombie", sessions=2, dialect=dialect, start_at=1000.0)
+    dead, well = (report.expected.sessions[f"session-{number:03d}"] for number in (1, 2))
+    acknowledged = [each.json["payload"]["id"] for each in requests if each.json["event"] == "message.ack"]
+
+    assert report.ok
+    assert dead.status == well.status == OK
+    assert dead.messages.unacknowledged > 0 == well.messages.unacknowledged
+    assert dead.messages.last_received < dead.messages.last_sent
+    assert 0 < dead.messages.received < well.messages.received
+    assert len(acknowledged) == len(set(acknowledged)) > well.messages.sent
+    assert all(each.startswith("true_") for each in acknowledged)
+
+
+def test_half_dead_is_a_session_that_sends_and_receives_nothing() -> None:
+    """Of all its second half nothing came, and each message that it sent was acknowledged."""
+    plan = scenario("half-dead", 1, sessions=2)
+    later = [each for each in plan.messages if each.session == "session-001" and each.at > 450]
+
+    assert {each.own for each in later} == {True}
+    assert len([each for each in later if each.acknowledges]) * 2 == pytest.approx(len(later), abs=1)
+
+
+def test_a_holiday_is_quieter_for_all() -> None:
+    """A tenth of what comes and goes before."""
+    plan = scenario("quiet-holiday", 1, sessions=20)
+    before = [each for each in plan.messages if 20 < each.at < 450]
+    later = [each for each in plan.messages if each.at > 455]
+
+    assert {each.session for each in before} == set(plan.engines)
+    assert 20 * len(later) > len(before) > 5 * len(later)
+
+
 def test_a_load_is_distinct_transitions_only() -> None:
     """Sessions × seconds events, no repeat among them."""
     plan = scenario("load", sessions=5, duration=20)

@@ -3,13 +3,28 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from wawp_exporter.simulator.gateway import NONE
-from wawp_exporter.simulator.plan import Plan
+from wawp_exporter.simulator.plan import Message, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedMessages:
+    """What one session received and sent: how many, and when the last ones (Unix seconds, 0: none).
+
+    `unacknowledged` is when the oldest message was sent that WhatsApp's server has not acknowledged: an acknowledgement
+    ends all that were sent before.
+    """
+
+    received: int = 0
+    sent: int = 0
+    last_received: int = 0
+    last_sent: int = 0
+    unacknowledged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +34,7 @@ class ExpectedSession:
     session: str
     engine: str
     points: tuple[tuple[str, int], ...]
+    messages: ExpectedMessages = ExpectedMessages()
 
     @property
     def status(self) -> str:
@@ -73,10 +89,31 @@ class Expected:
         return {name: each.seconds(end_ms) for name, each in self.sessions.items()}
 
 
-def expected_of(plan: Plan, points: Mapping[str, list[tuple[str, int]]]) -> Expected:
-    """What follows from the part of a plan that was sent."""
-    sessions = {name: ExpectedSession(name, plan.engines[name], tuple(its)) for name, its in points.items()}
+def expected_of(
+    plan: Plan, points: Mapping[str, list[tuple[str, int]]], messages: Mapping[str, list[tuple[Message, int]]]
+) -> Expected:
+    """What follows from the part of a plan that was sent, with the Unix ms of its points and messages."""
+    sessions = {
+        name: ExpectedSession(name, plan.engines[name], tuple(its), messages_of(messages.get(name, [])))
+        for name, its in points.items()
+    }
     return Expected(sessions, max((its[-1][1] for its in points.values()), default=0))
+
+
+def messages_of(events: Iterable[tuple[Message, int]]) -> ExpectedMessages:
+    """What follows from the events about the messages of one session, in order."""
+    waiting: list[int] = []
+    times: dict[bool, list[int]] = {False: [], True: []}
+    for message, at_ms in events:
+        if message.acknowledges:
+            waiting = []
+            continue
+        times[message.own].append(at_ms // 1000)
+        waiting += [at_ms // 1000] if message.own else []
+    received, sent = times[False], times[True]
+    return ExpectedMessages(
+        len(received), len(sent), max(received, default=0), max(sent, default=0), min(waiting, default=0)
+    )
 
 
 @dataclass(slots=True)
@@ -146,6 +183,7 @@ def as_json(session: ExpectedSession, end_ms: int) -> dict[str, Any]:
         "since_ms": session.since_ms,
         "transitions": arrows(session.transitions),
         "seconds": session.seconds(end_ms),
+        "messages": asdict(session.messages),
     }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from wawp_exporter.simulator.plan import BROWSERS, SCAN, Data, Emission, Plan, dice
+from wawp_exporter.simulator.plan import BROWSERS, SCAN, WORKING, Data, Emission, Message, Plan, Point, dice
 
 BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -215,12 +215,26 @@ class SimulatedGateway:
         return Delivery(stamped.emission.session, body, headers, forged=True)
 
     def message(self, stamped: Stamped) -> Delivery:
-        """Somebody writes to the session: an event that is a sign of life and nothing else."""
-        number, text = f"447700900{self.ids.rng.randrange(1000):03d}@c.us", "Hello"
-        payload = {"id": f"false_{number}_{self.ids.rng.getrandbits(64):016X}", "timestamp": stamped.at_ms // 1000}
-        payload |= {"from": number, "fromMe": False, "source": "app", "body": text, "to": None, "participant": None}
+        """Somebody writes to the session."""
+        number = f"447700900{self.ids.rng.randrange(1000):03d}@c.us"
+        payload = text(number, f"{self.ids.rng.getrandbits(64):016X}", stamped.at_ms)
+        return self.other(stamped, "message", payload)
+
+    def spoken(self, message: Message, at_ms: int) -> Delivery:
+        """What is said of a message of the plan: that it is there, or that WhatsApp's server has it."""
+        point = Point(WORKING, message.at_ms)
+        emission = Emission(message.session, message.engine, WORKING, (point,), None, paired=True, lag_ms=0)
+        number = f"447700900{dice(self.plan.seed, message.key).randrange(1000):03d}@c.us"
+        payload = text(number, message.key, at_ms, own=message.own)
+        if message.own:
+            payload |= {"ack": 1, "ackName": "SERVER"} if message.acknowledges else {"ack": 0, "ackName": "PENDING"}
+        kind = "message.ack" if message.acknowledges else "message.any"
+        return self.other(Stamped(emission, (at_ms,)), kind, payload)
+
+    def other(self, stamped: Stamped, kind: str, payload: dict[str, Any]) -> Delivery:
+        """An event that is not about the status, in the same envelope."""
         data = self.wawp(stamped) if self.options.dialect == Dialect.WAWP else self.waha(stamped)
-        body = msgspec.json.encode(data | {"event": "message", "payload": payload})
+        body = msgspec.json.encode(data | {"event": kind, "payload": payload})
         return Delivery(stamped.emission.session, body, self.headers(body, stamped.at_ms))
 
     def lag(self, emission: Emission) -> int:
@@ -309,6 +323,13 @@ class SimulatedGateway:
         if self.options.token:
             headers["Authorization"] = "Bearer " + (FORGER.decode() if forged else self.options.token)
         return headers
+
+
+def text(number: str, key: str, at_ms: int, *, own: bool = False) -> dict[str, Any]:
+    """A message from or to somebody, without media."""
+    payload: dict[str, Any] = {"id": f"{str(own).lower()}_{number}_{key}", "timestamp": at_ms // 1000}
+    payload |= {"from": number, "fromMe": own, "source": "app", "body": "Hello", "to": None, "participant": None}
+    return payload | ({"from": None, "to": number} if own else {})
 
 
 def account(seed: int, emission: Emission) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A plan: which session says what at which time, and what a scenario is made of. Times are virtual seconds."""
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -64,19 +65,47 @@ class Emission:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """A message that a session has received or sent (`own`), or the acknowledgement of a sent one by WhatsApp's server.
+
+    `key` is the message's id without its chat.
+    """
+
+    session: str
+    engine: str
+    at_ms: int
+    key: str
+    own: bool
+    acknowledges: bool = False
+
+    @property
+    def at(self) -> float:
+        """Virtual seconds since the start of the plan."""
+        return self.at_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """All emissions in time order; two of one session are at least a millisecond apart."""
+    """All emissions and messages in time order; two emissions of a session are at least a millisecond apart."""
 
     name: str
     seed: int
     engines: Mapping[str, str]
     emissions: tuple[Emission, ...]
     spurious_stops: bool = False
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def events(self) -> Iterator[Emission | Message]:
+        """All that is sent, in time order."""
+        events: tuple[tuple[Emission | Message, ...], ...] = (self.emissions, self.messages)
+        return heapq.merge(*events, key=lambda event: event.at_ms)
 
     @property
     def length(self) -> float:
         """Virtual seconds until the last emission."""
-        return self.emissions[-1].at if self.emissions else 0.0
+        ends = [events[-1].at for events in (self.emissions, self.messages) if events]
+        return max(ends, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +120,18 @@ class Role:
     heartbeat: float
 
 
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """From virtual second `since` on so many messages an hour; the sent ones may stay without acknowledgement."""
+
+    since: float
+    received: float = 60.0
+    sent: float = 30.0
+    acknowledged: bool = True
+
+
 Story = Callable[[Role], Iterator[Step]]
+Talks = Callable[[Role], tuple[Talk, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +139,8 @@ class Scenario:
     """`share` of the sessions lives through `story` (0: exactly one), the others through `steady`.
 
     `duration` is the default length of the trouble in seconds, `pace` the default pace; `engine` is what all
-    sessions have, if the story is about one. `past`: it is back-dated, so that it ends now.
+    sessions have, if the story is about one. `past`: it is back-dated, so that it ends now. With `talks` all sessions
+    receive and send messages, and those in trouble do so by it.
     """
 
     name: str
@@ -110,6 +151,7 @@ class Scenario:
     duration: float = 120.0
     pace: float = 1.0
     past: bool = False
+    talks: Talks | None = None
 
 
 def dice(*parts: object) -> Random:

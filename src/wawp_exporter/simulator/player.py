@@ -14,6 +14,7 @@ from wawp_exporter.errors import WawpExporterError
 from wawp_exporter.simulator.expected import Counts, Report, expected_of, quantile
 from wawp_exporter.simulator.gateway import (
     Delivery,
+    Dialect,
     Ids,
     Options,
     SimulatedGateway,
@@ -22,7 +23,7 @@ from wawp_exporter.simulator.gateway import (
     unix_ms,
     version_for,
 )
-from wawp_exporter.simulator.plan import WORKING, Plan, dice
+from wawp_exporter.simulator.plan import WORKING, Emission, Message, Plan, dice
 
 
 class SimulationError(WawpExporterError):
@@ -49,6 +50,7 @@ class Simulation:
         self.now = now
         self.counts = Counts()
         self.points: dict[str, list[tuple[str, int]]] = {}
+        self.messages: dict[str, list[tuple[Message, int]]] = {}
         self.chance = dice(plan.seed, "chance")
         self.chatter = dice(plan.seed, "messages")
         self.lanes: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
@@ -64,9 +66,12 @@ class Simulation:
         )
         self.began = time.perf_counter()
         async with clients(self.options, self.lanes), asyncio.TaskGroup() as self.tasks:
-            for emission in self.plan.emissions:
-                await self.until(emission.at)
-                await self.emit(gateway, clock.stamp(emission))
+            for event in self.plan.events:
+                await self.until(event.at)
+                if isinstance(event, Emission):
+                    await self.emit(gateway, clock.stamp(event))
+                elif self.options.dialect != Dialect.WAWP_V1:
+                    await self.say(gateway, event)
             for delivery in self.held.values():
                 await self.send(delivery)
         return self.report()
@@ -89,7 +94,7 @@ class Simulation:
             elapsed=time.perf_counter() - self.began,
             p50=quantile(latencies, 0.5),
             p99=quantile(latencies, 0.99),
-            expected=expected_of(self.plan, self.points),
+            expected=expected_of(self.plan, self.points, self.messages),
         )
 
     async def until(self, at: float) -> None:
@@ -116,6 +121,12 @@ class Simulation:
             await self.spawn(gateway.forgery(stamped), None, asyncio.Event())
         if emission.status == WORKING and self.chatter.random() < self.options.chatter:
             await self.send(gateway.message(stamped))
+
+    async def say(self, gateway: SimulatedGateway, message: Message) -> None:
+        """Sends an event about a message."""
+        at_ms = gateway.clock.convert(message.at_ms)
+        self.messages.setdefault(message.session, []).append((message, at_ms))
+        await self.send(gateway.spoken(message, at_ms))
 
     async def send(self, *deliveries: Delivery | None) -> None:
         """Sends all at once, after the first answer to what this session sent before."""

@@ -47,6 +47,7 @@ from wawp_exporter.simulator.plan import (
     STARTING,
     WORKING,
     Emission,
+    Message,
     Plan,
     Point,
     Role,
@@ -55,6 +56,7 @@ from wawp_exporter.simulator.plan import (
     Story,
     dice,
 )
+from wawp_exporter.simulator.talks import half_dead, holiday, messages, usual, zombie
 
 
 class UnknownScenario(WawpExporterError):
@@ -156,6 +158,11 @@ CATALOGUE = (
     Scenario("restart-loop", "one session is restarted every minute", restart_loop, share=0, duration=600),
     Scenario("phone-unlinked", "one is unlinked on the phone: FAILED for good", phone_unlinked, share=0),
     Scenario("account-restricted", "WORKING under a timelock, then capped", account_restricted, duration=300),
+    Scenario("zombie", "one says WORKING, but nothing comes or goes", steady, share=0, duration=900, talks=zombie),
+    Scenario(
+        "half-dead", "one says WORKING and sends, but nothing comes", steady, share=0, duration=900, talks=half_dead
+    ),
+    Scenario("quiet-holiday", "all get a tenth of their messages: no trouble", steady, duration=900, talks=holiday),
     Scenario("gateway-killed", "the gateway dies while WORKING: silence", steady),
     Scenario("gateway-shutdown", "STOPPED for all, boot 40 s later", gateway_shutdown),
     Scenario("load", "a transition of every session every second, at full pace", load, duration=10, pace=0),
@@ -199,12 +206,16 @@ def scenario(
     lasting = play.duration if duration is None else duration
     as_sent = with_spurious_stops if spurious_stops else iter
     emissions: list[Emission] = []
+    said: list[Message] = []
     for index, (session, engine) in enumerate(fleet.items()):
         role = Role(session, index, engine, dice(seed, name, session), lasting, heartbeat)
         story = play.story if session in troubled else steady
         emissions.extend(weave(role, as_sent(story(role))))
-    emissions.sort(key=lambda emission: (emission.at_ms, emission.session))
-    return Plan(name, seed, fleet, tuple(emissions), spurious_stops)
+        if play.talks:
+            said.extend(messages(role, (play.talks if session in troubled else usual)(role), seed))
+    for events in (emissions, said):
+        events.sort(key=lambda event: (event.at_ms, event.session))
+    return Plan(name, seed, fleet, tuple(emissions), spurious_stops, tuple(said))
 
 
 def cast(sessions: int, weights: Mapping[str, float], prefix: str) -> dict[str, str]:

@@ -236,7 +236,7 @@ class Metrics(Section):
     sessions: Literal["all", "troubled"] = "all"
     """all | troubled: those not WORKING/STOPPED, in an episode, restricted or silent, and for 1 h after."""
     session_histograms: bool = True
-    """About 100 series per session: set false above 500 sessions."""
+    """About 100 series per session, 7 as native histograms (scaling.md): classic, set false above 500 sessions."""
     max_sessions: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
     """Sessions above it are only counted: STOPPED first, then WORKING; up to twice as many in an episode."""
     max_names_per_source: Annotated[int, Field(ge=1)] = 100_000

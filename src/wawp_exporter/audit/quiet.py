@@ -1,5 +1,6 @@
 """Which sessions are quieter than their habit, from the hourly counts of messages in the log."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -60,10 +61,11 @@ class Look:
         self._pauses = self._paused()
         self._covered_since = max((end for _, end in self._pauses), default=0)
         self._paused_hours = {hour for begin, end in self._pauses for hour in self._span(begin, end)}
-        self._totals: dict[str, dict[int, int]] = {}
+        self._totals: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._all: Counter[int] = Counter()
         for source, hour, count in history.received_by_source(self._start // 1000):
-            counts = self._totals.setdefault(source, {})
-            counts[wall.hour(hour)] = counts.get(wall.hour(hour), 0) + count
+            self._totals[source][wall.hour(hour)] += count
+            self._all[wall.hour(hour)] += count
 
     def _paused(self) -> list[tuple[int, int]]:
         """When the exporter did not run, as far as that matters; before its first run too."""
@@ -99,11 +101,11 @@ class Look:
             by_source.setdefault(source, []).append(each)
         found = {}
         for source, several in by_source.items():
-            totals = self._totals.get(source, {})
+            totals = self._totals[source]
             last = max((hour for hour, count in totals.items() if count), default=self._end)
             hours = range(max(last, self._wall.at(self._covered_since)) + 1, self._end)
             limit = min(each.limit for each in several)
-            if len(several) >= LEAST and is_quiet(totals, {}, hours, limit, self._paused_hours):
+            if len(several) >= LEAST and is_quiet(totals, self._all - totals, hours, limit, self._paused_hours):
                 # What those of a silent source have in common is the same instant: it is one outage.
                 before = [each.since for each in several if self._wall.at(each.since) <= hours.start]
                 found[source] = max(before, default=self._covered_since)
@@ -139,8 +141,9 @@ class Look:
         return found
 
     def _judge(self, key: Key, each: Candidate, own: Mapping[int, int], excused: set[int]) -> bool:
-        totals = self._totals.get(key[0], {})
-        others = {hour: total - own.get(hour, 0) for hour, total in totals.items()}
+        totals = self._totals[key[0]]
+        # A session that is alone in its source is compared with the other sources.
+        others = totals - Counter(own) or self._all - totals
         last = max((hour for hour in own if hour < self._end), default=0)
         hours = self._hours(each.since)
         return is_quiet(own, others, range(max(hours.start, last + 1), hours.stop), each.limit, excused)

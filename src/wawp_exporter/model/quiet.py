@@ -4,8 +4,7 @@ Hours are numbered by the clock on the wall of one time zone, so that the same h
 """
 
 from collections.abc import Collection, Mapping
-from itertools import pairwise
-from statistics import fmean, variance
+from itertools import pairwise, repeat
 
 import msgspec
 
@@ -17,14 +16,15 @@ class Habits(msgspec.Struct, frozen=True):
     """The numbers in the definition, chosen by simulation (`bench/quiet.py`).
 
     A silence is too long for a session if the same hours of each of the last `weeks` weeks have brought so many
-    messages as `quiet` says; `bursts` times as many as come at once; and `factor` times as many as any silence of the
-    last `memory` weeks missed that ended by itself.
+    messages as `quiet` says; `bursts` times as many as come at once, or `alone` times where too few others show whether
+    it is a holiday; and `factor` times as many as any silence of the last `memory` weeks missed that ended by itself.
     """
 
     weeks: int = 3
     memory: int = 5
     factor: float = 2.0
     bursts: float = 30.0
+    alone: float = 100.0
 
 
 HABITS = Habits()
@@ -48,7 +48,7 @@ def missed(own: Counts, others: Counts, hours: range, habits: Habits = HABITS) -
 
 def received(counts: Counts, hours: range) -> int:
     """The messages of these hours."""
-    return sum(counts.get(hour, 0) for hour in hours)
+    return sum(map(counts.get, hours, repeat(0)))
 
 
 def longest(own: Counts, end: int, excused: Collection[int] = (), habits: Habits = HABITS) -> float:
@@ -79,14 +79,17 @@ def burst(own: Counts, end: int, excused: Collection[int] = (), habits: Habits =
     """How many messages come at once: the variance of an hour's count from week to week, by its mean. 1 if they come
     one by one (Poisson), more if few senders write many: then a silence of the same messages is less rare.
     """
-    first = min((hour for hour in own if hour >= end - habits.memory * WEEK), default=end)
-    slots: dict[int, list[int]] = {}
-    for hour in range(max(first, end - habits.memory * WEEK), end):
-        if hour not in excused:
-            slots.setdefault(hour % WEEK, []).append(own.get(hour, 0))
-    known = [counts for counts in slots.values() if len(counts) > 1 and any(counts)]
-    mean = sum(fmean(counts) for counts in known)
-    return max(1.0, sum(variance(counts) for counts in known) / mean) if mean else 1.0
+    start = end - habits.memory * WEEK
+    busy = [hour for hour, count in own.items() if count and start <= hour < end]
+    first, spread, mean = min(busy, default=end), 0.0, 0.0
+    for slot in sorted({hour % WEEK for hour in busy}):
+        same = range(first + (slot - first) % WEEK, end, WEEK)
+        counts = [own.get(hour, 0) for hour in same if hour not in excused]
+        if len(counts) > 1:
+            average = sum(counts) / len(counts)
+            mean += average
+            spread += sum([(count - average) ** 2 for count in counts]) / (len(counts) - 1)
+    return max(1.0, spread / mean) if mean else 1.0
 
 
 def is_quiet(
@@ -101,8 +104,9 @@ def is_quiet(
     if limit <= 0 or not hours:
         return False
     least = missed(own, others, hours, habits)
+    bursts = habits.bursts if received(others, hours) >= habits.bursts else habits.alone
     return (
         least >= limit
-        and least >= habits.bursts * burst(own, hours.start, excused, habits)
+        and least >= bursts * burst(own, hours.start, excused, habits)
         and least >= habits.factor * longest(own, hours.start, excused, habits)
     )

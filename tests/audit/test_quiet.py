@@ -3,18 +3,21 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
 from tests import parts
 from tests.builders import event
-from wawp_exporter.audit.quiet import Candidate, quiet_sessions
+from wawp_exporter.audit.quiet import Candidate, Wall, quiet_sessions
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.messages import Hour, News, Traffic
 from wawp_exporter.log.tables import run
+from wawp_exporter.model.quiet import WEEK
 from wawp_exporter.model.rules import Key
 from wawp_exporter.simulator.plan import Role, Scenario, dice
 from wawp_exporter.simulator.scenarios import find
@@ -93,6 +96,29 @@ def test_a_whole_source_is_silent_since_one_instant(path: Path) -> None:
     fill(path, sessions)
 
     assert found(path, sessions) == dict.fromkeys("abc", 3.5)
+
+
+def test_a_session_alone_in_its_source_is_compared_with_the_other_sources(path: Path) -> None:
+    """They show as well whether it is a holiday; without them more must be missing."""
+    sessions = {("one", "dead"): (30, 3), ("two", "well"): (30, 0)}
+    fill(path, sessions)
+    lone = path.parent / "lone.db"
+    fill(lone, {("one", "dead"): (30, 3)})
+
+    assert found(path, sessions) == {"dead": 3.5}
+    assert found(lone, sessions) == {}
+
+
+@pytest.mark.parametrize("change", ["2026-03-29", "2026-10-25"])
+def test_the_same_hour_a_week_later_is_by_the_clock_on_the_wall(change: str) -> None:
+    """Also where the clock was set forward or back between them: people write by their clocks."""
+    zone = ZoneInfo("Europe/Berlin")
+    wall, noon = Wall(zone), datetime.fromisoformat(f"{change}T12:00").replace(tzinfo=zone)
+    before = (noon - timedelta(days=3), noon + timedelta(days=4))
+    first, second = (wall.hour(round(at.timestamp())) for at in before)
+
+    assert before[1].timestamp() - before[0].timestamp() != WEEK * HOUR_S
+    assert second - first == WEEK
 
 
 def test_what_came_while_the_exporter_did_not_run_is_not_known(path: Path) -> None:

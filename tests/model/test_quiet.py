@@ -14,6 +14,7 @@ NOW = 100 * WEEK  # the hour that has just begun
 HISTORY = range(NOW - 5 * WEEK, NOW)
 COUNTS = st.dictionaries(st.integers(NOW - 5 * WEEK, NOW - 1), st.integers(1, 500), max_size=200)
 LENGTHS = st.integers(1, 2 * WEEK)
+BUSY = dict.fromkeys(HISTORY, 1000)  # other sessions, as ever
 
 
 def steady(count: int = 60, *, silent: int = 0, every: int = 1) -> dict[int, int]:
@@ -84,7 +85,39 @@ def test_what_comes_at_once_is_at_least_one(own: dict[int, int], length: int) ->
 @pytest.mark.parametrize(("count", "hours", "expected"), [(60, 1, True), (10, 4, False), (10, 5, True), (1, 49, False)])
 def test_a_dead_session_is_noticed_once_enough_is_missing(count: int, hours: int, expected: bool) -> None:
     """Fifty messages: an hour of a busy one, two days of one that receives one an hour."""
-    assert is_quiet(steady(count, silent=hours), {}, silence(hours), 50) is expected
+    assert is_quiet(steady(count, silent=hours), BUSY, silence(hours), 50) is expected
+
+
+@pytest.mark.parametrize("others", [{}, dict.fromkeys(HISTORY, 1), dict.fromkeys(range(NOW - 5 * WEEK, NOW - 10), 60)])
+def test_without_others_that_receive_something_twice_as_much_must_be_missing(others: dict[int, int]) -> None:
+    """On a holiday a tenth of the messages comes, of which a hundred are still ten chances. Nobody else shows it."""
+    own = steady(11, silent=10)
+
+    assert not is_quiet(own, others, silence(10)[:9], 50)
+    assert is_quiet(own, others, silence(10), 50)
+
+
+@given(COUNTS, COUNTS, LENGTHS, st.integers(1, 100))
+def test_what_is_too_quiet_is_so_by_each_condition(
+    own: dict[int, int], others: dict[int, int], length: int, limit: int
+) -> None:
+    """Enough messages are missing, by far more than come at once, and twice as many as in any silence that ended."""
+    hours = silence(length)
+    own = {hour: count for hour, count in own.items() if hour < hours.start}
+    least = missed(own, others, hours)
+
+    expected = least >= limit and least >= 2 * longest(own, hours.start)
+    assert is_quiet(own, others, hours, limit) <= expected
+    if received(others, hours) >= HABITS.bursts:
+        assert is_quiet(own, others, hours, limit) is (expected and least >= 30 * burst(own, hours.start))
+
+
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(5, 200))
+def test_a_silence_as_long_as_one_that_ended_by_itself_is_well(hours: int, ago: int, count: int) -> None:
+    """So many weeks ago it was silent for as long, and messages came again without anybody's help."""
+    own = {hour: count for hour in steady(count, silent=hours) if hour + ago * WEEK not in silence(hours)}
+
+    assert not is_quiet(own, BUSY, silence(hours), 1)
 
 
 def test_half_of_the_others_traffic_takes_twice_as_long() -> None:
@@ -101,8 +134,8 @@ def test_a_silence_that_ended_by_itself_doubles_what_must_be_missing() -> None:
     own = {hour: count for hour, count in steady(60, silent=11).items() if hour not in calm}
 
     assert longest(own, NOW - 11) == pytest.approx(300)
-    assert not is_quiet(own, {}, range(NOW - 11, NOW - 2), 50)
-    assert is_quiet(own, {}, range(NOW - 11, NOW), 50)
+    assert not is_quiet(own, BUSY, range(NOW - 11, NOW - 2), 50)
+    assert is_quiet(own, BUSY, range(NOW - 11, NOW), 50)
     assert longest(own, NOW - 11, excused={calm.start}) == 0
 
 
@@ -112,8 +145,8 @@ def test_nights_do_not_count() -> None:
     morning = NOW - NOW % 24 + 8 - 24
 
     assert longest(office, NOW) == 0
-    assert not is_quiet(office, {}, range(morning - 14, morning), 50)
-    assert is_quiet({hour: count for hour, count in office.items() if hour < morning}, {}, range(morning, NOW), 50)
+    assert not is_quiet(office, BUSY, range(morning - 14, morning), 50)
+    assert is_quiet({hour: count for hour, count in office.items() if hour < morning}, BUSY, range(morning, NOW), 50)
 
 
 def test_messages_that_come_many_at_once_must_be_missing_for_longer() -> None:
@@ -121,7 +154,7 @@ def test_messages_that_come_many_at_once_must_be_missing_for_longer() -> None:
     own = {hour: 100 for hour in HISTORY if hour % 5 == (hour // WEEK) % 5 and hour < NOW - 20}
 
     assert burst(own, NOW) > 50
-    assert not is_quiet(own, {}, silence(20), 50)
+    assert not is_quiet(own, BUSY, silence(20), 50)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from tests import parts
 from tests.builders import ms
+from wawp_exporter.dialects.messages import MAX_MESSAGES
 from wawp_exporter.dialects.registry import DIALECTS
 from wawp_exporter.model.event import Ack, Direction, Message, OtherEvent
 
@@ -125,6 +126,11 @@ def test_a_message_has_a_direction_a_time_and_an_acknowledgement(
 def test_everything_else_is_a_sign_of_life_only(dialect: str, told: dict[str, Any]) -> None:
     """Also that we have read somebody's message: that says nothing of what the server knows of ours."""
     assert read(dialect, told) == ()
+
+
+def test_of_an_event_with_many_messages_so_many_are_read() -> None:
+    """A body of 256 KiB has room for 80,000: other webhooks would wait for them."""
+    assert len(read("evolution", evolution("messages.upsert", [{}] * (MAX_MESSAGES + 1)))) == MAX_MESSAGES
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,15 @@ import sqlalchemy as sa
 
 from tests import parts
 from tests.builders import DAY, HOUR, KEY, event, ms
-from tests.dialects.test_messages import ID, NAME, PHONE, TEXT, evolution, update, waha, wppconnect
+from tests.dialects.test_messages import CHAT, ID, NAME, PHONE, TEXT, evolution, update, waha, wppconnect
 from tests.live.test_ingest import ingesting
 from wawp_exporter.errors import LogError
 from wawp_exporter.live.heeding import HEARD_MS, UNPROVEN
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.messages import DIGEST_BYTES, Recent
+from wawp_exporter.live.unwritten import MAX_GONE, Unwritten
 from wawp_exporter.log.log import Log
+from wawp_exporter.model.activity import MAX_PENDING
 from wawp_exporter.model.event import Ack, Direction, Message
 from wawp_exporter.simulator.gateway import Options
 from wawp_exporter.simulator.player import Simulation
@@ -192,17 +194,38 @@ def test_a_deleted_session_takes_its_messages_along(working: parts.Exporter) -> 
 
 
 def everything_told(exporter: parts.Exporter) -> Iterator[str]:
-    """All that anybody can read of the service: log lines, metrics, pages, API, and every byte on disk."""
+    """All that anybody can read of the service: log lines, metrics, pages, API and stream."""
     yield exporter.stderr
     yield exporter.metrics()
-    for path in ("/", "/sessions/default/s", "/api/v1/sessions", "/api/v1/problems", "/api/v1/transitions"):
-        yield exporter.get(path).text
+    yield exporter.client.get(f"{exporter.url}/metrics", headers={"Accept": "application/openmetrics-text"}).text
+    for path in (
+        "/", "/sessions/default/s", "/sessions/evolution/s", "/sessions/wppconnect/s", "/audit", "/api/v1/sessions",
+        "/api/v1/problems", "/api/v1/transitions", "/api/v1/audit", "/api/v1/sessions/default/s",
+    ):  # fmt: skip
+        answer = exporter.get(path)
+        assert answer.status_code == 200, path
+        yield answer.text
+    yield exporter.client.get(f"{exporter.url}/api/v1/sessions/default/s/ready").text
+    yield "\n".join(streamed(exporter))
+
+
+def streamed(exporter: parts.Exporter) -> Iterator[str]:
+    """The lines of the event stream up to the last transition."""
+    stream = exporter.client.stream("GET", f"{exporter.url}/api/v1/events", headers={"Last-Event-ID": "0"})
+    with stream as answer:
+        lines = answer.iter_lines()
+        while True:
+            line = next(lines)
+            yield line
+            if '"wppconnect"' in line:
+                return
 
 
 KINDS = {
     "waha": [
         waha(), waha("message", fromMe=False), waha("message.ack", ack=1), waha("message.ack", ack=-1),
         waha("message.reaction"), waha("presence.update"), waha("message.any", ack="x", timestamp=None),
+        waha(id=f"true_{CHAT}_{ID}B", timestamp=None),
     ],
     "evolution": [
         evolution(), evolution("send.message"), evolution("messages.update", update()), evolution("presence.update"),
@@ -218,7 +241,8 @@ KINDS = {
 def test_nothing_of_a_message_is_found_anywhere(exporter: Start, tmp_path: Path) -> None:
     """A marked text, number, name and id through every kind of event: not in a log line, a row, a label, a page."""
     sources = {"default": {}, **{name: {"dialect": name} for name in ("evolution", "wppconnect")}}
-    service = exporter({"sources": sources, "log": {"level": "debug"}})
+    config = {"sources": sources, "log": {"level": "debug"}, "thresholds": {"undelivered": "1s"}}
+    service = exporter(config, pace=PACE)
     started = {"event": "status-find", "session": "s", "status": "inChat"}
     service.post(parts.envelope(session="s", status="WORKING")).raise_for_status()
     service.post({"event": "connection.update", "instance": "s", "data": {"state": "open"}}, source="evolution")
@@ -230,6 +254,7 @@ def test_nothing_of_a_message_is_found_anywhere(exporter: Start, tmp_path: Path)
             for broken in (body | {"event": 7}, body | {"session": None, "instance": None}):
                 answer = service.post(broken, source=None if dialect == "waha" else dialect)
                 assert not [each for each in (TEXT, PHONE, NAME, ID) if each in answer.text]
+    parts.wait_until(lambda: problems(service) == {"undelivered"})
     told = list(everything_told(service))
     assert 'wawp_session_messages_total{source="wppconnect",session="s",direction="out"} 1' in told[1]
 
@@ -319,6 +344,31 @@ async def test_counts_that_cannot_be_written_are_written_later(tmp_path: Path) -
         ((digest, at),) = rows(ingest, "pending")
         assert at == now
         assert len(digest) == 2 * DIGEST_BYTES
+
+
+@alone
+async def test_so_many_messages_of_a_session_wait_for_an_acknowledgement(tmp_path: Path) -> None:
+    """The oldest is what counts; all of them are counted, and one acknowledgement ends them."""
+    now = parts.now_ms()
+    async with known(tmp_path) as ingest:
+        await hear(ingest, *[Message(OUT, now, Ack.PENDING, f"{number}") for number in range(MAX_PENDING + 50)])
+        await ingest.messages.share()
+
+        assert len(ingest.fleet.activity[KEY].pending) == len(rows(ingest, "pending")) == MAX_PENDING
+        assert ingest.fleet.activity[KEY].counts[OUT] == MAX_PENDING + 50
+        await hear(ingest, Message(None, 0, Ack.SERVER, "unknown"), now=now + 1)
+        await ingest.messages.share()
+        assert rows(ingest, "pending") == []
+
+
+def test_what_waits_to_be_written_is_bounded() -> None:
+    """While the database is away somebody could send errors of messages that do not exist."""
+    unwritten = Unwritten()
+
+    for number in range(MAX_GONE + 5):
+        unwritten.end(KEY, f"{number}")
+
+    assert len(unwritten) == MAX_GONE
 
 
 @alone

@@ -5,6 +5,7 @@ from typing import Any
 from wawp_exporter.dialects.reading import instant
 from wawp_exporter.model.event import Ack, Direction, Message
 
+MAX_MESSAGES = 1000  # of one event, the first ones
 FIRST_MS = 100_000_000_000  # a time below it is in seconds: as ms it would be in 1973
 # Events about messages, and whether they say that a message is there, or only how far it was acknowledged.
 WAHA = {"message": True, "message.any": True, "message.ack": False, "message.ack.group": False}
@@ -35,7 +36,7 @@ def evolution_messages(kind: str, data: object) -> tuple[Message, ...]:
     if kind not in EVOLUTION:
         return ()
     found: tuple[Message, ...] = ()
-    for item in data if isinstance(data, list) else [data]:
+    for item in data[:MAX_MESSAGES] if isinstance(data, list) else [data]:
         if not isinstance(item, dict):
             continue
         key = item["key"] if isinstance(item.get("key"), dict) else item

@@ -8,6 +8,7 @@ from wawp_exporter.model.activity import Activity
 from wawp_exporter.model.event import Direction
 from wawp_exporter.model.rules import Key
 
+MAX_GONE = 100_000  # messages that are pending no more; while the log cannot be written they wait
 IN, OUT = Direction
 
 
@@ -29,7 +30,7 @@ class Unwritten:
 
     def end(self, key: Key, digest: str) -> None:
         """A message is pending no more."""
-        if self.pending.pop((key, digest), None) is None:
+        if self.pending.pop((key, digest), None) is None and len(self.gone) < MAX_GONE:
             self.gone.add((key, digest))
 
     def news(self, activities: dict[Key, Activity]) -> News:

@@ -17,6 +17,13 @@ DOWN = frozenset({STARTING, FAILED, DISCONNECTED})  # what a session that is los
 FLAPS = DOWN | {WORKING}  # entries to these are counted; each loop of a gateway passes through one of them
 
 
+# The instants of a case.
+DATED = (
+    *("since", "learned", "excused", "login", "login_learned", "flaps", "flaps_learned", "heard", "alone"),
+    *("unresponsive", "unacknowledged", "quiet", "quiet_learned"),
+)
+
+
 class Spell(msgspec.Struct, array_like=True):
     """A down episode as the judge sees it: short spells of WORKING and restarts do not end it.
 
@@ -165,19 +172,8 @@ class Case(msgspec.Struct, array_like=True):
 
     def rewind(self, now: int) -> None:
         """The clock was set back: nothing that it has dated is later than `now`."""
-        for name in (
-            "since",
-            "learned",
-            "excused",
-            "login",
-            "login_learned",
-            "flaps",
-            "flaps_learned",
-            "heard",
-            "alone",
-        ):
+        for name in DATED:
             setattr(self, name, min(getattr(self, name), now))
-        self.unresponsive = min(self.unresponsive, now)
         self.entries = {status: tuple(min(at, now) for at in times) for status, times in self.entries.items()}
         if self.spell:
             self.spell.since, self.spell.lost_at = min(self.spell.since, now), min(self.spell.lost_at, now)

@@ -252,6 +252,28 @@ def test_a_clock_that_goes_back_by_seconds_changes_nothing() -> None:
     """Replicas' clocks differ, and each of them dates what it receives."""
     fleet = live((W, 0))
     problems(fleet, 100)
-    problems(fleet, 92)
+    problems(fleet, 41)
 
     assert fleet.judge.now == ms(100)
+
+
+def test_a_clock_that_is_behind_for_a_moment_makes_nothing_older_than_it_is() -> None:
+    """Gateways have given later times than it shows, so it is wrong now: else logins would be overdue at once."""
+    fleet = live((W, 0))
+    apply(fleet, event(Q, 4000, received=4001))
+    assert problems(fleet, 4002) == {"login": 4000}
+
+    problems(fleet, 400)
+    apply(fleet, event(Q, 4001, received=400))
+    assert problems(fleet, 4004) == {"login": 4000}
+    assert problems(fleet, 4400) == {"login": 4000, "login_overdue": 4000}
+
+
+def test_an_event_without_a_time_does_not_speak_for_a_clock() -> None:
+    """It has the time of its receipt: what is lost after the clock was set back is a problem all the same."""
+    fleet = live((W, 0))
+    apply(fleet, event(W, 1800, key=("default", "other")))
+
+    problems(fleet, 10)
+    apply(fleet, event(D, 11))
+    assert problems(fleet, 16) == {"disconnected": 11}

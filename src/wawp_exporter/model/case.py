@@ -17,11 +17,14 @@ DOWN = frozenset({STARTING, FAILED, DISCONNECTED})  # what a session that is los
 FLAPS = DOWN | {WORKING}  # entries to these are counted; each loop of a gateway passes through one of them
 
 
-# The instants of a case.
 DATED = (
-    *("since", "learned", "excused", "login", "login_learned", "flaps", "flaps_learned", "heard", "alone"),
-    *("unresponsive", "unacknowledged", "quiet", "quiet_learned"),
-)
+    "learned",
+    "excused",
+    "login_learned",
+    "flaps_learned",
+    "quiet_learned",
+    "alone",
+)  # by the clock, not a gateway
 
 
 class Spell(msgspec.Struct, array_like=True):
@@ -174,9 +177,8 @@ class Case(msgspec.Struct, array_like=True):
         """The clock was set back: nothing that it has dated is later than `now`."""
         for name in DATED:
             setattr(self, name, min(getattr(self, name), now))
-        self.entries = {status: tuple(min(at, now) for at in times) for status, times in self.entries.items()}
         if self.spell:
-            self.spell.since, self.spell.lost_at = min(self.spell.since, now), min(self.spell.lost_at, now)
+            self.spell.lost_at = min(self.spell.lost_at, now)
 
 
 # -- what an event means for a case ---------------------------------------------------------------------------------

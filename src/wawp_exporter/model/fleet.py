@@ -42,7 +42,8 @@ class Fleet(Sessions):
         """
         if self.away and event.source in self.away:
             return LATE if rows[-1] > 0 else DUPLICATE, False
-        key = (event.source, event.session)
+        key, own, hearing = (event.source, event.session), event.points[-1].at, self.hearing
+        hearing.newest = own if own > hearing.newest and own != event.received_at else hearing.newest
         session = self.find(key, now, mono)
         self.ear.begin(key, session, event.received_at)
         if session:

@@ -10,13 +10,13 @@ from wawp_exporter.model.judge import Judge
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
 
-BACK_MS = 10_000  # the clock was set back if the judge's time is so far ahead of it; replicas' clocks differ by less
+BACK_MS = 60_000  # the clock was set back if the judge's time is farther ahead of it; other clocks differ by less
 QUIET = frozenset({WORKING, STOPPED, UNKNOWN})
 
 
 class Hearing(Ear):
     """`known` is what the judge was last told of each session; `sources` are those whose sessions it knew at the start.
-    The instants are Unix ms.
+    `newest` is the latest time that a gateway has given. The instants are Unix ms.
 
     An event is noted point by point (`note`), and the judge hears of it once (`conclude`): what the points before the
     last one began may be over.
@@ -26,6 +26,7 @@ class Hearing(Ear):
         self.judge = judge
         self.known: dict[Key, Facts] = {}
         self.sources: set[str] = set()
+        self.newest = 0
         self.find: Callable[[Key], Session | None] = sessions.get
         self._edges: Deadlines[Key] = Deadlines()
         self._windows = False  # whether there is any edge
@@ -151,8 +152,11 @@ class Hearing(Ear):
         self.judge.wake(now)
 
     def advance(self, now: int, until: int) -> None:
-        """Lets time pass up to `until`, while the clock shows `now`: it may have been set back."""
-        if self.judge.now - now > BACK_MS and until < self.judge.now:
+        """Lets time pass up to `until`, while the clock shows `now`: it may have been ahead, and set back.
+
+        If gateways have given later times than it shows, it is wrong now, and time waits for it.
+        """
+        if self.judge.now - now > BACK_MS and until < self.judge.now and self.newest - now <= BACK_MS:
             self._rewind(now)
         self.wake(until)
 

@@ -120,7 +120,8 @@ def replica_wrong(world: World, replica: Replica, series: Series, found: log.Rea
     if not world.server:
         yield from appends_wrong(replica, series, world.url)
     if synced(series) == set(SOURCES):
-        yield from problems_wrong(world, series, found)
+        if time.monotonic() > world.clock.waits_until:
+            yield from problems_wrong(world, series, found)
         yield from outages_wrong(world, series)
     else:
         yield "synced", f"{synced(series)}"

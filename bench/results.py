@@ -25,13 +25,16 @@ class Result:
         return self.ratio <= self.required if self.at_most else self.ratio >= self.required
 
 
+def bound_of(result: Result) -> str:
+    """What is required, "" if nothing is."""
+    return "" if result.required is None else f"{'≤' if result.at_most else '≥'} {result.required:g}"
+
+
 def show(results: list[Result]) -> bool:
     """Prints the table; whether every requirement is met."""
     table = Table("measured", "wawp-exporter", "peer", "ratio", "required", "")
     for result in results:
-        bound = "" if result.required is None else f"{'≤' if result.at_most else '≥'} {result.required:g}"
-        table.add_row(
-            result.name, result.ours, result.peer, f"{result.ratio:.2f}", bound, "" if result.good else "MISSED"
-        )
+        missed = "" if result.good else "MISSED"
+        table.add_row(result.name, result.ours, result.peer, f"{result.ratio:.2f}", bound_of(result), missed)
     Console(width=140).print(table)
     return all(result.good for result in results)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.__main__ import BENCHES
+from bench.page import marks
 from scripts import reference
 from wawp_exporter.config.load import check
 from wawp_exporter.config.schema import Config
@@ -134,6 +136,13 @@ def test_links_lead_to_files(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", document.read_text())
 
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_performance_page_has_a_place_for_the_figures_of_each_bench() -> None:
+    """`make bench ARGS=--write` fills it, so that all figures are of runs, with the machine that made them."""
+    lines = (ROOT / "docs" / "performance.md").read_text().splitlines()
+
+    assert [mark for bench in BENCHES for mark in marks(bench) if lines.count(mark) != 1] == []
 
 
 def test_what_the_readme_shows_can_be_used_as_it_is(promtool: Path, tmp_path: Path) -> None:

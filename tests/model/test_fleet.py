@@ -793,6 +793,18 @@ def test_the_dormant_are_awakened_a_slice_at_a_time() -> None:
     assert sum(bucket_of(fleet, 5).counts) == 3
 
 
+def test_the_sessions_are_counted_once_after_a_start_not_at_each_request() -> None:
+    """Requests awaken what is dormant: to count 100,000 sessions for each of them would stall the service."""
+    fleet = make_fleet()
+    apply(fleet, event(W, 0))
+
+    assert not fleet.awaken(9, ms(5), clock(5))
+    fleet.judge.outages.population.clear()  # what a second count would fill again
+    assert not fleet.awaken(9, ms(6), clock(6))
+
+    assert not fleet.judge.outages.population
+
+
 def test_a_new_configuration_reaches_dormant_sessions_too() -> None:
     """Those of a source that is gone do not come back."""
     fleet = make_fleet()

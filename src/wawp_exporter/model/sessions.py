@@ -24,6 +24,7 @@ class Sessions:
 
     `dormant` holds the rows of the state table (JSON) of sessions that nobody has asked for since the start: a large
     fleet takes webhooks long before each of its sessions is made. Whoever needs all `sessions` awakens them first.
+    `counted` says whether the judge has counted all of them since some were restored.
     `unsaved` names those whose row in the state table is to be written. Sources that are `away`, since a reload took
     them out or brought them and they are not restored yet, are not folded: the log alone keeps their events.
     """
@@ -34,6 +35,7 @@ class Sessions:
         self.hearing = Hearing(Judge(constants), self.sessions)
         self.ear: Ear = self.hearing  # what hears of events
         self.dormant: dict[Key, str] = {}
+        self.counted = False
         self.buckets = Buckets()
         self.away: set[str] = set()
         self.activity: dict[Key, Activity] = {}
@@ -103,9 +105,10 @@ class Sessions:
         """Awakens up to `limit` sessions; whether any is still dormant."""
         for key in list(islice(self.dormant, limit)):
             self.find(key, now, mono)
-        if not self.dormant:
+        if not (self.dormant or self.counted):
             # What was saved may be by another configuration, or by a version that counted otherwise.
             self.judge.recount(self.hearing.known.items())
+            self.counted = True
         return bool(self.dormant)
 
     @property

@@ -45,6 +45,25 @@ def wppconnect(kind: str = "onselfmessage", **more: Any) -> dict[str, Any]:
             "to": CHAT, "ack": 0, "type": "chat", **more}  # fmt: skip
 
 
+def openwa(kind: str = "message.sent", **more: Any) -> dict[str, Any]:
+    """A delivery of OpenWA, as webhook-delivery.service.ts makes it of what message-projector.service.ts dispatches."""
+    told = {"id": ID, "from": CHAT, "to": CHAT, "chatId": CHAT, "body": TEXT, "type": "text", "timestamp": SENT,
+            "fromMe": True, "isGroup": False, "contact": {"pushName": NAME}, **more}  # fmt: skip
+    return openwa_delivery(kind, told)
+
+
+def openwa_ack(kind: str = "message.ack", **more: Any) -> dict[str, Any]:
+    """How far an own message was acknowledged: `id` and `messageId` are the same."""
+    key = more.pop("key", ID)
+    return openwa_delivery(kind, {"id": key, "messageId": key, "status": "sent", "ack": 1, **more})
+
+
+def openwa_delivery(kind: str, told: dict[str, Any]) -> dict[str, Any]:
+    """The envelope."""
+    return {"event": kind, "timestamp": "2026-01-05T00:00:01.000Z", "sessionId": "s", "deliveryId": "dlv_1",
+            "idempotencyKey": f"msg_s_{ID}_6f9a0b1c", "data": told}  # fmt: skip
+
+
 def read(dialect: str, told: object) -> tuple[Message, ...]:
     """What is read of it."""
     found = DIALECTS[dialect]("default", parts.encode(told), ms(0), None)  # type: ignore[arg-type]  # anything
@@ -98,6 +117,17 @@ def acknowledged(ack: Ack = Ack.SERVER, key: str = ID) -> Message:
         ("wppconnect", wppconnect("onmessage", id=f"false_{CHAT}_{ID}", fromMe=False), message(IN, None)),
         ("wppconnect", wppconnect("onack", ack=1), acknowledged()),
         ("wppconnect", wppconnect("onack", ack=-1), acknowledged(Ack.ERROR)),
+        ("openwa", openwa(), message(ack=None)),
+        ("openwa", openwa(id=f"true_{CHAT}_{ID}"), message(ack=None)),
+        ("openwa", openwa("message.received", fromMe=False), message(IN, None)),
+        ("openwa", openwa("message.received", fromMe=False, id=f"false_{CHAT}_{ID}"), message(IN, None)),
+        ("openwa", openwa_ack(), acknowledged()),
+        ("openwa", openwa_ack(key=f"true_{CHAT}_{ID}", status="read", ack=3), acknowledged()),
+        ("openwa", openwa_ack(status="pending", ack=0), acknowledged(Ack.PENDING)),
+        ("openwa", openwa_ack(status="failed", ack=-1), acknowledged(Ack.ERROR)),
+        ("openwa", openwa_ack("message.failed", status="failed", ack=-1), acknowledged(Ack.ERROR)),
+        ("openwa", openwa_ack("message.receipt", status="delivered", participant=CHAT, ack=None), acknowledged()),
+        ("openwa", openwa_delivery("message.ack", {"messageId": ID, "ack": 2}), acknowledged()),
     ],
 )
 def test_a_message_has_a_direction_a_time_and_an_acknowledgement(
@@ -121,6 +151,10 @@ def test_a_message_has_a_direction_a_time_and_an_acknowledgement(
         ("evolution", evolution("messages.upsert", ["x"])),
         ("wppconnect", wppconnect("onpresencechanged")),
         ("wppconnect", wppconnect("onack", id={"fromMe": False, "id": ID}, ack=3)),
+        ("openwa", openwa("message.reaction", messageId=ID)),
+        ("openwa", openwa("message.revoked")),
+        ("openwa", openwa_ack(key=f"false_{CHAT}_{ID}", status="read")),
+        ("openwa", openwa_ack() | {"data": None}),
     ],
 )
 def test_everything_else_is_a_sign_of_life_only(dialect: str, told: dict[str, Any]) -> None:
@@ -134,7 +168,8 @@ def test_of_an_event_with_many_messages_so_many_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "told"), [("waha", waha()), ("evolution", evolution()), ("wppconnect", wppconnect())]
+    ("dialect", "told"),
+    [("waha", waha()), ("evolution", evolution()), ("wppconnect", wppconnect()), ("openwa", openwa())],
 )
 def test_nothing_of_a_message_can_be_seen_in_what_is_read(dialect: str, told: dict[str, Any]) -> None:
     """Whoever logs or shows an event by mistake shows no text, no number, no name and no id."""

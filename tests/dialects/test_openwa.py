@@ -96,7 +96,7 @@ def test_a_timelock_is_a_restriction_of_a_session_that_works(active: bool) -> No
     "body",
     [
         delivery("session.restriction", active=True, kind="tos_block", code="TOS_BLOCK", expiresAt=None),
-        delivery("message.received", id="m", body="text"),
+        delivery("presence.update", chatId="c", participants=[]),
         delivery("test", message="This is a test webhook from OpenWA"),
     ],
 )

@@ -11,7 +11,14 @@ FIRST_MS = 100_000_000_000  # a time below it is in seconds: as ms it would be i
 WAHA = {"message": True, "message.any": True, "message.ack": False, "message.ack.group": False}
 EVOLUTION = {"messages.upsert": True, "send.message": True, "messages.update": False}
 WPPCONNECT = {"onmessage": True, "onselfmessage": True, "onack": False}
-# Evolution's words are Baileys' (in capitals) or those of the Cloud API.
+OPENWA = {
+    "message.received": True,
+    "message.sent": True,
+    "message.ack": False,
+    "message.failed": False,
+    "message.receipt": False,
+}
+# Evolution's words are Baileys' (in capitals) or those of the Cloud API, which OpenWA's are too.
 WORDS = {
     "ERROR": Ack.ERROR,
     "FAILED": Ack.ERROR,
@@ -57,6 +64,16 @@ def wppconnect_messages(kind: str, data: dict[str, Any]) -> tuple[Message, ...]:
     own = data.get("fromMe") is True or (isinstance(key, dict) and key.get("fromMe") is True)
     own = own or (isinstance(key, str) and key.startswith("true_"))
     return said(WPPCONNECT[kind], own, data.get("t"), level(data.get("ack")), key)
+
+
+def openwa_messages(kind: str, data: object) -> tuple[Message, ...]:
+    """`data` of OpenWA: acknowledgements are of own messages, unless whatsapp-web.js' id says that it was received."""
+    if kind not in OPENWA or not isinstance(data, dict):
+        return ()
+    key = data.get("id") or data.get("messageId")
+    own = kind != "message.received" and not (isinstance(key, str) and key.startswith("false_"))
+    ack = word(data.get("status")) or level(data.get("ack"))
+    return said(OPENWA[kind], own, data.get("timestamp"), ack, key)
 
 
 def said(there: bool, own: bool, at: object, ack: Ack | None, key: object) -> tuple[Message, ...]:

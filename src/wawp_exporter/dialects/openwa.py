@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from wawp_exporter.dialects.reading import because, build, decode, ending, name_of, written
+from wawp_exporter.dialects.messages import openwa_messages
+from wawp_exporter.dialects.reading import because, build, decode, ending, name_of, usable, written
 from wawp_exporter.model.event import Limit, OtherEvent, Restriction, Status, StatusEvent
 
 STATUSES = {
@@ -37,8 +38,7 @@ def parse(
     given: dict[str, Any] = told if isinstance(told, dict) else {}
     restricted = kind == "session.restriction" and given.get("kind") == TIMELOCK
     if kind != "session.status" and kind not in EVENTS and not restricted:
-        name = named or data.get("sessionId")
-        return OtherEvent(name if isinstance(name, str) else None)
+        return OtherEvent(usable(named or data.get("sessionId")), openwa_messages(kind, told))
     session = named or name_of(data.get("sessionId"), "sessionId")
     status = Status.WORKING if restricted else EVENTS.get(kind) or status_of(given.get("status"))
     limits = (Limit(Restriction.REACHOUT_TIMELOCK, given.get("active") is True, written(given.get("expiresAt"))),)

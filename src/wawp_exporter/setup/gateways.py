@@ -11,12 +11,9 @@ EVOLUTION = [
     *("MESSAGES_UPSERT", "MESSAGES_UPDATE", "SEND_MESSAGE"),
 ]
 OPENWA = [
-    "session.status",
-    "session.qr",
-    "session.authenticated",
-    "session.disconnected",
-    "session.reconnect_loop",
-    "session.restriction",
+    *("session.status", "session.qr", "session.authenticated", "session.disconnected"),
+    *("message.received", "message.sent", "message.ack"),
+    *("session.reconnect_loop", "session.restriction"),
 ]
 # What wppconnect-server sends beside messages and their acknowledgements, which the exporter does not need.
 IGNORED = [

@@ -22,7 +22,8 @@ def waha(kind: str = "message.any", **payload: Any) -> dict[str, Any]:
     told = {"id": f"true_{CHAT}_{ID}", "timestamp": SENT, "from": CHAT, "fromMe": True, "to": CHAT, "body": TEXT,
             "hasMedia": False, "ack": 0, "ackName": "PENDING", "_data": {"notifyName": NAME}, **payload}  # fmt: skip
     me = {"id": CHAT, "pushName": NAME}
-    return {"id": "evt_1", "timestamp": AT, "event": kind, "session": "s", "engine": "GOWS", "me": me, "payload": told}
+    engine = told.pop("engine", "WEBJS")
+    return {"id": "evt_1", "timestamp": AT, "event": kind, "session": "s", "engine": engine, "me": me, "payload": told}
 
 
 def evolution(kind: str = "messages.upsert", data: Any = None, **more: Any) -> dict[str, Any]:
@@ -101,6 +102,11 @@ def acknowledged(ack: Ack = Ack.SERVER, key: str = ID) -> Message:
         ("waha", waha("message.ack", ack=0), acknowledged(Ack.PENDING)),
         ("waha", waha("message.ack", ack=-1, ackName="ERROR"), acknowledged(Ack.ERROR)),
         ("waha", waha("message.ack.group", ack=1), acknowledged()),
+        ("waha", waha("message.ack.group", id=f"true_1203@g.us_{ID}_{CHAT}", fromMe=False, ack=3), acknowledged()),
+        ("waha", waha(engine="GOWS", ack=None, ackName="UNKNOWN"), message(ack=Ack.SERVER)),
+        ("waha", waha(engine="GOWS", ack=1, ackName="SERVER"), message(ack=Ack.SERVER)),
+        ("waha", waha(engine="GOWS", fromMe=False, id=f"false_{CHAT}_{ID}", ack=None), message(IN, None)),
+        ("waha", waha("message.ack", engine="GOWS", ack=2, ackName="DEVICE"), acknowledged()),
         ("evolution", evolution(), message()),
         ("evolution", evolution("MESSAGES_UPSERT", status="DELIVERY_ACK"), message(ack=Ack.SERVER)),
         ("evolution", evolution("send.message"), message()),
@@ -142,7 +148,9 @@ def test_a_message_has_a_direction_a_time_and_an_acknowledgement(
     [
         ("waha", waha("presence.update")),
         ("waha", waha("message.reaction")),
-        ("waha", waha("message.ack", fromMe=False, ack=3)),
+        ("waha", waha("message.ack", fromMe=False, id=ID, ack=3)),
+        ("waha", waha("message.ack", fromMe=True, id=f"false_{CHAT}_{ID}", ack=3)),
+        ("waha", waha("message.ack", engine="GOWS", ack=None, ackName="UNKNOWN")),
         ("waha", waha("message.ack", ack="many", ackName=7)),
         ("waha", waha() | {"payload": [1]}),
         ("evolution", evolution("presence.update", {"id": CHAT})),

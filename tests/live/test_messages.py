@@ -14,7 +14,19 @@ import sqlalchemy as sa
 
 from tests import parts
 from tests.builders import DAY, HOUR, KEY, event, ms
-from tests.dialects.test_messages import CHAT, ID, NAME, PHONE, TEXT, evolution, update, waha, wppconnect
+from tests.dialects.test_messages import (
+    CHAT,
+    ID,
+    NAME,
+    PHONE,
+    TEXT,
+    evolution,
+    openwa,
+    openwa_ack,
+    update,
+    waha,
+    wppconnect,
+)
 from tests.live.test_ingest import ingesting
 from wawp_exporter.errors import LogError
 from wawp_exporter.live.heeding import HEARD_MS, UNPROVEN
@@ -199,7 +211,8 @@ def everything_told(exporter: parts.Exporter) -> Iterator[str]:
     yield exporter.metrics()
     yield exporter.client.get(f"{exporter.url}/metrics", headers={"Accept": "application/openmetrics-text"}).text
     for path in (
-        "/", "/sessions/default/s", "/sessions/evolution/s", "/sessions/wppconnect/s", "/audit", "/api/v1/sessions",
+        "/", "/sessions/default/s", "/sessions/evolution/s", "/sessions/openwa/s", "/sessions/wppconnect/s", "/audit",
+        "/api/v1/sessions",
         "/api/v1/problems", "/api/v1/transitions", "/api/v1/audit", "/api/v1/sessions/default/s",
     ):  # fmt: skip
         answer = exporter.get(path)
@@ -235,28 +248,35 @@ KINDS = {
         wppconnect(), wppconnect("onmessage", fromMe=False), wppconnect("onack", ack=1), wppconnect("onack", ack=-3),
         wppconnect("onpresencechanged"), wppconnect("onreactionmessage"),
     ],
+    "openwa": [
+        openwa(), openwa("message.received", fromMe=False), openwa_ack(), openwa_ack("message.failed", status="failed"),
+        openwa_ack("message.receipt", participant=CHAT), openwa("message.edited"), openwa("message.reaction"),
+    ],
 }  # fmt: skip
 
 
 def test_nothing_of_a_message_is_found_anywhere(exporter: Start, tmp_path: Path) -> None:
     """A marked text, number, name and id through every kind of event: not in a log line, a row, a label, a page."""
-    sources = {"default": {}, **{name: {"dialect": name} for name in ("evolution", "wppconnect")}}
+    sources = {"default": {}, **{name: {"dialect": name} for name in ("evolution", "openwa", "wppconnect")}}
     config = {"sources": sources, "log": {"level": "debug"}, "thresholds": {"undelivered": "1s"}}
     service = exporter(config, pace=PACE)
     started = {"event": "status-find", "session": "s", "status": "inChat"}
+    ready = {"event": "session.status", "sessionId": "s", "data": {"status": "ready"}}
     service.post(parts.envelope(session="s", status="WORKING")).raise_for_status()
     service.post({"event": "connection.update", "instance": "s", "data": {"state": "open"}}, source="evolution")
+    service.post(ready, source="openwa")
     service.post(started, source="wppconnect")
     for dialect, bodies in KINDS.items():
         for body in bodies:
             answer = service.post(body, source=None if dialect == "waha" else dialect)
             assert (answer.status_code, answer.json()) == (200, {"outcome": "ignored"})
-            for broken in (body | {"event": 7}, body | {"session": None, "instance": None}):
+            for broken in (body | {"event": 7}, body | {"session": None, "instance": None, "sessionId": None}):
                 answer = service.post(broken, source=None if dialect == "waha" else dialect)
                 assert not [each for each in (TEXT, PHONE, NAME, ID) if each in answer.text]
     parts.wait_until(lambda: problems(service) == {"undelivered"})
     told = list(everything_told(service))
-    assert 'wawp_session_messages_total{source="wppconnect",session="s",direction="out"} 1' in told[1]
+    for source in ("openwa", "wppconnect"):
+        assert f'wawp_session_messages_total{{source="{source}",session="s",direction="out"}} 1' in told[1]
 
     service.stop()
 

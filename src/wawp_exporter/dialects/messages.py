@@ -29,13 +29,18 @@ WORDS = {
 }
 
 
-def waha_messages(kind: str, payload: object) -> tuple[Message, ...]:
-    """`payload` of WAHA and Wawp: `fromMe`, `timestamp` in seconds, `ack` from -1 (error) over 0 (pending) on."""
+def waha_messages(kind: str, payload: object, engine: object = None) -> tuple[Message, ...]:
+    """`payload` of WAHA and Wawp: `fromMe`, `timestamp` in seconds, `ack` from -1 (error) over 0 (pending) on.
+
+    The engine GOWS reports an own message once WhatsApp's server has acknowledged it, and says no more of that.
+    """
     if kind not in WAHA or not isinstance(payload, dict):
         return ()
-    own = payload.get("fromMe") is True
+    key = payload.get("id")
     ack = level(payload.get("ack")) or word(payload.get("ackName"))
-    return said(WAHA[kind], own, payload.get("timestamp"), ack, payload.get("id"))
+    if ack is None and engine == "GOWS" and WAHA[kind]:
+        ack = Ack.SERVER
+    return said(WAHA[kind], is_own(key, payload.get("fromMe")), payload.get("timestamp"), ack, key)
 
 
 def evolution_messages(kind: str, data: object) -> tuple[Message, ...]:
@@ -61,8 +66,7 @@ def wppconnect_messages(kind: str, data: dict[str, Any]) -> tuple[Message, ...]:
     if kind not in WPPCONNECT:
         return ()
     key = data.get("id")
-    own = data.get("fromMe") is True or (isinstance(key, dict) and key.get("fromMe") is True)
-    own = own or (isinstance(key, str) and key.startswith("true_"))
+    own = is_own(key, data.get("fromMe"))
     return said(WPPCONNECT[kind], own, data.get("t"), level(data.get("ack")), key)
 
 
@@ -71,7 +75,7 @@ def openwa_messages(kind: str, data: object) -> tuple[Message, ...]:
     if kind not in OPENWA or not isinstance(data, dict):
         return ()
     key = data.get("id") or data.get("messageId")
-    own = kind != "message.received" and not (isinstance(key, str) and key.startswith("false_"))
+    own = kind != "message.received" and is_own(key, True)
     ack = word(data.get("status")) or level(data.get("ack"))
     return said(OPENWA[kind], own, data.get("timestamp"), ack, key)
 
@@ -83,6 +87,18 @@ def said(there: bool, own: bool, at: object, ack: Ack | None, key: object) -> tu
     unit = 1000 if type(at) in (int, float) and at < FIRST_MS else 1  # type: ignore[operator]  # a number
     direction = Direction.OUT if own else Direction.IN
     return (Message(direction, instant(at, unit), ack if own else None, id_of(key)),)
+
+
+def is_own(key: object, stated: object) -> bool:
+    """Whether a message is an own one: its id says so, if it is an object or begins with true_ or false_.
+
+    It counts more than `fromMe`, which is the opposite of it in message.ack.group of WAHA's engine WEBJS.
+    """
+    if isinstance(key, dict) and "fromMe" in key:
+        stated = key["fromMe"]
+    elif isinstance(key, str) and key.startswith(("true_", "false_")):
+        return key.startswith("true_")
+    return stated is True
 
 
 def level(value: object) -> Ack | None:

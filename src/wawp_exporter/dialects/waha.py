@@ -90,7 +90,7 @@ def parse(
     if not isinstance(kind, str):
         raise InvalidEvent("event: missing or not a string, expected session.status or the name of another event")
     if kind != STATUS_EVENT:
-        return OtherEvent(usable(data.get("session")), waha_messages(kind, data.get("payload")))
+        return OtherEvent(usable(data.get("session")), waha_messages(kind, data.get("payload"), data.get("engine")))
     return status_event(source, data, body, received_at, request_id)
 
 

@@ -10,8 +10,9 @@ import sqlite3
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.results import Result
 from bench.servers import peer
@@ -19,7 +20,9 @@ from tests.parts import Exporter, now_ms, require
 
 KEY = b"k" * 32
 SESSIONS = 2000
+CORES = os.sched_getaffinity(0)
 PER_MS = 20  # events of the fleet: about as many as are sent, so that they are of now, as webhooks are
+MAX_P99_MS = 20
 SLOW_FSYNC = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -68,17 +71,53 @@ def body_of(index: int, at: int) -> bytes:
     return json.dumps(envelope, separators=(",", ":")).encode()
 
 
-def load(folder: Path, url: str, seconds: int) -> float:
-    """Requests a second over 64 kept connections; every answer must have been a 200."""
+class Load(NamedTuple):
+    """How a load was answered: requests a second, and the time within which 99 of 100 had their answer."""
+
+    rate: float
+    p99_ms: float
+
+
+def load(folder: Path, url: str, seconds: int) -> Load:
+    """64 kept connections, from the cores that the server is not pinned to; every answer must have been a 200."""
     wrk = str(require("wrk"))
-    command = [wrk, "-t1", "-c64", "--timeout", "10s", f"-d{seconds}s", "-s", str(folder / "send.lua"), url]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    arguments = ["-t1", "-c64", "--latency", "--timeout", "10s", f"-d{seconds}s", "-s", str(folder / "send.lua"), url]
+    with pinned(CORES - os.sched_getaffinity(0) or CORES):
+        output = subprocess.run([wrk, *arguments], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output or "Socket errors" in output:
         raise RuntimeError(output)
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", output).group(1))  # type: ignore[union-attr]  # wrk prints it
+    rate, p99 = (found(pattern, output) for pattern in (r"Requests/sec:\s+([\d.]+)", r"99%\s+([\d.]+[mu]?s)"))
+    return Load(float(rate), milliseconds(p99))
 
 
-def ours(folder: Path, seconds: int, env: dict[str, str]) -> float:
+def found(pattern: str, output: str) -> str:
+    """What wrk prints there."""
+    match = re.search(pattern, output)
+    if match is None:
+        raise RuntimeError(output)
+    return match[1]
+
+
+def milliseconds(written: str) -> float:
+    """A duration as wrk writes it: `980.00us`, `7.21ms`, `1.05s`."""
+    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
+        if written.endswith(unit):
+            return float(written.removesuffix(unit)) * factor
+    raise ValueError(written)
+
+
+@contextlib.contextmanager
+def pinned(cores: Set[int]) -> Iterator[None]:
+    """What is started meanwhile runs on these cores alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def ours(folder: Path, seconds: int, env: dict[str, str]) -> Load:
     """The exporter, on a fresh log; afterwards the log must hold each acknowledged event once."""
     database = folder / "ours" / "wawp.db"
     config = {
@@ -88,7 +127,7 @@ def ours(folder: Path, seconds: int, env: dict[str, str]) -> float:
         "log": {"level": "error"},
     }
     with Exporter(config, env=env) as exporter:
-        rate = load(folder, exporter.url, seconds)
+        answer = load(folder, exporter.url, seconds)
         answered = re.findall(
             r'^wawp_exporter_webhooks_total\{outcome="transition".*\} (\S+)$', exporter.metrics(), re.M
         )
@@ -98,23 +137,23 @@ def ours(folder: Path, seconds: int, env: dict[str, str]) -> float:
     if stored < float(answered[0]):
         raise RuntimeError(f"{answered[0]} events were acknowledged, {stored} are in the log")
     shutil.rmtree(folder / "ours")
-    return rate
+    return answer
 
 
-def plain(folder: Path, seconds: int, env: dict[str, str]) -> float:
+def plain(folder: Path, seconds: int, env: dict[str, str]) -> Load:
     """The receiver that stores nothing."""
     with peer("plain", env | {"BENCH_KEY": str(folder / "key")}) as url:
         return load(folder, url, seconds)
 
 
-def commit_each(folder: Path, seconds: int, env: dict[str, str]) -> float:
+def commit_each(folder: Path, seconds: int, env: dict[str, str]) -> Load:
     """A commit a request."""
     database = folder / "each.db"
     with peer("commit_each", env | {"BENCH_KEY": str(folder / "key"), "BENCH_DATABASE": str(database)}) as url:
-        rate = load(folder, url, seconds)
+        answer = load(folder, url, seconds)
     for file in folder.glob("each.db*"):
         file.unlink()
-    return rate
+    return answer
 
 
 @contextlib.contextmanager
@@ -126,31 +165,46 @@ def slow_fsync(folder: Path) -> Iterator[dict[str, str]]:
     yield {"LD_PRELOAD": str(library)}
 
 
-def one_round(folder: Path, seconds: int, env: dict[str, str], count: int) -> list[float]:
-    """All three, with requests of now: a STARTING of a minute ago would be an outage of the whole fleet."""
+Contestant = Callable[[Path, int, dict[str, str]], Load]
+
+
+def one_round(folder: Path, seconds: int, env: dict[str, str], count: int, *contestants: Contestant) -> list[Load]:
+    """Each in turn, with requests of now: a STARTING of a minute ago would be an outage of the whole fleet."""
     write_requests(folder, count)
-    return [contestant(folder, seconds, env) for contestant in (ours, plain, commit_each)]
+    return [contestant(folder, seconds, env) for contestant in contestants]
 
 
 def run(quick: bool) -> list[Result]:
     """Rounds of all, in turn; the machine's speed may double within a minute, so that each round has its own ratios."""
-    rounds, seconds = (1, 3) if quick else (5, 4)
+    rounds, seconds, count = (1, 3, 60_000) if quick else (5, 4, 150_000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         env = dict(os.environ)
-        rates = [one_round(folder, seconds, env, 60_000 if quick else 150_000) for _ in range(rounds)]
-        mine, stores_nothing, each = zip(*rates, strict=True)
+        free = [one_round(folder, seconds, env, count, ours, plain, commit_each) for _ in range(rounds)]
+        with pinned({min(CORES)}):
+            on_one = [one_round(folder, seconds, env, count, ours, plain) for _ in range(rounds)]
         with slow_fsync(folder) as slow_env:
-            slow = [ours(folder, seconds, env | slow_env)]
-            slow_each = [commit_each(folder, seconds, env | slow_env)]
+            slow = [one_round(folder, seconds, env | slow_env, count, ours, commit_each)]
+    mine, stores_nothing, each = zip(*free, strict=True)
+    mine_on_one, stores_nothing_on_one = zip(*on_one, strict=True)
     return [
-        result("durable intake, against a receiver that stores nothing", mine, stores_nothing, 1.3),
-        result("durable intake, against a commit a request", mine, each, 3),
-        result("the same with 2 ms added to each fsync", slow, slow_each, 10),
+        rates("durable intake, against a receiver that stores nothing", mine, stores_nothing, 1.3),
+        rates("the same, each pinned to one core", mine_on_one, stores_nothing_on_one, 1.3),
+        p99s("answers at 64 connections, two cores, p99", mine, stores_nothing),
+        p99s("the same, each pinned to one core", mine_on_one, stores_nothing_on_one),
+        rates("durable intake, against a commit a request", mine, each, 3),
+        rates("the same with 2 ms added to each fsync", *zip(*slow, strict=True), 10),
     ]
 
 
-def result(name: str, mine: Sequence[float], its: Sequence[float], required: float) -> Result:
+def rates(name: str, mine: Sequence[Load], its: Sequence[Load], required: float) -> Result:
     """The rates of each round: their medians, and the median of their ratios."""
-    ratio = statistics.median(a / b for a, b in zip(mine, its, strict=True))
-    return Result(name, f"{statistics.median(mine):,.0f}/s", f"{statistics.median(its):,.0f}/s", ratio, required)
+    ratio = statistics.median(a.rate / b.rate for a, b in zip(mine, its, strict=True))
+    medians = (statistics.median(each.rate for each in loads) for loads in (mine, its))
+    return Result(name, *(f"{rate:,.0f}/s" for rate in medians), ratio, required)
+
+
+def p99s(name: str, mine: Sequence[Load], its: Sequence[Load]) -> Result:
+    """The medians of what 99 of 100 waited for at most; the figure is ours, in ms."""
+    own, other = (statistics.median(each.p99_ms for each in loads) for loads in (mine, its))
+    return Result(name, f"{own:.1f} ms", f"{other:.1f} ms", own, MAX_P99_MS, at_most=True)

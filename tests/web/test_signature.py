@@ -33,6 +33,15 @@ def test_both_algorithms_match(algorithm: str) -> None:
     assert Signatures([b"key"], algorithm).match(BODY, sign(algorithm=algorithm))
 
 
+@pytest.mark.parametrize("algorithm", ["sha512", "sha256"])
+@pytest.mark.parametrize("length", [1, 64, 65, 128, 129, 1000])
+def test_a_key_of_any_length_matches(length: int, algorithm: str) -> None:
+    """Keys that are longer than a block of the hash are hashed first, as RFC 2104 has it."""
+    key = bytes(range(256)) * 4
+
+    assert Signatures([key[:length]], algorithm).match(BODY, sign(key[:length], algorithm=algorithm))
+
+
 def test_the_other_algorithm_does_not_match() -> None:
     """A sha256 digest is no sha512 digest, whatever it calls itself."""
     assert not Signatures([b"key"], "sha512").match(BODY, sign(algorithm="sha256"))

@@ -15,8 +15,8 @@ from wawp_exporter.web.access import Caller
 from wawp_exporter.web.channel import Channel
 from wawp_exporter.web.crowd import Crowd
 from wawp_exporter.web.exchange import LOGGER, App, Exchange, asks_first, scope_of
+from wawp_exporter.web.heads import Head
 from wawp_exporter.web.webhook import TOO_SLOW, Answer, Delivery, refusal_answer
-from wawp_exporter.web.wire import Head
 
 TURN_S = 0.02  # for others, while a body of very many small chunks is read
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

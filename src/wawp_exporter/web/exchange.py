@@ -8,8 +8,8 @@ from urllib.parse import unquote_to_bytes
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from wawp_exporter.web.heads import Head
 from wawp_exporter.web.webhook import Receive, Scope, Send, Webhook
-from wawp_exporter.web.wire import Head
 
 LOGGER = logging.getLogger("uvicorn.error")
 Address = tuple[str, int]

@@ -1,46 +1,17 @@
-"""Bytes of a connection → requests of HTTP/1.1, one after another and each within its limits.
-
-The parser gets one head at a time and never a body. httptools cannot stop between two requests, does not tell where one
-ends, hands trailers over as if they were headers, and gives the body away when a request asks for an upgrade.
-"""
+"""Bytes of a connection → requests of HTTP/1.1, one after another and each within its limits."""
 
 import re
-from urllib.parse import quote_from_bytes
-
-import httptools
-import msgspec
 
 from wawp_exporter.errors import BadRequest, HeadTooLong, Malformed, Refusal, UrlTooLong
+from wawp_exporter.web.heads import END, Head, Heads
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FRAMING_BYTES = 256 * 1024  # sizes and line ends of chunks: as many as a body of single bytes needs
 MAX_CHUNKS_AT_ONCE = 250  # read before others get their turn
 CHUNK_SIZE_BYTES = 16  # a longer line has an extension, which counts as a part of the head
 
-END = b"\r\n\r\n"
 LINE_ENDS = b"\r\n"
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
-UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
-CONNECTION = re.compile(rb"[ \t]*,[ \t]*|[ \t]+$")
-ASCII = bytes(range(128)).decode()
-VERSIONS = frozenset({"1.0", "1.1"})
-
-Line = tuple[bytes, bytes]
-
-
-class Head(msgspec.Struct, frozen=True):
-    """Request line and headers. `path` and `query` are as they were sent, bytes above 0x7f percent-encoded.
-
-    `lines` are all headers in their order, names in lower case; of equal names the last stands in `headers`.
-    """
-
-    method: bytes
-    path: bytes
-    query: bytes
-    version: str
-    lines: list[Line]
-    headers: dict[bytes, bytes]
-    keep_alive: bool
 
 
 class Reader:
@@ -56,6 +27,7 @@ class Reader:
         "_buffer",
         "_chunked",
         "_framing",
+        "_heads",
         "_left",
         "_seen",
         "_trailing",
@@ -67,6 +39,7 @@ class Reader:
         # What came, and how much of it was taken: nearly all requests come in one piece, which is not copied.
         self._buffer: bytes | bytearray = b""
         self._at = 0
+        self._heads = Heads()
         self._begin(MAX_HEAD_BYTES)
 
     def _begin(self, budget: int) -> None:
@@ -108,7 +81,7 @@ class Reader:
             raise self._too_long()
         if end < 0:
             return None
-        head = parse(self._take(size))
+        head = self._heads.read(self._take(size))
         self._budget -= size  # all else is as the request before has left it: as at the beginning
         self._expect(head.headers)
         return head
@@ -215,82 +188,5 @@ class Reader:
         piece = bytes(self._buffer[self._at : self._at + size])
         self._at += len(piece)
         if self._at == len(self._buffer):
-            self._buffer, self._at = b"", 0  # an idle connection keeps nothing
+            self._buffer, self._at = b"", 0  # an idle connection keeps no request
         return piece
-
-
-class Sink:
-    """What the parser found in one head."""
-
-    __slots__ = ("complete", "lines", "url")
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.lines: list[Line] = []
-        self.complete = 0
-
-    def on_url(self, url: bytes) -> None:
-        """The request target."""
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One of the headers."""
-        self.lines.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        """The empty line."""
-        self.complete += 1
-
-
-def parse(raw: bytes) -> Head:
-    """A head with its empty line. Raises BadRequest."""
-    raw = raw if raw.isascii() else with_ascii_url(raw)
-    try:
-        return read(raw)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError:
-        raise BadRequest("the request cannot be read, expected HTTP/1.1") from None
-    # To another protocol nobody changes here, and the request is answered as if it had not asked (RFC 9110, 7.8).
-    try:
-        return read(UPGRADE.sub(b"", raw))
-    except (httptools.HttpParserUpgrade, httptools.HttpParserError):
-        raise BadRequest("the request cannot be read, expected HTTP/1.1 and a method other than CONNECT") from None
-
-
-def with_ascii_url(raw: bytes) -> bytes:
-    """Bytes above 0x7f in the request line percent-encoded, as browsers do it."""
-    line, end, rest = raw.partition(b"\r\n")
-    return quote_from_bytes(line, safe=ASCII).encode() + end + rest
-
-
-def read(raw: bytes) -> Head:
-    """As the parser sees it; raises its errors, BadRequest for what it lets through."""
-    sink = Sink()
-    parser = httptools.HttpRequestParser(sink)
-    parser.feed_data(raw)
-    version = parser.get_http_version()
-    if sink.complete != 1 or version not in VERSIONS:
-        raise BadRequest("the request cannot be read, expected HTTP/1.1")
-    url = sink.url
-    path, _, query = (url if url.startswith(b"/") and b"#" not in url else origin_form(url)).partition(b"?")
-    headers = dict(sink.lines)
-    keep_alive = version == "1.1" and (b"connection" not in headers or not says_close(sink.lines))
-    return Head(parser.get_method(), path, query, version, sink.lines, headers, keep_alive)
-
-
-def says_close(lines: list[Line]) -> bool:
-    """Whether this is the connection's last request; once a head has ended, the parser does not know any more."""
-    return any(name == b"connection" and b"close" in CONNECTION.split(value.lower()) for name, value in lines)
-
-
-def origin_form(url: bytes) -> bytes:
-    """The path and query of a request target: proxies are sent whole URLs, and a fragment stays at home."""
-    url = url.partition(b"#")[0] if b"#" in url else url
-    if url.startswith(b"/"):
-        return url
-    _, scheme, rest = url.partition(b"://")
-    if not scheme:
-        return url
-    path = rest[len(re.split(rb"[/?]", rest, maxsplit=1)[0]) :]
-    return path if path.startswith(b"/") else b"/" + path

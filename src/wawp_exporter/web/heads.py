@@ -1,0 +1,180 @@
+"""Heads of requests: request line and headers.
+
+The parser gets one head at a time and never a body. httptools cannot stop between two requests, does not tell where one
+ends, hands trailers over as if they were headers, and gives the body away when a request asks for an upgrade.
+"""
+
+import re
+from urllib.parse import quote_from_bytes
+
+import httptools
+import msgspec
+
+from wawp_exporter.errors import BadRequest
+
+MAX_KNOWN_BYTES = 2048  # a longer head is parsed anew each time
+MAX_LENGTH_DIGITS = 15
+
+END = b"\r\n\r\n"
+UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
+CONNECTION = re.compile(rb"[ \t]*,[ \t]*|[ \t]+$")
+ASCII = bytes(range(128)).decode()
+VERSIONS = frozenset({"1.0", "1.1"})
+# Heads with these are parsed anew each time. Of the others below, each line must be the same as before.
+UNUSUAL = frozenset({b"transfer-encoding", b"upgrade"})
+CONNECTIONS = frozenset({b"connection", b"proxy-connection"})
+
+Line = tuple[bytes, bytes]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Request line and headers. `path` and `query` are as they were sent, bytes above 0x7f percent-encoded.
+
+    `lines` are all headers in their order, names in lower case; of equal names the last stands in `headers`.
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    version: str
+    lines: list[Line]
+    headers: dict[bytes, bytes]
+    keep_alive: bool
+
+
+class Heads:
+    """Reads the heads of one connection.
+
+    Of a sender's requests most lines are always the same. What was in the head before is not parsed again, and of what
+    is new only plain values (letters, digits, hyphens) of headers that were there before are taken without the parser.
+    So it is what the parser would find, for a third of its cost.
+    """
+
+    __slots__ = ("_before", "_lines", "_names", "_start")
+
+    def __init__(self) -> None:
+        self._before: Head | None = None
+        self._start = b""  # its request line
+        self._lines: dict[bytes, Line] = {}
+        self._names: dict[bytes, bytes] = {}  # as they were sent, and in lower case
+
+    def read(self, raw: bytes) -> Head:
+        """A head with its empty line. Raises BadRequest."""
+        head = self._again(raw) if self._before and raw.startswith(self._start) else None
+        if head is None:
+            head = parse(raw)
+            self._before = head if self._learn(raw, head) else None
+        return head
+
+    def _again(self, raw: bytes) -> Head | None:
+        """The head, as far as it is like the one before; None: it has to be parsed."""
+        known, names, before = self._lines, self._names, self._before
+        lines: list[Line] = []
+        for each in raw[len(self._start) : -len(END)].split(b"\r\n"):
+            line = known.get(each)
+            if line is None:
+                name, _, value = each.partition(b": ")
+                if name not in names or not value.replace(b"-", b"").isalnum():
+                    return None
+                line = (names[name], value)
+            lines.append(line)
+        headers = dict(lines)
+        length = headers.get(b"content-length", b"0")
+        if len(headers) < len(lines) or not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
+            return None
+        assert before  # noqa: S101 - the caller has looked
+        return Head(before.method, before.path, before.query, before.version, lines, headers, before.keep_alive)
+
+    def _learn(self, raw: bytes, head: Head) -> bool:
+        """Keeps the lines of a head that has nothing unusual; whether it has."""
+        start, *sent = raw.removesuffix(END).split(b"\r\n")
+        usual = len(raw) <= MAX_KNOWN_BYTES and raw.isascii() and head.keep_alive
+        if not usual or len(sent) != len(head.lines) or not UNUSUAL.isdisjoint(head.headers):
+            return False
+        lines, names = {}, {}
+        for each, line in zip(sent, head.lines, strict=True):
+            name = each.partition(b": ")[0]
+            if name.lower() != line[0] or name + b": " + line[1] != each:
+                return False
+            lines[each] = line
+            if line[0] not in CONNECTIONS:
+                names[name] = line[0]
+        self._start, self._lines, self._names = start + b"\r\n", lines, names
+        return True
+
+
+class Sink:
+    """What the parser found in one head."""
+
+    __slots__ = ("complete", "lines", "url")
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.lines: list[Line] = []
+        self.complete = 0
+
+    def on_url(self, url: bytes) -> None:
+        """The request target."""
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One of the headers."""
+        self.lines.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The empty line."""
+        self.complete += 1
+
+
+def parse(raw: bytes) -> Head:
+    """A head with its empty line. Raises BadRequest."""
+    raw = raw if raw.isascii() else with_ascii_url(raw)
+    try:
+        return read(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError:
+        raise BadRequest("the request cannot be read, expected HTTP/1.1") from None
+    # To another protocol nobody changes here, and the request is answered as if it had not asked (RFC 9110, 7.8).
+    try:
+        return read(UPGRADE.sub(b"", raw))
+    except (httptools.HttpParserUpgrade, httptools.HttpParserError):
+        raise BadRequest("the request cannot be read, expected HTTP/1.1 and a method other than CONNECT") from None
+
+
+def with_ascii_url(raw: bytes) -> bytes:
+    """Bytes above 0x7f in the request line percent-encoded, as browsers do it."""
+    line, end, rest = raw.partition(b"\r\n")
+    return quote_from_bytes(line, safe=ASCII).encode() + end + rest
+
+
+def read(raw: bytes) -> Head:
+    """As the parser sees it; raises its errors, BadRequest for what it lets through."""
+    sink = Sink()
+    parser = httptools.HttpRequestParser(sink)
+    parser.feed_data(raw)
+    version = parser.get_http_version()
+    if sink.complete != 1 or version not in VERSIONS:
+        raise BadRequest("the request cannot be read, expected HTTP/1.1")
+    url = sink.url
+    path, _, query = (url if url.startswith(b"/") and b"#" not in url else origin_form(url)).partition(b"?")
+    headers = dict(sink.lines)
+    keep_alive = version == "1.1" and (b"connection" not in headers or not says_close(sink.lines))
+    return Head(parser.get_method(), path, query, version, sink.lines, headers, keep_alive)
+
+
+def says_close(lines: list[Line]) -> bool:
+    """Whether this is the connection's last request; once a head has ended, the parser does not know any more."""
+    return any(name == b"connection" and b"close" in CONNECTION.split(value.lower()) for name, value in lines)
+
+
+def origin_form(url: bytes) -> bytes:
+    """The path and query of a request target: proxies are sent whole URLs, and a fragment stays at home."""
+    url = url.partition(b"#")[0] if b"#" in url else url
+    if url.startswith(b"/"):
+        return url
+    _, scheme, rest = url.partition(b"://")
+    if not scheme:
+        return url
+    path = rest[len(re.split(rb"[/?]", rest, maxsplit=1)[0]) :]
+    return path if path.startswith(b"/") else b"/" + path

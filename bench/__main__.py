@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from bench import attacks, capacity, histograms, intake, page, preflight, scrape, start, volume
+from bench import attacks, capacity, histograms, intake, messages, page, preflight, scrape, start, volume
 from bench.results import Result, show
 
 BENCHES: dict[str, Callable[[bool], list[Result]]] = {
     "scrape": scrape.run,
     "intake": intake.run,
+    "messages": messages.run,
     "capacity": capacity.run,
     "preflight": preflight.run,
     "start": start.run,

@@ -13,9 +13,16 @@ import pytest
 from alerts.tests import scene as stage
 from alerts.tests.scene import KEY, SENTINELS, Message, Scene, event, when, who
 from tests import parts
+from tests.habits import Habit, take_up
 
 NEWER = [pytest.param(version, marks=pytest.mark.slow) for version in parts.VERSIONS[1:]]
-PATIENT = ("gap", "chronic", "growing", "second", "paired")
+PATIENT = ("gap", "chronic", "growing", "second", "paired", "zombie", "deaf", "holiday", "hushed")
+# What sessions usually receive, and since when less comes: one of six, all of them but less, and none at all.
+HABITS = {
+    **{("deaf", f"deaf-{number}"): Habit(silent=0 if number else 4) for number in range(6)},
+    **{("holiday", f"holiday-{number}"): Habit(silent=0 if number else 4, holiday=9) for number in range(6)},
+    **{("hushed", f"hushed-{number}"): Habit(silent=4) for number in range(6)},
+}
 
 Stories = tuple[Scene, dict[str, "Future[list[Message]]"]]
 
@@ -34,6 +41,7 @@ def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         ThreadPoolExecutor(len(STORIES) + 1) as pool,
     ):
         scan(scene.exporter)
+        take_up(patient, HABITS)
         first = pool.submit(everything_away, scene)
         first.exception()  # Prometheus is away for all
         yield scene, {"gap": first, **{name: pool.submit(story, scene) for name, story in STORIES.items()}}
@@ -143,6 +151,40 @@ def first_pairings(scene: Scene) -> list[Message]:
     return scene.messages("paired")
 
 
+def zombie(scene: Scene) -> list[Message]:
+    """What one of three has sent for six minutes is not acknowledged; the others' messages are."""
+    works(scene.other, "zombie", 3, ago=3600)
+    for number in (2, 1, 0):
+        own = {"id": f"true_1@c.us_{number}", "fromMe": True, "timestamp": round(time.time()) - 360, "ack": 0}
+        told = [("message.any", own)] + ([("message.ack", own | {"ack": 1})] if number else [])
+        for kind, payload in told:
+            body = {"event": kind, "session": f"zombie-{number}", "payload": payload}
+            scene.other.post(body, source="zombie").raise_for_status()
+    message = scene.wait("zombie", "WawpSessionUndelivered")
+    scene.settle(message["at"])
+    return scene.messages("zombie")
+
+
+def deaf(scene: Scene) -> list[Message]:
+    """One of six has received nothing for four hours; the others show that it is no quiet day."""
+    message = scene.wait("deaf", "WawpSessionSilent")
+    scene.settle(message["at"])
+    return scene.messages("deaf")
+
+
+def holiday(scene: Scene) -> list[Message]:
+    """All receive a tenth, and one of them nothing for four hours; another source's silence is told meanwhile."""
+    scene.settle(scene.wait("deaf", "WawpSessionSilent")["at"])
+    return scene.messages("holiday")
+
+
+def hushed(scene: Scene) -> list[Message]:
+    """None of six has received anything for four hours."""
+    message = scene.wait("hushed", "WawpMassSilence")
+    scene.settle(message["at"])
+    return scene.messages("hushed")
+
+
 def scanners(scene: Scene) -> list[Message]:
     """The gateway has nothing to say for half an hour after the scan."""
     until(
@@ -175,6 +217,10 @@ STORIES: dict[str, Callable[[Scene], list[Message]]] = {
     "growing": growing_outage,
     "second": second_loss,
     "paired": first_pairings,
+    "zombie": zombie,
+    "deaf": deaf,
+    "holiday": holiday,
+    "hushed": hushed,
     "scanned": scanners,
     "failover": degraded_group,
 }
@@ -236,6 +282,43 @@ def test_pairing_new_sessions_pages_nobody(stories: Stories) -> None:
     assert {who(each) for each in messages} == {"session-manager"}
     assert {name for each in messages for name in sessions(each)} == {"paired-7", "paired-8", "paired-9"}
     assert scene.names("paired") == {"WawpSessionQrWaiting"}
+
+
+def test_what_a_session_sends_in_vain_is_told_once(stories: Stories) -> None:
+    """It says WORKING, and no program sees an error; the others of its source are well."""
+    (message,) = stories[1]["zombie"].result()
+
+    (alert,) = message["alerts"]
+    assert who(message) == "ops-chat"
+    assert alert["labels"]["alertname"] == "WawpSessionUndelivered"
+    assert alert["annotations"]["summary"] == "zombie-0 is WORKING, but its messages do not leave"
+    assert "has not acknowledged a message that session zombie-0" in alert["annotations"]["description"]
+
+
+def test_a_session_that_is_quiet_against_its_habit_is_told_once(stories: Stories) -> None:
+    """With the words of the silence, and for how long it has lasted, not since it was noticed."""
+    (message,) = stories[1]["deaf"].result()
+
+    (alert,) = message["alerts"]
+    assert who(message) == "ops-chat"
+    assert alert["annotations"]["summary"].startswith("deaf-0 is WORKING, but silent for 4h")
+
+
+def test_nobody_is_told_of_a_quiet_holiday(stories: Stories) -> None:
+    """All sessions of the source receive less."""
+    assert stories[1]["holiday"].result() == []
+
+
+def test_a_source_that_is_silent_as_a_whole_is_one_message(stories: Stories) -> None:
+    """And none of its sessions has one of its own."""
+    scene, told = stories
+    (message,) = told["hushed"].result()
+
+    assert who(message) == "ops-chat"
+    assert {alert["annotations"]["summary"] for alert in message["alerts"]} == {
+        "Mass silence: 6 NOWEB sessions of hushed are silent"
+    }
+    assert scene.names("hushed") == {"WawpMassSilence"}
 
 
 def test_scanners_page_nobody(stories: Stories) -> None:

@@ -1,5 +1,6 @@
 """The page of the fleet: how all of it stands, who needs a human, the groups, the heatmap, the sessions."""
 
+import asyncio
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -104,7 +105,10 @@ class FleetPage:
         if not standing.total:
             found = doors(self._fleet.rules.config, request.url)
             return render(request, "welcome.html", now, seq=seq, standing=standing, doors=found)
+        # Of 100,000 sessions each step takes a tenth of a second: webhooks get their turn between them.
+        await asyncio.sleep(0)
         view = FleetView(self._fleet, query, standing, serving)
+        await asyncio.sleep(0)
         heat = await self._heat(query, view.shown, now, request.headers.get("x-wawp-live", ""))
         choices = {
             "source": sorted(self._fleet.rules.config.sources),
@@ -128,6 +132,7 @@ class FleetPage:
         if query.zoom is not None:
             sessions = sessions[query.zoom : query.zoom + LABELLED]
         keys = tuple(session.key for session in sessions)
+        await asyncio.sleep(0)
         try:
             drawing = await self._heatmaps.drawing(query.range, keys, now)
         except LogError as error:

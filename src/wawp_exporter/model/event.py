@@ -129,6 +129,7 @@ class Ack(Word):
 class Message:
     """All that is read of a message: `direction` is None where the event only states the acknowledgement of an own one.
 
+    An own message with `ack` None is one of which no acknowledgement is sure to come.
     `at` is Unix ms, 0 where the gateway gave no time. `id` is only compared, as a keyed hash, and never shown.
     """
 

@@ -8,19 +8,22 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Result:
-    """`ratio` is ours against the peer of the same run; `required` is its least (or, with `at_most`, its greatest)."""
+    """`ratio` is ours against the peer of the same run; `required` is its least (or, with `at_most`, its greatest).
+
+    Without a ratio the peer is not installed, and `peer` says so.
+    """
 
     name: str
     ours: str
     peer: str
-    ratio: float
+    ratio: float | None
     required: float | None = None
     at_most: bool = False
 
     @property
     def good(self) -> bool:
         """Whether the requirement, if there is one, is met."""
-        if self.required is None:
+        if self.required is None or self.ratio is None:
             return True
         return self.ratio <= self.required if self.at_most else self.ratio >= self.required
 
@@ -34,7 +37,8 @@ def show(results: list[Result]) -> bool:
     """Prints the table; whether every requirement is met."""
     table = Table("measured", "wawp-exporter", "peer", "ratio", "required", "")
     for result in results:
+        ratio = "left out" if result.ratio is None else f"{result.ratio:.2f}"
         missed = "" if result.good else "MISSED"
-        table.add_row(result.name, result.ours, result.peer, f"{result.ratio:.2f}", bound_of(result), missed)
+        table.add_row(result.name, result.ours, result.peer, ratio, bound_of(result), missed)
     Console(width=140).print(table)
     return all(result.good for result in results)

@@ -1,4 +1,4 @@
-"""A scrape against prometheus_client's, and what it does to webhooks meanwhile."""
+"""A scrape against those of client libraries and of a web server, and what it does to webhooks meanwhile."""
 
 import http.client
 import json
@@ -6,17 +6,20 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.fleets import fill, name_of
 from bench.results import Result
-from bench.servers import GZIP, peer, timed_get
+from bench.servers import GZIP, nginx, peer, promhttp, timed_get
 from tests.parts import Exporter, sign
 
 SESSIONS = 10_000
 LARGE = 100_000
 RATE = 200  # webhooks a second while a large fleet is scraped
 SENDERS = 4
+REPEATS = 3  # scrapes of one server, before the next one's turn
 
 
 def exporter_of(folder: Path, sessions: int) -> Exporter:
@@ -34,28 +37,65 @@ def exporter_of(folder: Path, sessions: int) -> Exporter:
     )
 
 
-def against_client(sessions: int = SESSIONS, rounds: int = 5) -> Result:
-    """OpenMetrics, gzip, over HTTP: the same samples from prometheus_client's labelled children."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        exporter_of(Path(folder), sessions) as exporter,
-    ):
-        samples = Path(folder) / "samples.txt"
-        samples.write_bytes(raw_text(exporter.url))
-        with peer("labelled", {"BENCH_SAMPLES": str(samples)}) as other:
-            ours, theirs = [], []
-            for _ in range(rounds):
-                ours += [timed_get(f"{exporter.url}/metrics", GZIP)[0] for _ in range(3)]
-                theirs.append(timed_get(f"{other}/", GZIP)[0])
-    mine, its = statistics.median(ours), statistics.median(theirs)
-    return Result(f"scrape of {sessions:,} sessions", f"{mine * 1000:.1f} ms", f"{its * 1000:.0f} ms", its / mine, 150)
+def against_others(sessions: int = SESSIONS, rounds: int = 5) -> list[Result]:
+    """OpenMetrics, gzip, over HTTP, in turn.
+
+    prometheus_client and client_golang get the same samples, as labelled children. nginx gets the bytes: compressed
+    ones as they are, which is the least that any server needs, and text that it compresses itself.
+    """
+    with tempfile.TemporaryDirectory() as name, exporter_of(folder := Path(name), sessions) as exporter:
+        text = folder / "text"
+        text.write_bytes(body(exporter.url))
+        (folder / "text.gz").write_bytes(body(exporter.url, GZIP))
+        with (
+            peer("labelled", {"BENCH_SAMPLES": str(text)}) as python,
+            promhttp(folder, text) as go,
+            nginx(folder) as web,
+        ):
+            urls = {
+                "": f"{exporter.url}/metrics",
+                "prometheus_client": f"{python}/",
+                "client_golang": go,
+                "nginx, the same compressed bytes": web and f"{web}/kept/text",
+                "nginx, compressing the same text": web and f"{web}/packed/text",
+            }
+            times = alternate(urls, rounds)
+    ours = statistics.median(times.pop(""))
+    named = f"scrape of {sessions:,} sessions"
+    return [against(f"{named}, {other}", ours, times[other], *required) for other, required in REQUIRED.items()]
 
 
-def raw_text(url: str) -> bytes:
-    """The exposition as text."""
+REQUIRED: dict[str, tuple[float | None, bool]] = {
+    "prometheus_client": (150, False),
+    "client_golang": (100, False),
+    "nginx, the same compressed bytes": (10, True),
+    "nginx, compressing the same text": (None, False),
+}
+
+
+def alternate(urls: Mapping[str, str | None], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each scrape of each URL, one after the other; none where there is no URL."""
+    times: dict[str, list[float]] = {name: [] for name in urls}
+    for _ in range(rounds):
+        for name, url in urls.items():
+            times[name] += [timed_get(url, GZIP)[0] for _ in range(REPEATS)] if url else []
+    return times
+
+
+def against(name: str, ours: float, theirs: list[float], required: float | None, at_most: bool) -> Result:
+    """The row of one peer: how many times slower it is, or with `at_most` how many times slower we are."""
+    if not theirs:
+        return Result(name, f"{ours * 1000:.1f} ms", "not installed", None, required, at_most)
+    its = statistics.median(theirs)
+    ratio = ours / its if at_most else its / ours
+    return Result(name, f"{ours * 1000:.1f} ms", f"{its * 1000:.1f} ms", ratio, required, at_most)
+
+
+def body(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """The exposition as it comes."""
     host, port = url.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(host, int(port))
-    connection.request("GET", "/metrics")
+    connection.request("GET", "/metrics", headers=dict(headers))
     return connection.getresponse().read()
 
 
@@ -102,5 +142,5 @@ def send(exporter: Exporter, offset: int, stop: threading.Event, waits: list[flo
 def run(quick: bool) -> list[Result]:
     """All of them."""
     if quick:
-        return [against_client(2000, 2), *under_load(10_000, 3)]
-    return [against_client(), *under_load()]
+        return [*against_others(2000, 2), *under_load(10_000, 3)]
+    return [*against_others(), *under_load()]

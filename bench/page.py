@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from bench.results import Result, bound_of
+from bench.results import Result, bound_of, ratio_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 HEAD = "| measured | wawp-exporter | peer | ratio | required | |\n|---|---|---|---|---|---|"
@@ -30,7 +30,7 @@ def table(results: list[Result]) -> str:
 def row(result: Result) -> str:
     """A row of the table."""
     met = "" if result.required is None else "met" if result.good else "**missed**"
-    cells = (result.name, result.ours, result.peer, f"{result.ratio:.2f}", bound_of(result), met)
+    cells = (result.name, result.ours, result.peer, ratio_of(result), bound_of(result), met)
     return "".join(f"| {cell} " for cell in cells) + "|"
 
 

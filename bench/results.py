@@ -33,12 +33,16 @@ def bound_of(result: Result) -> str:
     return "" if result.required is None else f"{'≤' if result.at_most else '≥'} {result.required:g}"
 
 
+def ratio_of(result: Result) -> str:
+    """The ratio, if there is a peer."""
+    return "left out" if result.ratio is None else f"{result.ratio:.2f}"
+
+
 def show(results: list[Result]) -> bool:
     """Prints the table; whether every requirement is met."""
     table = Table("measured", "wawp-exporter", "peer", "ratio", "required", "")
     for result in results:
-        ratio = "left out" if result.ratio is None else f"{result.ratio:.2f}"
         missed = "" if result.good else "MISSED"
-        table.add_row(result.name, result.ours, result.peer, ratio, bound_of(result), missed)
+        table.add_row(result.name, result.ours, result.peer, ratio_of(result), bound_of(result), missed)
     Console(width=140).print(table)
     return all(result.good for result in results)

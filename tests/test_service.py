@@ -306,6 +306,7 @@ def test_metrics_are_compressed_for_who_asks(plain: parts.Exporter) -> None:
     unzipped = plain.get("/metrics", {"Accept-Encoding": "identity"})
 
     assert zipped.headers["content-encoding"] == "gzip"
+    assert zipped.headers["content-length"].isdigit()
     assert "content-encoding" not in unzipped.headers
     assert "wawp_exporter_build_info" in zipped.text
     assert "wawp_exporter_build_info" in unzipped.text

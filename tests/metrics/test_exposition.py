@@ -29,6 +29,7 @@ from tests.builders import (
     timelock,
 )
 from wawp_exporter.config.load import check
+from wawp_exporter.metrics import gzip_pieces
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.activity import Activity
@@ -428,9 +429,54 @@ def test_a_scrape_after_changes_is_that_of_a_fresh_view() -> None:
     assert ours(kept) == ours(fresh)
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcde"),
+            st.sampled_from([*Status, "deleted", "engine", "late", "message", "reload", "saved"]),
+        ),
+        max_size=20,
+    ),
+    st.integers(1, 4),
+)
+def test_whatever_happens_a_scrape_is_that_of_a_fresh_view(steps: list[tuple[str, str]], every: int) -> None:
+    """However many scrapes there were before: when sessions were last heard of, and what is judged, included."""
+    fleet = make_fleet()
+    exposition = exposed(fleet)
+    for at, (name, what) in enumerate(steps):
+        key = ("default", name)
+        fleet.take_unsaved() if what == "saved" else move(fleet, key, what, at)
+        if what == "message" and key in fleet.sessions:
+            fleet.activity.setdefault(key, Activity()).count(Direction.OUT, ms(at))
+            fleet.heard.add(key)
+        fleet.advance(ms(at), clock(at))
+        if at % every == 0:
+            scrape(exposition, at, zipped=bool(at % 2))
+
+    kept, fresh = scrape(exposition, 300, zipped=True), scrape(exposed_all(fleet), 300)
+
+    def ours(text: bytes) -> list[bytes]:
+        return sorted(line for line in text[text.index(FLEET) :].splitlines() if b"wawp_losses" not in line)
+
+    assert ours(kept) == ours(fresh)
+
+
+def test_without_isal_the_text_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no wheel for some platforms; zlib compresses there."""
+    expected = scrape(exposed(large_fleet()), 20, zipped=True)
+    monkeypatch.setattr(gzip_pieces, "isal_zlib", None)
+
+    exposition = exposed(large_fleet())
+    zipped, plain = scrape(exposition, 20, zipped=True), scrape(exposition, 20)
+
+    assert zipped[zipped.index(FLEET) :] == plain[plain.index(FLEET) :] == expected[expected.index(FLEET) :]
+
+
 def exposed_all(fleet: Fleet) -> Exposition:
     """New views of a fleet whose changes were seen by others already."""
     fleet.changed = set(fleet.sessions)
+    fleet.judge.changed = set(fleet.judge.cases)
     return exposed(fleet)
 
 

@@ -30,6 +30,7 @@ from wawp_exporter.model.machine import fold
 from wawp_exporter.model.outcome import Outcome, WaitOutcome
 from wawp_exporter.model.rules import Key, Rules
 from wawp_exporter.model.session import Rank
+from wawp_exporter.model.sessions import group_counts
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 
@@ -472,7 +473,7 @@ def test_groups_count_members_eligible_and_working() -> None:
     for name, status in zip("abcde", (W, F, X, W, W), strict=True):
         live((status, 1), key=("default", name), fleet=fleet)
 
-    assert list(fleet.group_counts()) == [("sales", 5, 2, 1), ("other", 1, 1, 1)]
+    assert list(group_counts(fleet)) == [("sales", 5, 2, 1), ("other", 1, 1, 1)]
 
 
 # -- objective

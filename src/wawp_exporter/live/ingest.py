@@ -33,6 +33,7 @@ from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.outcome import REPEAT, TRANSITION, Outcome
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
+from wawp_exporter.model.sessions import guest
 
 MAX_BATCH = 1024
 GATHER_S = 0.01  # too short to be noticed in an answer, long enough for 64 busy senders to send their next event
@@ -219,7 +220,7 @@ class Ingest:
         if session or self.log.shard.holds(key[0]) or key[0] not in self.fleet.rules.config.sources:
             return session
         memory = await self.access.read(self.log.states.look, key)
-        return self.fleet.guest(key, memory, unix_now(), time.monotonic()) if memory else None
+        return guest(self.fleet.rules, key, memory, unix_now(), time.monotonic()) if memory else None
 
     async def forget(self, key: Key) -> bool:
         """Deletes a session, durably first; False when it is unknown. Raises LogUnavailable."""

@@ -75,6 +75,7 @@ class Messages:
         activity = self._fleet.activity.get(key)
         if activity is None:
             activity = self._fleet.activity[key] = Activity()
+        self._fleet.heard.add(key)
         mono = time.monotonic()
         for message in messages:
             digest = self._digest(key, message) if message.id else ""
@@ -166,6 +167,7 @@ class Messages:
     def _own(self, now: int) -> None:
         """All that is known is known here."""
         activities = self._fleet.activity
+        self._fleet.heard |= self.heeding.waiting
         for key in self.heeding.waiting:
             if key in activities:
                 activities[key].expire(now)
@@ -178,6 +180,7 @@ class Messages:
         except LogError as error:
             self._access.failed("could not read the counts of messages of other replicas", error)
             return
+        self._fleet.heard |= self.heeding.waiting
         for key in self.heeding.waiting & self._fleet.activity.keys():
             self._fleet.activity[key].pending = {}
         for (key, digest), at in self._unwritten.pending.items():
@@ -196,6 +199,8 @@ class Messages:
     def _merge(self, kept: Kept) -> None:
         """Counts in the log are of all replicas; what is not written yet comes on top."""
         activities, unwritten = self._fleet.activity, self._unwritten
+        self._fleet.heard.update(each.key for each in kept.traffic)
+        self._fleet.heard.update(each.key for each in kept.pending)
         for traffic in kept.traffic:
             key = traffic.key
             activity = activities.setdefault(key, Activity())

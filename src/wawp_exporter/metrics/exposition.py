@@ -6,31 +6,34 @@ event) is rendered at each scrape. A scrape works on a snapshot of immutable vie
 webhooks go on, and still shows every session whole or not at all.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from wawp_exporter.metrics.families import (
-    LAST_EVENT_FAMILY,
-    MESSAGE_FAMILIES,
+    FAMILY_COUNT,
+    MOVING_FAMILIES,
     RESTRICTED_FAMILY,
     SECONDS_INDEX,
     SESSION_FAMILIES,
 )
 from wawp_exporter.metrics.fleet_families import FLEET_FAMILIES
-from wawp_exporter.metrics.gzip_pieces import Piece, gzip_stream, pack
-from wawp_exporter.metrics.judged import Judged, judged_text
-from wawp_exporter.metrics.shelf import Shelf, View
+from wawp_exporter.metrics.gzip_pieces import Joined, Piece, gzip_stream, pack, unpack
+from wawp_exporter.metrics.judged import Judged, judged_parts
+from wawp_exporter.metrics.page import View
+from wawp_exporter.metrics.shelf import Shelf
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.model.activity import Activity
 from wawp_exporter.model.event import ALWAYS
 from wawp_exporter.model.fleet import Fleet
-from wawp_exporter.model.rules import Key
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-SLICE = 16  # pages sent in one go; then the event loop does other work
+SLICE = 16  # pages whose pieces are kept joined
+STEP = 64  # sessions that are taken over in one step
+
+Part = list[Piece] | bytes
 
 
 class Exposition:
@@ -40,16 +43,18 @@ class Exposition:
         self.fleet = fleet
         self.shelf = Shelf()
         self.judged = Judged(fleet)
+        self._joined = Joined()
         self._registry: CollectorRegistry = telemetry.registry
 
-    def sync(self) -> None:
-        """Takes over what changed in the fleet."""
-        changed, self.fleet.changed = self.fleet.changed, set()
-        limit = self.fleet.rules.config.metrics.max_sessions
-        for key in changed:
+    def sync(self, most: int | None = None) -> bool:
+        """Takes over what changed in the fleet, of at most so many sessions (None: all); whether any is left."""
+        changed, limit = self.fleet.changed, self.fleet.rules.config.metrics.max_sessions
+        for _ in range(len(changed) if most is None else min(most, len(changed))):
+            key = changed.pop()
             self.shelf.place(key, self.fleet.sessions.get(key), limit)
+            self.judged.relabel(key)
         self.shelf.balance(limit)
-        self.judged.sync(changed)
+        return self.judged.sync(most) or bool(changed)
 
     @property
     def histograms(self) -> int:
@@ -57,73 +62,59 @@ class Exposition:
         sessions = len(self.fleet.sessions) if self.fleet.rules.config.metrics.session_histograms else 0
         return len(ALWAYS) * max(sessions, len(self.fleet.buckets))
 
-    def refresh(self, now: int, pages: int | None = None) -> bool:
-        """Renders up to `pages` pages that changed (None: all); whether some are left."""
-        self.sync()
-        histograms = self.fleet.rules.config.metrics.session_histograms
-        while self.shelf.dirty and pages != 0:
-            page = next(iter(self.shelf.dirty))
-            del self.shelf.dirty[page]
-            page.refresh(histograms, now)
-            pages = pages - 1 if pages is not None else None
-        return bool(self.shelf.dirty)
+    def refresh(self, now: int) -> Iterator[None]:
+        """Renders what has changed, and what changes meanwhile; a little of it at each step."""
+        while self.sync(STEP) or self.shelf.dirty:
+            page = next(iter(self.shelf.dirty), None)
+            if page:
+                del self.shelf.dirty[page]
+                page.refresh(self.fleet.rules.session_histograms, now)
+            yield
 
     def scrape(self, is_openmetrics: bool, gzip: bool, now: int, mono: float) -> Iterator[bytes]:
         """The whole exposition in pieces; other work may go on between them. This call takes the snapshot."""
-        self.refresh(now)
+        for _ in self.refresh(now):
+            pass
+        self.shelf.hear(self.fleet.take_heard())
+        parts = [own_metrics(self._registry, is_openmetrics), *self.fleet_parts(is_openmetrics, mono)]
         views = [page.view for page in self.shelf.pages]
-        slices = [views[start : start + SLICE] for start in range(0, len(views), SLICE)]
-        head = own_metrics(self._registry, is_openmetrics) + self.fleet_text(is_openmetrics, mono)
-        parts = session_parts(slices, self.fleet.activity, is_openmetrics, gzip, mono)
-        return compressed(head, parts) if gzip else plain(head, parts)
+        return (compressed if gzip else plain)(chain(parts, self.session_parts(views, is_openmetrics, mono)))
 
-    def fleet_text(self, is_openmetrics: bool, mono: float) -> bytes:
+    def fleet_parts(self, is_openmetrics: bool, mono: float) -> list[Part]:
         """The metrics of the whole fleet at `mono`."""
         buckets = self.fleet.all_buckets(mono)
-        parts = []
-        for item in FLEET_FAMILIES:
-            parts.append(item.family.header(is_openmetrics))
-            parts.append("".join(item.lines(self.fleet, buckets, self.shelf)).encode())
-        parts.append(judged_text(self.judged, is_openmetrics, buckets))
-        return b"".join(parts)
+        text = b"".join(item.text(self.fleet, buckets, self.shelf, is_openmetrics) for item in FLEET_FAMILIES)
+        return [text, *judged_parts(self.judged, is_openmetrics, buckets)]
+
+    def session_parts(self, views: Sequence[View], is_openmetrics: bool, mono: float) -> Iterator[Part]:
+        """All that is about sessions: kept pieces of lines that have not changed, and text."""
+        slices = [views[start : start + SLICE] for start in range(0, len(views), SLICE)]
+        families = [*(family for family, _ in SESSION_FAMILIES), RESTRICTED_FAMILY]
+        for index, family in enumerate(families):
+            yield family.header(is_openmetrics)
+            for number, each in enumerate(slices):
+                yield [self._joined.of((index, number), [view.pieces[index] for view in each])]
+                if index == SECONDS_INDEX:
+                    yield b"".join([view.seconds(mono) for view in each])
+        for index, family in enumerate(MOVING_FAMILIES):
+            yield family.header(is_openmetrics)
+            for number, each in enumerate(slices):
+                pieces = [view.moving(self.fleet.activity)[index] for view in each]
+                yield [self._joined.of((FAMILY_COUNT + index, number), pieces)]
+        if is_openmetrics:
+            yield b"# EOF\n"
 
 
-Part = list[Piece] | bytes
-
-
-def session_parts(
-    slices: Sequence[Sequence[View]], activities: Mapping[Key, Activity], is_openmetrics: bool, gzip: bool, mono: float
-) -> Iterator[Part]:
-    """All that is about sessions: text, or with `gzip` the kept compressed pieces of lines that have not changed."""
-    families = [*(family for family, _ in SESSION_FAMILIES), RESTRICTED_FAMILY]
-    for index, family in enumerate(families):
-        yield family.header(is_openmetrics)
-        for views in slices:
-            yield [view.piece(index) for view in views] if gzip else b"".join([view.text(index) for view in views])
-            if index == SECONDS_INDEX:
-                yield b"".join([view.seconds(mono) for view in views])
-    yield LAST_EVENT_FAMILY.header(is_openmetrics)
-    for views in slices:
-        yield b"".join([view.last_events() for view in views])
-    for family, lines_of in MESSAGE_FAMILIES:
-        yield family.header(is_openmetrics)
-        if activities:
-            for views in slices:
-                yield b"".join([view.messages(activities, lines_of) for view in views])
-    if is_openmetrics:
-        yield b"# EOF\n"
-
-
-def plain(head: bytes, parts: Iterable[Part]) -> Iterator[bytes]:
+def plain(parts: Iterable[Part]) -> Iterator[bytes]:
     """The text as it is."""
-    yield head
-    yield from (part for part in parts if isinstance(part, bytes))
+    for part in parts:
+        yield part if isinstance(part, bytes) else b"".join(map(unpack, part))
 
 
-def compressed(head: bytes, parts: Iterable[Part]) -> Iterator[bytes]:
+def compressed(parts: Iterable[Part]) -> Iterator[bytes]:
     """One gzip stream."""
     stream = gzip_stream()
-    yield stream.begin() + stream.add(pack(head))
+    yield stream.begin()
     for part in parts:
         pieces = [pack(part)] if isinstance(part, bytes) else part
         yield b"".join([stream.add(piece) for piece in pieces])
@@ -131,10 +122,7 @@ def compressed(head: bytes, parts: Iterable[Part]) -> Iterator[bytes]:
 
 
 def own_metrics(registry: CollectorRegistry, is_openmetrics: bool) -> bytes:
-    """The exporter's own metrics, rendered by prometheus-client."""
+    """The exporter's own metrics, rendered by prometheus-client, which need not look at each character of our names."""
     render = openmetrics.generate_latest if is_openmetrics else generate_latest
-    text: bytes = render(registry)
+    text: bytes = render(registry, escaping=openmetrics.ALLOWUTF8)
     return text.removesuffix(b"# EOF\n")
-
-
-REFRESH_PAGES = 8  # pages rendered in one go; then the event loop does other work

@@ -223,10 +223,11 @@ def unacknowledged_lines(labels: str, activity: Activity) -> str:
     return f"{UNACKNOWLEDGED_FAMILY.name}{{{labels}}} {seconds(activity.unacknowledged)}\n"
 
 
-# Rendered at each scrape, since they change with each message.
+# They change with each message, and are rendered where there may have been one since the last scrape.
 MESSAGE_FAMILIES: tuple[tuple[Family, Callable[[str, Activity], str]], ...] = (
     (MESSAGES_FAMILY, message_lines),
     (LAST_MESSAGE_FAMILY, last_message_lines),
     (UNACKNOWLEDGED_FAMILY, unacknowledged_lines),
 )
+MOVING_FAMILIES = (LAST_EVENT_FAMILY, *(family for family, _ in MESSAGE_FAMILIES))
 FAMILY_COUNT = len(SESSION_FAMILIES) + 1

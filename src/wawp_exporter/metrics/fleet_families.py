@@ -7,6 +7,7 @@ from wawp_exporter.metrics.shelf import Shelf
 from wawp_exporter.metrics.text import Family, escape, histogram_lines
 from wawp_exporter.model.bucket import ORDINAL, Bucket
 from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.sessions import group_counts
 
 KINDS = ("starting", "failed", "qr_escalate", "qr_unattended", "down", "silent", "undelivered", "feed_silence")
 
@@ -20,6 +21,10 @@ class FleetFamily:
 
     family: Family
     lines: Callable[[Fleet, Sequence[Bucket], Shelf], Iterable[str]]
+
+    def text(self, fleet: Fleet, buckets: Sequence[Bucket], shelf: Shelf, is_openmetrics: bool) -> bytes:
+        """Header and samples."""
+        return self.family.header(is_openmetrics) + "".join(self.lines(fleet, buckets, shelf)).encode()
 
 
 def shard_label(fleet: Fleet) -> str:
@@ -97,7 +102,7 @@ def group_lines(name: str, index: int) -> Callable[..., Iterator[str]]:
     """Renders one count of each group."""
 
     def lines(fleet: Fleet, _buckets: Sequence[Bucket], _shelf: Shelf) -> Iterator[str]:
-        for group, *counts in fleet.group_counts():
+        for group, *counts in group_counts(fleet):
             yield f'{name}{{group="{escape(group)}"{shard_label(fleet)}}} {counts[index]}\n'
 
     return lines

@@ -7,6 +7,7 @@ from those of the pieces.
 
 import importlib
 import zlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 isal_zlib: Any
@@ -27,6 +28,9 @@ class Piece(NamedTuple):
     size: int
 
 
+NOTHING = Piece(b"", 0, 0)
+
+
 class Stream(Protocol):
     """An encoding under way; the bytes that its methods return, in order, are the body."""
 
@@ -44,8 +48,8 @@ class Combined:
     """gzip by ISA-L: pieces are compressed when they are made, and only their checksums are combined here."""
 
     def __init__(self) -> None:
-        self._crc = 0
-        self._size = 0
+        self.crc = 0
+        self.size = 0
 
     def begin(self) -> bytes:
         """The gzip header."""
@@ -53,13 +57,13 @@ class Combined:
 
     def add(self, piece: Piece) -> bytes:
         """The piece's own blocks."""
-        self._crc = isal_zlib.crc32_combine(self._crc, piece.crc, piece.size)
-        self._size += piece.size
+        self.crc = isal_zlib.crc32_combine(self.crc, piece.crc, piece.size)
+        self.size += piece.size
         return piece.data
 
     def end(self) -> bytes:
         """The last block, the checksum and the size."""
-        return LAST_BLOCK + self._crc.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
+        return LAST_BLOCK + self.crc.to_bytes(4, "little") + (self.size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 class Running:
@@ -84,10 +88,42 @@ class Running:
 def pack(text: bytes) -> Piece:
     """A piece of a gzip stream; worth keeping as long as its text does not change."""
     if isal_zlib is None or not text:
-        return Piece(text, 0, len(text))
+        return Piece(text, 0, len(text)) if text else NOTHING
     packer = isal_zlib.compressobj(1, isal_zlib.DEFLATED, -15)
     data = packer.compress(text) + packer.flush(isal_zlib.Z_FULL_FLUSH)
     return Piece(data, isal_zlib.crc32(text), len(text))
+
+
+def unpack(piece: Piece) -> bytes:
+    """The text of a piece."""
+    if isal_zlib is None or not piece.size:
+        return piece.data
+    text: bytes = isal_zlib.decompressobj(-15).decompress(piece.data, piece.size)
+    return text
+
+
+class Joined:
+    """Pieces that follow each other, as one piece, kept until one of them is another."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], tuple[list[Piece], Piece]] = {}
+
+    def of(self, name: tuple[int, int], pieces: list[Piece]) -> Piece:
+        """These pieces as one; `name` is the same for those that are probably the same."""
+        if isal_zlib is None:
+            return Piece(b"".join([piece.data for piece in pieces]), 0, sum(piece.size for piece in pieces))
+        parts, whole = self._kept.get(name, ([], NOTHING))
+        if parts != pieces:
+            whole = joined(pieces)
+            self._kept[name] = pieces, whole
+        return whole
+
+
+def joined(pieces: Iterable[Piece]) -> Piece:
+    """Pieces of ISA-L as one."""
+    stream = Combined()
+    data = b"".join([stream.add(piece) for piece in pieces])
+    return Piece(data, stream.crc, stream.size)
 
 
 def gzip_stream() -> Stream:

@@ -1,10 +1,12 @@
 """What the judge says, as metrics: a series is there exactly while what it says holds, in every mode."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 
+from wawp_exporter.metrics.gzip_pieces import Piece, pack
+from wawp_exporter.metrics.sheets import Sheets
 from wawp_exporter.metrics.shelf import TROUBLED_SHARE
 from wawp_exporter.metrics.text import Family, escape, seconds
 from wawp_exporter.model.bucket import Bucket
@@ -29,37 +31,41 @@ class Judged:
         self.synced: Callable[[str], bool] = fleet.folds
         self.wake: Callable[[], None] = lambda: None
         self.losses: Counter[tuple[str, str, str]] = Counter()
-        self._lines: dict[Key, tuple[int, str]] = {}  # when the first problem began, and all lines
-        self._unpaired: set[Key] = set()  # in a login episode, and never WORKING before
+        self._stale: set[Key] = set()
+        self._begun: dict[Key, int] = {}  # when the first problem of a session began
+        self._problems: defaultdict[str, Sheets] = defaultdict(Sheets)  # by source
+        self._unpaired: defaultdict[str, Sheets] = defaultdict(Sheets)  # in a login episode, and never WORKING before
 
-    def sync(self, changed: Iterable[Key]) -> None:
-        """Takes over what the judge has decided; `changed` are sessions whose labels may be others."""
+    def relabel(self, key: Key) -> None:
+        """The labels of a session may be others."""
+        if key in self._begun:
+            self._stale.add(key)
+
+    def sync(self, most: int | None = None) -> bool:
+        """Takes over what the judge has decided, of at most so many sessions (None: all); whether any is left."""
         self.wake()
         judge = self.fleet.judge
         lost, judge.lost = judge.lost, []
         self.losses.update((loss.key[0], loss.engine, loss.reason) for loss in lost)
-        decided, judge.changed = judge.changed, set()
-        for key in decided.union(key for key in changed if key in self._lines):
-            begun = judge.problems(key)
-            self._unpaired.discard(key)
-            if Problem.LOGIN in begun and not judge.cases[key].facts.state.worked:
-                self._unpaired.add(key)
-            if begun:
-                self._lines[key] = min(begun.values()), self._problem_lines(key)
-            else:
-                self._lines.pop(key, None)
+        self._stale |= judge.changed
+        judge.changed = set()
+        while self._stale and most != 0:
+            self._take(self._stale.pop())
+            most = most - 1 if most is not None else None
+        return bool(self._stale)
 
-    def problems(self, synced: frozenset[str]) -> Iterator[str]:
+    def problems(self, synced: frozenset[str]) -> list[Piece]:
         """The lines of all problems; where there is not room for all sessions, of those whose trouble began first."""
-        shown = [(begin, key, lines) for key, (begin, lines) in self._lines.items() if key[0] in synced]
+        found = [self._problems[source] for source in sorted(synced)]
         limit = TROUBLED_SHARE * self.fleet.rules.config.metrics.max_sessions
-        if len(shown) > limit:
-            shown = nsmallest(limit, shown)
-        return (lines for _, _, lines in shown)
+        if sum(map(len, found)) <= limit:
+            return [piece for sheets in found for piece in sheets.pieces()]
+        first = nsmallest(limit, ((begin, key) for key, begin in self._begun.items() if key[0] in synced))
+        return [pack(b"".join([self._problems[key[0]].lines(key) for _, key in first]))]
 
-    def unpaired(self, synced: frozenset[str]) -> list[Key]:
+    def unpaired(self, synced: frozenset[str]) -> list[Piece]:
         """The sessions that wait for their first login."""
-        return sorted(key for key in self._unpaired if key[0] in synced)
+        return [piece for source in sorted(synced) for piece in self._unpaired[source].pieces()]
 
     def outages(self, synced: frozenset[str]) -> list[Outage]:
         """The outages as they stand; one of several sources only where all sources are up to date."""
@@ -67,6 +73,20 @@ class Judged:
         whole = synced.issuperset(rules.shard.held(rules.config.sources))
         outages = self.fleet.judge.exported()
         return [outage for outage in outages if (outage.source in synced if outage.source else whole)]
+
+    def _take(self, key: Key) -> None:
+        """Renders what is judged of a session now."""
+        judge, source = self.fleet.judge, key[0]
+        begun = judge.problems(key)
+        if begun:
+            self._begun[key] = min(begun.values())
+            self._problems[source].put(key, self._problem_lines(key).encode())
+        elif self._begun.pop(key, None) is not None:
+            self._problems[source].drop(key)
+        if Problem.LOGIN in begun and not judge.cases[key].facts.state.worked:
+            self._unpaired[source].put(key, unpaired_line(key).encode())
+        else:
+            self._unpaired[source].drop(key)
 
     def _problem_lines(self, key: Key) -> str:
         judge, meta = self.fleet.judge, self.fleet.rules.meta(*key)
@@ -82,12 +102,34 @@ class Judged:
         )
 
 
+def unpaired_line(key: Key) -> str:
+    """A session that waits for its first login."""
+    source, name = map(escape, key)
+    return f'wawp_session_never_worked{{source="{source}",session="{name}"}} 1\n'
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFamily:
+    """A metric of sessions that are judged, kept in pieces, of the sources that are up to date."""
+
+    family: Family
+    pieces: Callable[[Judged, frozenset[str]], list[Piece]]
+
+    def part(self, judged: Judged, synced: frozenset[str], _buckets: Sequence[Bucket]) -> list[Piece]:
+        """All its samples."""
+        return self.pieces(judged, synced)
+
+
 @dataclass(frozen=True, slots=True)
 class JudgedFamily:
     """A metric of what is judged, for the sources that are up to date."""
 
     family: Family
     lines: Callable[[Judged, frozenset[str], Sequence[Bucket]], Iterable[str]]
+
+    def part(self, judged: Judged, synced: frozenset[str], buckets: Sequence[Bucket]) -> bytes:
+        """All its samples."""
+        return "".join(self.lines(judged, synced, buckets)).encode()
 
 
 def outage_lines(name: str, value: Callable[[Outage], str]) -> Callable[..., Iterator[str]]:
@@ -121,17 +163,13 @@ def loss_lines(judged: Judged, _synced: frozenset[str], buckets: Sequence[Bucket
             yield f'wawp_losses_total{{{labels},reason="{reason}"}} {judged.losses[source, engine, reason]}\n'
 
 
-JUDGED_FAMILIES = (
-    JudgedFamily(
-        Family(PROBLEM, "gauge", "Why the session needs somebody, and since when (Unix seconds)."),
-        lambda judged, synced, _buckets: judged.problems(synced),
+JUDGED_FAMILIES: tuple[SessionFamily | JudgedFamily, ...] = (
+    SessionFamily(
+        Family(PROBLEM, "gauge", "Why the session needs somebody, and since when (Unix seconds)."), Judged.problems
     ),
-    JudgedFamily(
+    SessionFamily(
         Family("wawp_session_never_worked", "gauge", "Always 1; the session waits for its first login."),
-        lambda judged, synced, _buckets: (
-            f'wawp_session_never_worked{{source="{escape(source)}",session="{escape(session)}"}} 1\n'
-            for source, session in judged.unpaired(synced)
-        ),
+        Judged.unpaired,
     ),
     JudgedFamily(
         Family(
@@ -166,11 +204,10 @@ JUDGED_FAMILIES = (
 )
 
 
-def judged_text(judged: Judged, is_openmetrics: bool, buckets: Sequence[Bucket]) -> bytes:
-    """All of these metrics."""
+def judged_parts(judged: Judged, is_openmetrics: bool, buckets: Sequence[Bucket]) -> list[bytes | list[Piece]]:
+    """All of these metrics, as text and as kept pieces."""
     synced = frozenset(source for source in judged.fleet.rules.config.sources if judged.synced(source))
-    parts = []
+    parts: list[bytes | list[Piece]] = []
     for item in JUDGED_FAMILIES:
-        parts.append(item.family.header(is_openmetrics))
-        parts.append("".join(item.lines(judged, synced, buckets)).encode())
-    return b"".join(parts)
+        parts += [item.family.header(is_openmetrics), item.part(judged, synced, buckets)]
+    return parts

@@ -25,8 +25,9 @@ class Sessions:
     `dormant` holds the rows of the state table (JSON) of sessions that nobody has asked for since the start: a large
     fleet takes webhooks long before each of its sessions is made. Whoever needs all `sessions` awakens them first.
     `counted` says whether the judge has counted all of them since some were restored.
-    `unsaved` names those whose row in the state table is to be written. Sources that are `away`, since a reload took
-    them out or brought them and they are not restored yet, are not folded: the log alone keeps their events.
+    `unsaved` names those whose row in the state table is to be written, `heard` those of which something else may have
+    been heard since a view last took them. Sources that are `away`, since a reload took them out or brought them and
+    they are not restored yet, are not folded: the log alone keeps their events.
     """
 
     def __init__(self, rules: Rules, constants: Constants) -> None:
@@ -41,6 +42,7 @@ class Sessions:
         self.activity: dict[Key, Activity] = {}
         self.changed: set[Key] = set()
         self.unsaved: set[Key] = set()
+        self.heard: set[Key] = set()
         self.wakes = Wakes(self.sessions, rules.config.metrics.forget_stopped_after)
 
     @property
@@ -85,12 +87,6 @@ class Sessions:
             self._drop(session, self.judge.now, mono)
         self.ear.tell(self.bring(key, memory, now, mono), self.judge.now or now)
 
-    def guest(self, key: Key, memory: Memory, now: int, mono: float) -> Session:
-        """A session of another shard, to be looked at: it is no part of this fleet."""
-        session = Session.recalled(key, memory, self.rules.meta(*key), mono)
-        session.maintenance = session.meta.excuses(now)
-        return session
-
     def touch(self, key: Key, now: int, mono: float) -> bool:
         """Any event is a sign of life of a known session at `now`; an unknown one is not created."""
         session = self.find(key, now, mono)
@@ -100,6 +96,11 @@ class Sessions:
         return session is not None
 
     # -- all of them --------------------------------------------------------------------------------------------
+
+    def doze(self, rows: Mapping[Key, str]) -> None:
+        """Takes rows of the state table; their sessions are dormant, but for those that are live already."""
+        self.dormant.update((key, text) for key, text in rows.items() if key not in self.sessions)
+        self._uncounted = True
 
     def awaken(self, limit: int, now: int, mono: float) -> bool:
         """Awakens up to `limit` sessions; whether any is still dormant."""
@@ -163,24 +164,19 @@ class Sessions:
                 session.recurring = pattern
                 self.changed.add(key)
 
-    def group_counts(self) -> Iterator[tuple[str, int, int, int]]:
-        """(group, members, eligible, WORKING) of each group; eligible: not STOPPED, not in maintenance.
-
-        Of several shards each counts its own members.
-        """
-        for name, members in self.rules.groups.items():
-            mine = [key for key in members if self.rules.holds(key)]
-            known = [self.sessions[key] for key in mine if key in self.sessions]
-            eligible = sum(each.state.status is not STOPPED and not each.maintenance for each in known)
-            yield name, len(mine), eligible, sum(each.available for each in known)
-
     def all_buckets(self, mono: float) -> list[Bucket]:
         """The counts of each source's engine, seconds brought up to `mono`."""
         return self.buckets.up_to(mono)
 
+    def take_heard(self) -> set[Key]:
+        """The sessions that may have been heard of since the last call: those of `unsaved` are heard of with events."""
+        heard, self.heard = self.heard | self.unsaved, set()
+        return heard
+
     def take_unsaved(self) -> list[tuple[Key, Memory]]:
         """The sessions whose memory changed since the last call."""
         keys, self.unsaved = self.unsaved, set()
+        self.heard |= keys
         return [(key, self.sessions[key].memory) for key in keys if key in self.sessions]
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -234,3 +230,23 @@ def take_probe(sessions: Sessions, key: Key, probe: Probe, now: int) -> None:
     # What it has shown is over if the session has been in another status since.
     if session.state.status is WORKING and session.state.since <= probe.at:
         sessions.hearing.probed(session, probe.unresponsive, now)
+
+
+def group_counts(sessions: Sessions) -> Iterator[tuple[str, int, int, int]]:
+    """(group, members, eligible, WORKING) of each group; eligible: not STOPPED, not in maintenance.
+
+    Of several shards each counts its own members.
+    """
+    live = sessions.sessions
+    for name, members in sessions.rules.groups.items():
+        mine = [key for key in members if sessions.rules.holds(key)]
+        known = [live[key] for key in mine if key in live]
+        eligible = sum(each.state.status is not STOPPED and not each.maintenance for each in known)
+        yield name, len(mine), eligible, sum(each.available for each in known)
+
+
+def guest(rules: Rules, key: Key, memory: Memory, now: int, mono: float) -> Session:
+    """A session of another shard, to be looked at: it is no part of the fleet here."""
+    session = Session.recalled(key, memory, rules.meta(*key), mono)
+    session.maintenance = session.meta.excuses(now)
+    return session

@@ -11,8 +11,8 @@ from wawp_exporter.audit.recovery import recoveries
 from wawp_exporter.audit.weekly import patterns
 from wawp_exporter.errors import LogError, Refusal, TooBusy, describe
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.pace import Pace
 from wawp_exporter.log.retention import LEASE, LEASE_S
-from wawp_exporter.metrics.exposition import REFRESH_PAGES
 from wawp_exporter.model.rules import Key
 from wawp_exporter.service.habits import Habits
 from wawp_exporter.service.heap import trim
@@ -22,7 +22,7 @@ from wawp_exporter.service.upkeep import Job
 logger = structlog.get_logger()
 
 HOUR_S = 3600
-AWAKEN = 256  # restored sessions that are made before webhooks get their turn
+AWAKEN = 16  # restored sessions that are made at once
 
 
 class Jobs:
@@ -143,13 +143,17 @@ class Jobs:
         gc.disable()
         try:
             await self.awaken()
-            while self._parts.exposition.refresh(unix_now(), REFRESH_PAGES):  # noqa: ASYNC110 - slices of work
-                await asyncio.sleep(0)
+            pace = Pace()
+            for _ in self._parts.exposition.refresh(unix_now()):
+                if pace.over:
+                    await pace.rest()
             gc.freeze()
         finally:
             gc.enable()
 
     async def awaken(self) -> None:
         """Returns when every restored session is made; webhooks get their turn meanwhile."""
-        while self._parts.fleet.awaken(AWAKEN, unix_now(), time.monotonic()):  # noqa: ASYNC110 - slices of work
-            await asyncio.sleep(0)
+        pace = Pace()
+        while self._parts.fleet.awaken(AWAKEN, unix_now(), time.monotonic()):
+            if pace.over:
+                await pace.rest()

@@ -1,20 +1,21 @@
 """`GET /metrics`: the format and the encoding that are asked for, piece by piece."""
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from wawp_exporter.live.clock import unix_now
-from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, REFRESH_PAGES, TEXT_TYPE, Exposition
+from wawp_exporter.live.pace import Pace
+from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 
 # Prometheus up to 3.14 that converts histograms to native ones reads the rest of the family for each, to find a line
 # `_created` of OpenMetrics (prometheus#18324): 2,000 histograms take minutes, without a timeout. In text it does not.
 MANY_HISTOGRAMS = 200
+CHUNK = 1 << 18  # bytes sent at once
 QUALITY = re.compile(r";\s*q=([\d.]*)")
 
 
@@ -29,9 +30,38 @@ class ScrapeEndpoint:
         is_openmetrics = in_openmetrics(request.headers.get("accept", ""), self._exposition.histograms)
         gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Content-Type": OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
-        if gzip:
-            headers["Content-Encoding"] = "gzip"
-        return StreamingResponse(scrape(self._exposition, is_openmetrics, gzip), headers=headers)
+        parts = paced(self._exposition, is_openmetrics, gzip)
+        if not gzip:
+            return StreamingResponse(parts, headers=headers)
+        # Most of the parts are kept ones, so that to hold them all takes little memory.
+        ready = [part async for part in parts]
+        headers |= {"Content-Encoding": "gzip", "Content-Length": str(sum(map(len, ready)))}
+        return StreamingResponse(chunks(ready), headers=headers)
+
+
+async def paced(exposition: Exposition, is_openmetrics: bool, gzip: bool) -> AsyncIterator[bytes]:
+    """The exposition in parts; webhooks get their turns in between."""
+    pace = Pace()
+    for _ in exposition.refresh(unix_now()):
+        if pace.over:
+            await pace.rest()
+    for part in exposition.scrape(is_openmetrics, gzip, unix_now(), time.monotonic()):
+        if pace.over:
+            await pace.rest()
+        if part:
+            yield part
+
+
+async def chunks(parts: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """The parts, some together: each that is sent costs as much as the copy of many."""
+    together, size = list[bytes](), 0
+    for part in parts:
+        together.append(part)
+        size += len(part)
+        if size >= CHUNK:
+            yield b"".join(together)
+            together, size = [], 0
+    yield b"".join(together)
 
 
 def in_openmetrics(accept: str, histograms: int) -> bool:
@@ -71,13 +101,3 @@ def quality(item: str) -> float:
         return float(found[1]) if found else 1.0
     except ValueError:
         return 0.0
-
-
-async def scrape(exposition: Exposition, is_openmetrics: bool, gzip: bool) -> AsyncIterator[bytes]:
-    """The exposition piece by piece; webhooks get their turn between the pieces."""
-    while exposition.refresh(unix_now(), REFRESH_PAGES):  # noqa: ASYNC110 - work in slices, not waiting
-        await asyncio.sleep(0)
-    for piece in exposition.scrape(is_openmetrics, gzip, unix_now(), time.monotonic()):
-        if piece:
-            yield piece
-            await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
+from wawp_exporter.model.sessions import group_counts
 from wawp_exporter.times import utc
 from wawp_exporter.web.api.answers import JSON
 from wawp_exporter.web.api.preflight import DEFAULT_RETRY_S
@@ -57,7 +58,7 @@ class GroupEndpoints:
 
     async def groups(self, _request: Request) -> Response:
         """All groups."""
-        counts = {name: (eligible, working) for name, _, eligible, working in self._fleet.group_counts()}
+        counts = {name: (eligible, working) for name, _, eligible, working in group_counts(self._fleet)}
         return JSON(
             Groups(
                 [

@@ -20,6 +20,7 @@ from wawp_exporter.live.stream import Hub
 from wawp_exporter.model.event import Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.session import Session
+from wawp_exporter.model.sessions import group_counts
 from wawp_exporter.web.api.groups import GroupEndpoints
 from wawp_exporter.web.pages.heat import Heat, heat_of
 from wawp_exporter.web.pages.problems import WORDS
@@ -180,9 +181,7 @@ class FleetView:
 
 def groups_of(fleet: Fleet, wanted: str | None, serving: Serving) -> Iterator[dict[str, Any]]:
     """The failover groups: their members in order, and the one that serves now."""
-    for (name, total, eligible, working), members in zip(
-        fleet.group_counts(), fleet.rules.groups.values(), strict=True
-    ):
+    for (name, total, eligible, working), members in zip(group_counts(fleet), fleet.rules.groups.values(), strict=True):
         if wanted in (None, name):
             known = [(key, fleet.sessions.get(key)) for key in members]
             yield {"name": name, "total": total, "eligible": eligible, "working": working, "members": known,

@@ -8,6 +8,7 @@ from wawp_exporter.metrics.telemetry import SourceTelemetry, Telemetry
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
+from wawp_exporter.model.sessions import group_counts
 from wawp_exporter.web.pages import feeds
 from wawp_exporter.web.pages.problems import Need, OutageLine, needs_of, outages_of
 
@@ -121,7 +122,7 @@ class Standings:
 
 def exhausted(fleet: Fleet, serving: Serving) -> Iterator[Trouble]:
     """The failover groups none of whose members can send, though one should."""
-    for name, _, eligible, working in fleet.group_counts():
+    for name, _, eligible, working in group_counts(fleet):
         if eligible and not working and len(fleet.rules.groups[name]) > 1 and serving.get(name) is None:
             words = f"No member of the failover group {name} works"
             yield Trouble("a failover group is exhausted", words, "WawpFailoverGroupExhausted", group=name)

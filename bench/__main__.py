@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from bench import attacks, capacity, histograms, intake, messages, page, preflight, scrape, start, volume
+from bench import attacks, capacity, histograms, intake, messages, page, preflight, replicas, scrape, start, volume
 from bench.results import Result, show
 
 BENCHES: dict[str, Callable[[bool], list[Result]]] = {
@@ -14,6 +14,7 @@ BENCHES: dict[str, Callable[[bool], list[Result]]] = {
     "capacity": capacity.run,
     "preflight": preflight.run,
     "start": start.run,
+    "replicas": replicas.run,
     "volume": volume.run,
     "attacks": attacks.run,
     "histograms": histograms.run,

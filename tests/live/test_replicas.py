@@ -16,9 +16,10 @@ from zlib import crc32
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from tests import parts, storm
-from tests.builders import KEY, event, fresh_of, memories_of, ms, point
+from tests.builders import DAY, KEY, capping, event, fresh_of, memories_of, ms, point
 from tests.event_log import purge_all
 from tests.gateway import KEY as API_KEY
 from tests.gateway import Running
@@ -29,6 +30,7 @@ from wawp_exporter.log.actions import Action
 from wawp_exporter.log.database import Mark
 from wawp_exporter.log.feed import Followed
 from wawp_exporter.log.log import Log
+from wawp_exporter.model.event import StatusEvent
 from wawp_exporter.model.shard import shard_of
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
@@ -156,6 +158,79 @@ def test_a_point_whose_tie_is_corrected_is_followed_again(open_log: Callable[...
     told = [(row.event.own.status, row.event.own.tie, row.rows == (-first,)) for row in followed(rows)]
     assert told == [(S, 1, True), (X, 0, False)]
     assert reader.feed.after(place, 10) == ([], place, True)
+
+
+@pytest.mark.parametrize("limit", range(1, 6))
+def test_what_only_adds_to_a_row_is_followed_after_the_rows_before_it(open_log: Callable[..., Log], limit: int) -> None:
+    """It has no row of its own: its place is behind all rows that are there, and ahead of what comes next."""
+    log, reader = open_log(), open_log()
+    (first,) = log.append([event(S, 0), event(W, 10)]).rows[0]
+    assert log.append([event(S, 0, limits=[capping()])]).rows == [(-first,)]
+    log.append([event(F, 20), event(F, 20, limits=[capping()])])
+
+    seen, place, done = [], Mark(), False
+    while not done:
+        rows, place, done = reader.feed.after(place, limit)
+        seen += [(row.event.own.status, row.rows[0] > 0, bool(row.event.limits)) for row in followed(rows)]
+
+    assert seen == [(S, True, False), (W, True, False), (S, False, True), (F, True, True)]
+
+
+DATED_AHEAD = replace(point(S, 10), key_at=ms(400))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "newest"),
+    [
+        ([event(S, 0), event(Q, 5)], Q),
+        ([event(Q, 5, tie=1, before=[point(S, 5)])], Q),
+        ([event(S, -30 * DAY)], S),
+        ([replace(event(S, 10), points=(DATED_AHEAD,)), event(Q, 20)], Q),
+        ([event(S, 0, key=("default", "other"))], None),
+    ],
+    ids=["recent", "same-millisecond", "a-month-ago", "dated-ahead", "first"],
+)
+def test_an_append_knows_what_was_newest_of_a_session(
+    open_log: Callable[..., Log], earlier: Sequence[StatusEvent], newest: str | None
+) -> None:
+    """The answer to a sender depends on it, whichever replica stored it and however long ago."""
+    first, second = open_log(), open_log()
+    first.append(earlier)
+    second.restore(["default"])
+
+    before = second.append([event(W, 100)]).before
+
+    assert {key: each.status for key, each in before.items()} == ({KEY: newest} if newest else {})
+    assert first.append([event(F, 110)]).before[KEY].status == W
+    assert first.append([event(F, 110)]).before == {}
+
+
+def test_an_append_knows_nothing_of_a_session_before_its_deletion(open_log: Callable[..., Log]) -> None:
+    """It begins anew with its next event."""
+    log = open_log()
+    log.append([event(F, 10)])
+    log.forget(KEY, ms(20))
+
+    assert log.append([event(W, 30)]).before == {}
+    assert log.append([event(F, 40)]).before[KEY].status == W
+
+
+def test_a_batch_that_was_refused_leaves_the_next_one_as_it_should_be(
+    open_log: Callable[..., Log], postgres: parts.Postgres, database: str
+) -> None:
+    """Known names are appended without BEGIN; a lost connection must not leave that way of writing to others."""
+    log = open_log()
+    log.append([event(S, 0)])
+    gone = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}'"
+    postgres.sql(gone)
+
+    with pytest.raises(LogError):
+        log.append([event(W, 10)])
+    with pytest.raises(LogError), log.database.writing() as writer:  # noqa: PT012 - the transaction is the statement
+        log._appender._store(writer, [(1, F, ms(20), 0, ms(20), ms(20), None, None, None, None, None)])
+        raise LogError("nothing of it may stay")
+
+    assert fresh_of(log.append([event(S, 0), event(W, 10), event(F, 20)])) == [(False,), (True,), (True,)]
 
 
 def test_rows_and_deletions_are_followed_in_the_order_in_which_they_came(open_log: Callable[..., Log]) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from wawp_exporter.log.database import Database, Mark
+from wawp_exporter.log.insertion import NEWEST, Insertion, Stored
 from wawp_exporter.log.names import UNLIMITED, newest_of
 from wawp_exporter.log.replay import point_of
 from wawp_exporter.log.statements import Row
@@ -48,6 +49,7 @@ class Appender:
     def __init__(self, database: Database, timeless: TimelessKeys) -> None:
         self._database = database
         self._timeless = timeless
+        self._insertion = Insertion(database.statements) if database.shared else None
 
     def append(self, events: Sequence[StatusEvent], max_names: int = UNLIMITED, *, now: int | None = None) -> Appended:
         """Appends a batch: when this returns, all of it is on disk; when it raises LogError, nothing of it is.
@@ -57,42 +59,46 @@ class Appender:
         without it the newest receipt does. At most `max_names` names of a source are folded.
         """
         database = self._database
-        with database.writing() as writer:
-            settled = database.names.settle(writer, newest_of(events), max_names)
+        newest = newest_of(events)
+        keyed = [e for e in events if e.timeless_key]
+        single = database.shared and not keyed and database.names.remembers(newest)
+        with database.writing(single=single) as writer:
+            settled = database.names.settle(writer, newest, max_names)
             known = settled.ids
-            before = self._newest_points(writer, known) if database.shared else {}
-            keyed = [e for e in events if e.timeless_key]
-            repeated = (
-                self._timeless.repeated(writer, keyed, before, now or max(e.received_at for e in keyed))
-                if keyed
-                else set()
-            )
+            repeated = self._repeated(writer, keyed, known, now) if keyed else set()
             fresh = [e for e in events if id(e) not in repeated] if repeated else events
-            numbers, end = self._store(writer, [row for e in fresh for row in rows_for(e, known[e.source, e.session])])
+            points = [row for e in fresh for row in rows_for(e, known[e.source, e.session])]
+            stored = self._store(writer, points)
+            before = self._before(writer, known, stored) if database.shared else {}
         database.names.remember(settled)
-        database.end = end
-        left = iter(numbers)
+        database.end = stored.end
+        left = iter(stored.numbers)
         rows = [
             (0,) * len(e.points) if repeated and id(e) in repeated else tuple(islice(left, len(e.points)))
             for e in events
         ]
-        return Appended(rows, end, before, settled.over)
+        return Appended(rows, stored.end, before, settled.over)
 
-    def _store(self, writer: sa.Connection, rows: list[Row]) -> tuple[Sequence[int], Mark]:
-        """Inserts the points that are new, revises rows that know less than a point; returns all their numbers."""
-        database = self._database
+    def _repeated(
+        self, writer: sa.Connection, keyed: Sequence[StatusEvent], known: Mapping[Key, int], now: int | None
+    ) -> set[int]:
+        """The `id()` of each event whose timeless key was seen within the hour."""
+        names = {(e.source, e.session) for e in keyed}
+        before = self._newest_points(writer, {key: known[key] for key in names}) if self._database.shared else {}
+        return self._timeless.repeated(writer, keyed, before, now or max(e.received_at for e in keyed))
+
+    def _store(self, writer: sa.Connection, rows: list[Row]) -> Stored:
+        """Inserts the points that are new, revises rows that know less than a point."""
+        end = self._database.end
         if not rows:
-            return (), database.end
-        # As late as possible: the other replicas wait until the commit.
-        database.hold_appends(writer)
-        numbers = database.statements.store_events(writer, rows, database.end.seq)
-        newest, lowest = max(numbers), min(numbers)
-        end = database.end._replace(seq=max(database.end.seq, newest))
-        if lowest < 0:
+            return Stored((), end)
+        if self._insertion:
+            return self._insertion.store(writer, rows, end)
+        numbers = self._database.statements.store_events(writer, rows, end.seq)
+        end = end._replace(seq=max(end.seq, *numbers))
+        if min(numbers) < 0:
             end = end._replace(change=self._note_revised(writer, rows, numbers))
-        if newest or lowest:
-            database.announce(writer)
-        return numbers, end
+        return Stored(numbers, end)
 
     def _note_revised(self, writer: sa.Connection, rows: Sequence[Row], numbers: Sequence[int]) -> int:
         """Writes a change for each revised row, whose own number stays the same. Returns the newest change's number.
@@ -117,14 +123,31 @@ class Appender:
         ]
         return max(writer.execute(sa.insert(change).returning(change.c.id), revised).scalars(), default=0)
 
-    def _newest_points(self, writer: sa.Connection, owners: Mapping[Key, int]) -> dict[Key, Point]:
-        """The newest point of each session (with its row id), since its deletion if it was deleted."""
+    def _before(self, writer: sa.Connection, owners: Mapping[Key, int], stored: Stored) -> dict[Key, Point]:
+        """The newest point of each session before the batch; only what has a new row needs one."""
+        first = min((number for number in stored.numbers if number > 0), default=0)
+        if not first:
+            return {}
+        found = {key: stored.before.get(owner) for key, owner in owners.items()}
+        known = {key: point_of(row) for key, row in found.items() if row and row.is_newest}
+        others = {key: owner for key, owner in owners.items() if key not in known}
+        return known | self._newest_points(writer, others, first)
+
+    def _newest_points(
+        self, writer: sa.Connection, owners: Mapping[Key, int], first: int | None = None
+    ) -> dict[Key, Point]:
+        """The newest point of each session (with its row id), since its deletion if it was deleted.
+
+        Only rows before row `first` count, if that is given.
+        """
         if not owners:
             return {}
         each, (owner,) = self._database.statements.rows_of([session.c.id])
         newest = (
-            sa.select(event.c.status, event.c.at, event.c.tie, event.c.key_at, event.c.origin, event.c.reason)
+            sa.select(*NEWEST)
             .where(event.c.session_id == owner, event.c.at > session.c.tombstone, event.c.seq > session.c.buried)
+            # With `+ 0` PostgreSQL finds rows by session only: it would look for all earlier numbers too.
+            .where(event.c.seq + sa.literal_column("0") < first if first else sa.true())
             .order_by(event.c.key_at.desc())
             .limit(8)
             .lateral()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -62,16 +62,30 @@ class Database:
                 raise
 
     @contextmanager
-    def writing(self, *, ordered: bool = False) -> Iterator[sa.Connection]:
+    def writing(self, *, ordered: bool = False, single: bool = False) -> Iterator[sa.Connection]:
         """A transaction of the writer. With `ordered` the replicas commit one after another, in order of `seq`.
 
         PostgreSQL gives out row numbers before the commit. Without the lock a row could appear after a follower has
-        read a higher number, and would never be followed.
+        read a higher number, and would never be followed. With `single` each statement is a transaction of its own.
         """
-        with naming_errors("write", self.place), self.writer.begin():
+        with naming_errors("write", self.place), self.writer.begin(), self._committing_each(single):
             if ordered:
                 self.hold_appends(self.writer)
             yield self.writer
+
+    @contextmanager
+    def _committing_each(self, single: bool) -> Iterator[None]:
+        """PostgreSQL commits each statement by itself, which saves the round trips of BEGIN and COMMIT."""
+        if not single:
+            yield
+            return
+        raw: Any = self.writer.connection.driver_connection
+        raw.autocommit = True
+        try:
+            yield
+        finally:
+            if not raw.closed:
+                raw.autocommit = False
 
     def hold_appends(self, writer: sa.Connection) -> None:
         """Makes appends of other replicas wait until this transaction ends."""

@@ -52,6 +52,10 @@ class Names:
         self._total = total
         self._full: dict[str, float] = {}  # source → until when it counts as full, on the monotonic clock
 
+    def remembers(self, keys: Iterable[Key]) -> bool:
+        """Whether `settle` needs nothing from the log for these names."""
+        return all(key in self.ids for key in keys)
+
     def settle(self, writer: sa.Connection, newest: Mapping[Key, int], limit: int) -> Settled:
         """The row ids of names, given with the time of their newest event (Unix ms); new names are stored.
 

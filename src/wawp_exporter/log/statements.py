@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -44,7 +43,6 @@ class Statements:
     def __init__(self, dialect: str) -> None:
         self.shared = dialect == "postgresql"
         self.insert: Any = postgresql.insert if self.shared else sqlite.insert
-        self._insert_events = self._upsert_events(self._insert_rows(event, EVENT_COLUMNS))
         self._texts: dict[tuple[bool, int, int], str] = {}
         self.known_sessions = self._known_sessions()
         names = ("source", "name", "standing")
@@ -120,10 +118,7 @@ class Statements:
         return sa.select(*found).join_from(each, session, same)
 
     def store_events(self, writer: sa.Connection, rows: Sequence[Row], after: int) -> Numbers:
-        """Inserts points, and takes from those of the log (up to number `after`) what it did not know of them."""
-        if self.shared:
-            stored = writer.execute(self._insert_events, {"rows": msgspec.json.encode(merged(rows)).decode()}).all()
-            return numbered(rows, stored)
+        """Inserts points into SQLite; what the log's rows (up to number `after`) did not know, they take from them."""
         raw: Any = writer.connection.driver_connection
         numbers: list[int] = []
         for start in range(0, len(rows), AT_ONCE):
@@ -148,12 +143,13 @@ class Statements:
         key = (upsert, width, count)
         if key not in self._texts:
             one = self.insert(event).values(dict.fromkeys(EVENT_COLUMNS[:width]))
-            one = self._upsert_events(one) if upsert else one.on_conflict_do_nothing()
+            one = self.upsert_events(one) if upsert else one.on_conflict_do_nothing()
             marks = f"({', '.join('?' * width)})"
             self._texts[key] = str(one.compile(dialect=sqlite.dialect())).replace(marks, ", ".join([marks] * count))
         return self._texts[key]
 
-    def _upsert_events(self, insert: Any) -> Any:
+    def upsert_events(self, insert: Any) -> Any:
+        """Inserts points, or adds to the log's rows what these did not know; returns the rows that it has changed."""
         again = insert.excluded
         # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right.
         # Ties can be compared only where the times of effect are equal.

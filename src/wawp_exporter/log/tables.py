@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from wawp_exporter.model.event import CLOSED, LOST
 
@@ -182,8 +183,8 @@ def rows_of(postgresql: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, l
     """
     rows = sa.bindparam("rows", type_=sa.Text)
     if postgresql:
-        each = sa.func.json_array_elements(sa.cast(rows, sa.JSON)).table_valued(
-            sa.column("value", sa.JSON), with_ordinality="key", joins_implicitly=True
+        each = sa.func.jsonb_array_elements(sa.cast(rows, JSONB)).table_valued(
+            sa.column("value", JSONB), with_ordinality="key", joins_implicitly=True
         )
     else:
         each = sa.func.json_each(rows).table_valued("key", "value", joins_implicitly=True)

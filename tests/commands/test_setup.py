@@ -167,6 +167,7 @@ def test_histograms_are_native_where_prometheus_does_it_well(
     assert ("--enable-feature=native-histograms" in command) == feature
     assert ("without that flag it drops them" in done.stdout) == feature
     assert ("session_histograms: false" in done.stdout) == (keys == 0)
+    assert ("setup --native-histograms" in done.stdout) == ("--classic-histograms" in flags)
 
 
 @pytest.mark.parametrize(("flags", "native"), [((), False), (("--enable-feature=native-histograms",), True)])

@@ -141,9 +141,10 @@ def about_histograms(answers: Answers) -> Iterator[str]:
     """What histograms need, or cost, with this Prometheus."""
     version, flags = answers.prometheus, histograms.flags(answers.prometheus)
     if not answers.native_histograms:
+        native = "setup --native-histograms" if version >= histograms.SOUND_SINCE else "use Prometheus 3.8 or newer"
         yield ""
         yield f"Note: Prometheus {version} stores the histograms of a session as 105 series. Above 500 sessions set"
-        yield "metrics.session_histograms: false, or let Prometheus 3.8 or newer store them as 7 native histograms."
+        yield f"metrics.session_histograms: false, or let it store them as 7 native histograms: {native}."
     elif flags:
         yield ""
         yield f"Note: prometheus.yml stores histograms as native ones. Prometheus {version} needs {flags[0]}"

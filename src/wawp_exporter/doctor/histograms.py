@@ -12,7 +12,8 @@ from wawp_exporter.setup import versions
 from wawp_exporter.setup.histograms import CONVERT, FEATURE, SINCE, WITHOUT_FLAG_SINCE, advised, has_feature
 
 MANY = 500  # sessions; their classic histograms are 50,000 series
-CLASSIC = f'count(wawp_session_status_duration_seconds_count{{job="{JOB}",status="WORKING"}})'
+ONE_EACH = f'wawp_session_status_duration_seconds_count{{job="{JOB}",status="WORKING"}}'
+CLASSIC = f"count(group by (source, session) ({ONE_EACH}))"
 
 
 def look(site: Site, scraped: Finding) -> Finding:
@@ -49,6 +50,6 @@ def converts(site: Site) -> bool:
 
 
 def classic(site: Site) -> int:
-    """How many sessions have classic histograms of their own; of each replica."""
+    """How many sessions have classic histograms of their own, on however many replicas."""
     result = call(site, "query", query=CLASSIC)["result"]
     return int(result[0]["value"][1]) if result else 0

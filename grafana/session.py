@@ -11,6 +11,7 @@ from grafana.panels import (
     firing_over_time,
     problems_over_time,
     rows,
+    series,
     timeline,
 )
 from grafana.queries import BY_SESSION, FIRING, JOB, ONE_SESSION, age, info, problems, quantile, spent, status_code
@@ -18,6 +19,7 @@ from grafana.queries import BY_SESSION, FIRING, JOB, ONE_SESSION, age, info, pro
 COUNTED = f'{ONE_SESSION},status!~"STOPPED|UNKNOWN"'
 WORKING = f'{ONE_SESSION},status="WORKING"'
 SCANNING = f'{ONE_SESSION},status="SCAN_QR_CODE"'
+UNACKNOWLEDGED = "wawp_session_unacknowledged_since_timestamp_seconds"
 ALERTS = ',source="$source",session="$session"'
 
 
@@ -81,6 +83,17 @@ def reliability(window: str, words: str, seconds: int) -> list[object]:
             decimals=1,
         ),
     ]
+
+
+def last_message(title: str, direction: str, words: str, more: str) -> object:
+    """When the last one came, or was sent."""
+    return figure(
+        title,
+        f'1000 * max(wawp_session_last_message_timestamp_seconds{{{ONE_SESSION},direction="{direction}"}} > 0)',
+        description=f"When was its last message {words}? {more} Empty where the gateway reports no messages.",
+        unit="dateTimeFromNow",
+        width=8,
+    )
 
 
 NOW = Row(
@@ -191,6 +204,31 @@ STORY = Row(
         stays("Longest stays by status", 0.9, "Nine in ten"),
     ],
 )
+MESSAGES = Row(
+    "Messages",
+    [
+        last_message("Last received", "in", "received", "Somebody may write to it: see whether it arrives."),
+        last_message("Last sent", "out", "sent", "An own message, however it was sent."),
+        figure(
+            "Unacknowledged for",
+            f"sum({age(UNACKNOWLEDGED, ONE_SESSION)}) or 0 * max({UNACKNOWLEDGED}{{{ONE_SESSION}}})",
+            description="Do its messages leave? For how long the oldest own message has had no acknowledgement of"
+            " WhatsApp's server; 0 while none is missing.",
+            unit="s",
+            steps=ANY_IS_A_WARNING,
+            width=8,
+        ),
+        series(
+            "Messages an hour",
+            (f"3600 * max by (direction) (rate(wawp_session_messages_total{{{ONE_SESSION}}}[$__rate_interval]))",
+             "{{direction}}"),
+            description="Does anything come and go? Messages that the gateway reported, in and out; nothing, where it"
+            " reports none.",
+            width=24,
+            height=6,
+        ),
+    ],
+)  # fmt: skip
 RELIABILITY = Row(
     "Reliability",
     [
@@ -251,7 +289,7 @@ BOARD = Board(
     name="session",
     question="What happened to this session?",
     about="One WhatsApp session as wawp-exporter exports it: status, problems, alerts, uptime, and times to recovery.",
-    rows=(NOW, TROUBLE, STORY, RELIABILITY, MORE),
+    rows=(NOW, TROUBLE, STORY, MESSAGES, RELIABILITY, MORE),
     variables=(
         source(several=False),
         variable(

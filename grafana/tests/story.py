@@ -16,6 +16,8 @@ from tests import builders
 from tests.builders import DAY, HOUR, MINUTE
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.activity import Activity
+from wawp_exporter.model.event import Direction
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 
@@ -38,6 +40,7 @@ DAILY, STAY = 6 * HOUR, 20 * MINUTE  # when, each day, the phone is lost, and fo
 SCAN = 29 * DAY + DAILY + 5 * MINUTE  # the last time, somebody has to scan
 QR = MONTH - 2 * HOUR  # since then somebody is to scan
 LOST = MONTH - 40 * MINUTE  # since then one is lost
+VAIN = MONTH - 10 * MINUTE  # since then what the phone sends is not acknowledged
 NAME = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{)?", re.MULTILINE)
 UNUSED = re.compile(r"^(?:#|python_gc|wawp_status_duration).*\n", re.MULTILINE)
 BORN = re.compile(r"^process_start_time_seconds .*$", re.MULTILINE)
@@ -106,6 +109,16 @@ def scrapes() -> Iterator[float]:
     yield from range(MONTH - RECENT, MONTH + 1, FINE)
 
 
+def talk(at: float) -> Activity:
+    """The messages of the phone by then: one a minute comes, every second one is answered; the last ones in vain."""
+    activity = Activity()
+    activity.counts = {Direction.IN: int(at / MINUTE), Direction.OUT: int(at / MINUTE / 2)}
+    activity.last = dict.fromkeys(Direction, builders.ms(at))
+    if at > VAIN:
+        activity.await_ack("any", builders.ms(VAIN))
+    return activity
+
+
 class Process:
     """The exporter of one start: its counters begin at 0, what it knew before comes back."""
 
@@ -150,6 +163,7 @@ class Process:
     def scrape(self, at: float) -> str:
         """The exposition as text, without what tells a story of this machine."""
         self.now = at
+        self.fleet.activity["default", "phone"] = talk(at)
         self.fleet.advance(builders.ms(at), builders.clock(at))
         parts = self.exposition.scrape(False, False, builders.ms(at), builders.clock(at))
         text = UNUSED.sub("", b"".join(parts).decode())

@@ -56,6 +56,18 @@ def test_the_fleet_says_who_needs_a_human(shown: Shown) -> None:
     }
 
 
+def test_a_session_shows_what_came_and_went(shown: Shown) -> None:
+    """When, how often, and for how long nothing has been acknowledged."""
+    assert shown("session", "Last received", session="phone") == {"": story.END * 1000}
+    assert shown("session", "Last sent", session="phone") == {"": story.END * 1000}
+    assert shown("session", "Unacknowledged for", session="phone") == {"": pytest.approx(MONTH - story.VAIN, abs=1)}
+    assert shown("session", "Unacknowledged for", story.END - 1200, session="phone") == {"": 0}
+    assert shown("session", "Messages an hour", session="phone") == {
+        "in": pytest.approx(60, rel=0.05),
+        "out": pytest.approx(30, rel=0.05),
+    }
+
+
 def test_an_outage_is_one_line(shown: Shown) -> None:
     """While it lasts: its sessions that are still lost. They have no problems of their own."""
     at = story.START + story.MASS[0] + 600

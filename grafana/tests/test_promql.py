@@ -61,6 +61,9 @@ def exported() -> dict[str, set[str]]:
     with parts.Exporter(config) as exporter:
         timelock = {"reachoutTimelock": {"isActive": True}}
         exporter.post(parts.envelope(session="sales-uk", payload={"data": timelock})).raise_for_status()
+        for own in (True, False):
+            message = {"event": "message.any", "session": "sales-uk", "payload": {"fromMe": own, "id": f"{own}"}}
+            exporter.post(message).raise_for_status()
         found: dict[str, set[str]] = {}
         for family in text_string_to_metric_families(exporter.metrics()):
             for sample in family.samples:

@@ -155,6 +155,22 @@ def test_a_message_that_nobody_acknowledges_is_a_problem(working: parts.Exporter
     assert working.client.get(ready).status_code == 200
 
 
+def test_the_session_page_says_what_came_and_what_does_not_leave(working: parts.Exporter) -> None:
+    """In words, with the limits; so does the API, and the page of the fleet."""
+    incoming(working)
+    send(working, id="true_1@c.us_lost", ago=30)
+    parts.wait_until(lambda: problems(working) == {"undelivered"})
+
+    page = re.sub(r"<[^>]+>", "", working.get("/sessions/default/s").text)
+    assert "messages are not delivered since" in page
+    assert re.search(r"1 received, the last \S+ ago; 1 sent, the last \S+ ago", page)
+    assert re.search(r"Unacknowledgeda message of \S+ ago", page)
+    assert "undelivered 2s, quiet 50 messages" in page
+    assert "messages are not delivered" in working.get("/").text
+    (found,) = working.get("/api/v1/problems").json()["problems"]
+    assert (found["session"], found["problem"]) == ("s", "undelivered")
+
+
 def test_an_acknowledgement_may_come_before_its_message(working: parts.Exporter) -> None:
     """Gateways send webhooks side by side, and again when one fails; then nothing is missing."""
     send(working, "message.ack", id="true_1@c.us_fast", ack=1)

@@ -81,7 +81,8 @@ class SessionPage:
             self._reader.light(read_uptimes, self._place, config, key, now),
         )
         values["heats"] = [heat_of(name, [session], now, drawing) for name, drawing in bars.items()]
-        values["limits"] = {**dict(config.thresholds), **dict(session.meta.thresholds)}
+        values["limits"] = {**config.thresholds.model_dump(exclude={"quiet"}), **dict(session.meta.thresholds)}
+        values["activity"] = self._ingest.fleet.activity.get(key)
         judge = self._ingest.fleet.judge
         values["outages"] = [OutageLine(outage, []) for outage in judge.outages_of(key)]
         problem = need_of(judge.problems(key), judge.reason(key))

@@ -27,6 +27,7 @@ Remote-User WL-Proxy-Client-IP Proxy-Client-IP Proxy-Connection Max-Forwards X-I
 Akamai-Origin-Hop X-Varnish X-Nginx-Proxy X-Traefik-Router Ali-CDN-Real-IP DO-Connecting-IP
 X-NF-Client-Connection-IP X-Vercel-Id X-Scheme X-Url-Scheme Front-End-Https X-Rewrite-URL Tailscale-User-Login
 X-MS-Client-Principal Surrogate-Capability Early-Data Client-Cert SSL-Client-Verify Incap-Client-IP X-Real-Port
+XForwardedFor X-Backend-Host X-LB X-Upstream-Addr X-Load-Balancer
 """
 SENT_BY_PROGRAMS = """
 User-Agent Accept Accept-Encoding Authorization Content-Type Content-Length Transfer-Encoding Connection Cookie
@@ -63,6 +64,14 @@ TOKEN = caller(("authorization", "Bearer secret"), peer="192.0.2.1")
 def access(listen: str = "127.0.0.1:10011", metrics: tuple[bytes, ...] = (), api: tuple[bytes, ...] = ()) -> Access:
     """The rules of a listener, with these tokens configured."""
     return Access(Settings(config(), Secrets(metrics_tokens=metrics, api_tokens=api)), listen)
+
+
+def test_each_line_of_connection_is_looked_at() -> None:
+    """It may be sent more than once, and the last one names nothing."""
+    lines = [("host", "localhost"), ("connection", "X-Forwarded-For"), ("connection", "close")]
+
+    assert not is_local(caller(*lines))
+    assert is_local(caller(*lines[::2]))
 
 
 @pytest.mark.parametrize(

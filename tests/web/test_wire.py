@@ -258,3 +258,29 @@ def test_nothing_is_kept_of_what_was_read() -> None:
         assert reader.body()
         assert reader.whole
         assert len(reader._buffer) == 0
+
+
+@pytest.mark.parametrize("target", [b"http://evil.example/a", b"https://evil.example?a", b"http://evil.example"])
+def test_the_host_of_a_whole_url_counts_instead_of_the_header(target: bytes) -> None:
+    """RFC 9112, 3.2.2: a proxy may leave in Host what it pleases, and whether it is local decides who may delete."""
+    for hosts, expected in (([b"localhost"], 1), ([], 1), ([b"localhost", b"x"], 2)):
+        lines = b"".join(b"Host: %s\r\n" % host for host in hosts)
+        ((head, _),) = requests(b"GET " + target + b" HTTP/1.1\r\n" + lines + b"Accept: */*\r\n\r\n")
+
+        assert head.headers == {b"host": b"evil.example", b"accept": b"*/*"}
+        assert sum(name == b"host" for name, _ in head.lines) == expected
+
+
+def test_the_host_of_a_whole_url_counts_in_each_request_of_a_connection() -> None:
+    """What was read of the head before says nothing about it."""
+    head = b"GET http://evil.example/a HTTP/1.1\r\nHost: %s\r\n\r\n"
+    found = requests(head % b"evil.example" + head % b"localhost")
+
+    assert [each.headers[b"host"] for each, _ in found] == [b"evil.example"] * 2
+
+
+def test_blanks_around_the_value_of_a_header_are_no_part_of_it() -> None:
+    """RFC 9110, 5.5; else `identity ` would be a compressed body, and `localhost ` a stranger."""
+    ((head, _),) = requests(b"GET /a HTTP/1.1\r\nHost: \t localhost \t\r\nA: b c \r\nExpect:  \r\n\r\n")
+
+    assert head.headers == {b"host": b"localhost", b"a": b"b c", b"expect": b""}

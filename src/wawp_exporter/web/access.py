@@ -21,7 +21,8 @@ PROXY_WORDS = frozenset(
     b"forward forwards forwarded forwarder imforwards proxy proxied proxyuser via cdn edge remote original originating "
     b"ip clientip realip remoteip sourceip xff real tunnel rewrite scheme https ssl tls cert early queue start alb arr "
     b"akamai amzn appengine authentik azure cf cloud cloudfront envoy fastly fly goog haproxy incap istio kong l5d ms "
-    b"nf nginx ngrok pomerium render squid sucuri surrogate tailscale traefik varnish vercel webauth wl".split()
+    b"nf nginx ngrok pomerium render squid sucuri surrogate tailscale traefik varnish vercel webauth wl "
+    b"xforwardedfor xrealip backend balancer lb upstream".split()
 )
 WORDS = re.compile(rb"[^-_,\s]+")
 # A loopback address as it is written, or `localhost`, and a port: nothing before, between or after them.
@@ -70,7 +71,7 @@ def is_local(caller: Caller) -> bool:
     if caller.version != "1.1" or not (caller.peer.startswith("127.") or caller.peer == "::1"):
         return False
     # Connection names headers too: those that a proxy was to take out.
-    names = b"-".join((*caller.headers, caller.headers.get(b"connection", b"").lower()))
+    names = b"-".join((*caller.headers, *caller.all(b"connection"))).lower()
     if not PROXY_WORDS.isdisjoint(WORDS.findall(names)):
         return False
     hosts = caller.all(b"host")

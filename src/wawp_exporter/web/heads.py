@@ -16,6 +16,7 @@ MAX_KNOWN_BYTES = 2048  # a longer head is parsed anew each time
 MAX_LENGTH_DIGITS = 15
 
 END = b"\r\n\r\n"
+WHOLE = b"://"  # in a URL that names its host
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 CONNECTION = re.compile(rb"[ \t]*,[ \t]*|[ \t]+$")
 ASCII = bytes(range(128)).decode()
@@ -88,7 +89,7 @@ class Heads:
     def _learn(self, raw: bytes, head: Head) -> bool:
         """Keeps the lines of a head that has nothing unusual; whether it has."""
         start, *sent = raw.removesuffix(END).split(b"\r\n")
-        usual = len(raw) <= MAX_KNOWN_BYTES and raw.isascii() and head.keep_alive
+        usual = len(raw) <= MAX_KNOWN_BYTES and raw.isascii() and head.keep_alive and WHOLE not in start
         if not usual or len(sent) != len(head.lines) or not UNUSUAL.isdisjoint(head.headers):
             return False
         lines, names = {}, {}
@@ -156,11 +157,25 @@ def read(raw: bytes) -> Head:
     version = parser.get_http_version()
     if sink.complete != 1 or version not in VERSIONS:
         raise BadRequest("the request cannot be read, expected HTTP/1.1")
-    url = sink.url
+    url, lines = sink.url, sink.lines
+    if b" \r\n" in raw or b"\t\r\n" in raw:
+        lines = [(name, value.rstrip(b" \t")) for name, value in lines]
+    if not url.startswith(b"/"):
+        lines = with_host_of(url, lines)
     path, _, query = (url if url.startswith(b"/") and b"#" not in url else origin_form(url)).partition(b"?")
-    headers = dict(sink.lines)
-    keep_alive = version == "1.1" and (b"connection" not in headers or not says_close(sink.lines))
-    return Head(parser.get_method(), path, query, version, sink.lines, headers, keep_alive)
+    headers = dict(lines)
+    keep_alive = version == "1.1" and (b"connection" not in headers or not says_close(lines))
+    return Head(parser.get_method(), path, query, version, lines, headers, keep_alive)
+
+
+def with_host_of(url: bytes, lines: list[Line]) -> list[Line]:
+    """The headers with the host of a whole URL, which counts instead of Host (RFC 9112, 3.2.2)."""
+    _, scheme, rest = url.partition(WHOLE)
+    if not scheme:
+        return lines
+    host = (b"host", re.split(rb"[/?#]", rest, maxsplit=1)[0])
+    others = [line for line in lines if line[0] != b"host"]
+    return [*[host] * max(1, len(lines) - len(others)), *others]
 
 
 def says_close(lines: list[Line]) -> bool:
@@ -173,7 +188,7 @@ def origin_form(url: bytes) -> bytes:
     url = url.partition(b"#")[0] if b"#" in url else url
     if url.startswith(b"/"):
         return url
-    _, scheme, rest = url.partition(b"://")
+    _, scheme, rest = url.partition(WHOLE)
     if not scheme:
         return url
     path = rest[len(re.split(rb"[/?]", rest, maxsplit=1)[0]) :]

@@ -286,7 +286,7 @@ class Delivery:
 def check_length(headers: Headers) -> None:
     """What the headers alone rule out; raises UnsupportedEncoding, TooLarge."""
     encoding = headers.get(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
+    if encoding and encoding.lower() != b"identity":
         raise UnsupportedEncoding("the body is compressed, expected it plain")
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > MAX_BODY_BYTES:

@@ -58,7 +58,7 @@ class Options:
     @property
     def longest_s(self) -> float:
         """When the run ends, however many faults there were."""
-        return self.minutes * 60 * (2 if self.spread else 1)
+        return self.minutes * 60 * (1.15 if self.spread else 1)
 
     def due_s(self, number: int) -> float:
         """When the fault of this number is to happen, after the begin."""

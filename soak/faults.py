@@ -186,7 +186,7 @@ def read_only(world: World) -> None:
         replica.kill()
         for path in (*world.data.iterdir(), world.data):
             path.chmod(0o555 if path.is_dir() else 0o444)
-        with suppress(parts.StartError), short(replica, 30):
+        with suppress(parts.StartError), short(replica, 120):
             replica.start()
         code = replica.process.poll() if replica.process else None
         if code != 1:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import capping, clock, event, make_fleet, memories_of, ms, point, told
+from tests.builders import KEY, capping, clock, event, make_fleet, memories_of, ms, point, told
 from wawp_exporter.errors import LogError, LogUnavailable
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import restore
@@ -318,22 +318,29 @@ def test_a_save_that_is_cut_off_covers_nothing(tmp_path: Path) -> None:
     assert set(asyncio.run(again(tmp_path)).values()) == {F}
 
 
+async def behind(ingest: Ingest) -> asyncio.Event:
+    """The judge has still to hear of row 2, a late event, and of row 3 behind it, until the event is set."""
+    await ingest.submit(event(W, 10))
+    rehearing, free = ingest.folding.rehearing, asyncio.Event()
+    read = rehearing._read
+
+    async def gated(*call: Any) -> Any:
+        await free.wait()
+        return await read(*call)
+
+    rehearing._read = gated
+    await ingest.submit(event(S, 5))
+    await ingest.submit(event(F, 20))
+    return free
+
+
 def test_what_is_judged_is_saved_though_late_events_never_stop(tmp_path: Path) -> None:
     """The judge is behind as long as they come: else a start would judge again all that came since they began."""
 
     async def play() -> int:
         async with ingesting(tmp_path) as ingest:
-            await ingest.submit(event(W, 10))
-            rehearing, free = ingest.folding.rehearing, asyncio.Event()
-            read = rehearing._read
-
-            async def gated(*call: Any) -> Any:
-                await free.wait()
-                return await read(*call)
-
-            rehearing._read = gated
-            await ingest.submit(event(S, 5))
-            await ingest.submit(event(F, 20))
+            free = await behind(ingest)
+            rehearing = ingest.folding.rehearing
             saving = asyncio.create_task(ingest.saving.save())
             while not rehearing._waiting:  # noqa: ASYNC110 - the very turn in which it waits for the judge
                 await asyncio.sleep(0)
@@ -342,6 +349,27 @@ def test_what_is_judged_is_saved_though_late_events_never_stop(tmp_path: Path) -
             return ingest.log.judgements.load(["default"]).marks["default"].seq
 
     assert asyncio.run(play()) == 2
+
+
+def test_a_stop_does_not_wait_until_the_judge_has_heard_of_everything(tmp_path: Path) -> None:
+    """On a busy machine that would take longer than a stop may; a start goes on from where it was."""
+
+    async def play() -> None:
+        async with ingesting(tmp_path) as ingest:
+            free = await behind(ingest)
+            closing = asyncio.create_task(ingest.folding.rehearing.close())
+            await asyncio.sleep(0)
+            free.set()
+            await closing
+
+    asyncio.run(play())
+
+    log = Log(tmp_path / "wawp.db")
+    assert log.judgements.load(["default"]).marks["default"].seq == 2
+    restore(fleet := make_fleet(), log, ["default"])
+    fleet.advance(ms(40), clock(40))
+    assert {str(problem) for problem in fleet.judge.problems(KEY)} == {"failed"}
+    log.close()
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])

@@ -53,6 +53,7 @@ class Rehearing:
         self._behind: Behind | None = None
         self.task: asyncio.Task[None] | None = None
         self._closing = False
+        self._left: Mark | None = None  # where it was when it was closed
         self._waiting: list[tuple[Callable[[Mark], None], asyncio.Future[None]]] = []
 
     @property
@@ -77,7 +78,9 @@ class Rehearing:
 
         Returns without having called it when the rehearing ends before.
         """
-        if self.task and not self.task.done():
+        if self._left:
+            take(self._left)
+        elif self.task and not self.task.done():
             called = asyncio.get_running_loop().create_future()
             self._waiting.append((take, called))
             self._moved.set()
@@ -97,7 +100,7 @@ class Rehearing:
         self._moved.set()
 
     async def close(self) -> None:
-        """Returns when the judge has heard of everything, or when the log cannot be read."""
+        """Returns when the judge is in the midst of nothing, or when the log cannot be read."""
         self._closing = True
         self._moved.set()
         if self.task:
@@ -108,9 +111,10 @@ class Rehearing:
             if late:
                 await self._do(behind, replay.correct(late))
             while not behind.over and not await self._catch_up(behind, replay):
-                if self._closing:
-                    return  # the next start judges from what was saved
                 self._at(replay.mark)
+                if self._closing:
+                    self._left = replay.mark
+                    return  # the next start goes on from there
                 self._moved.clear()
                 await self._moved.wait()
         except LogError:
@@ -134,8 +138,8 @@ class Rehearing:
                 logger.warning("problems are judged by the sessions' states: too many events came after a late one")
                 return True
             for number, entry in enumerate(joined(entries)):
-                if behind.over:
-                    return True
+                if behind.over or self._closing:
+                    return behind.over
                 self._at(replay.mark)
                 if self._fleet.folds(key_of(entry)[0]):
                     await self._do(behind, replay.take(entry))

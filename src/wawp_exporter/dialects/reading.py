@@ -84,6 +84,9 @@ def ending(event: StatusEvent, word: str | None = None) -> StatusEvent:
 def believed(sent: list[tuple[str, int]], received_at: int) -> tuple[Point, ...]:
     """Points with the times to use: as sent up to a minute ahead of receipt, else of receipt; the newest are kept."""
     latest = received_at + MAX_AHEAD_MS
+    if len(sent) == 1:
+        ((status, key_at),) = sent
+        return (Point(status, key_at if key_at <= latest else received_at, 0, key_at),)
     points: list[Point] = []
     times: dict[int, int] = {}
     for status, key_at in sent:

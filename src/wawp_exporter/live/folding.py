@@ -93,15 +93,16 @@ class Folding:
         """Counts what is unusual about an event that was new to the log, and how long it took to come."""
         if outcome is DUPLICATE:
             return
-        own = event.own
+        own, source = event.points[-1], self.telemetry.source(event.source)
         if own.status not in BY_NAME:
-            self.telemetry.source(event.source).unknown_statuses.inc()
-        if event.skewed:
-            self.telemetry.source(event.source).clock_skew.inc()
+            source.unknown_statuses.inc()
+        delay = event.received_at - own.key_at
+        if delay < 0 and event.skewed:
+            source.clock_skew.inc()
         if not (event.timeless_key or event.origin):
-            delay = max(0, event.received_at - own.key_at)
+            delay = max(0, delay)
             self.telemetry.webhook_delay.observe(delay / 1000)
-            self.telemetry.source(event.source).lateness.observe(delay, event.received_at)
+            source.lateness.observe(delay, event.received_at)
 
     def follow(self, followed: Iterable[Entry], end: Mark) -> None:
         """Folds what came to a shared log, in its order; `end` is the place of the last that was read."""

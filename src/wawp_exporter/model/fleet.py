@@ -99,7 +99,10 @@ class Fleet(Sessions):
         move(session, transition, mono, self.rules.session_histograms)
         self._refresh(session, now, mono)
         if self.on_transition:
-            self._notify("transition", self.on_transition, session, transition, seq)
+            try:
+                self.on_transition(session, transition, seq)
+            except Exception as error:  # noqa: BLE001 - it must not stop the fold
+                self._survive("transition", error)
 
     def _conclude(self, session: Session, event: StatusEvent, row: int, now: int, mono: float) -> None:
         """What an event says beside its points."""
@@ -115,14 +118,11 @@ class Fleet(Sessions):
             self.ear.renew(session, event.received_at)
             self._refresh(session, now, mono)
 
-    def _notify(self, part: str, callback: Callable[..., None], *args: object) -> None:
+    def _survive(self, part: str, error: Exception) -> None:
         """An error of a callback must not stop the fold."""
-        try:
-            callback(*args)
-        except Exception as error:
-            if not self.on_defect:
-                raise
-            self.on_defect(part, error)
+        if not self.on_defect:
+            raise error
+        self.on_defect(part, error)
 
     # -- the log's word -----------------------------------------------------------------------------------------
 
@@ -185,5 +185,8 @@ class Fleet(Sessions):
             session.bucket.qr_waits[WaitOutcome.DELETED].observe(waited)
         self._drop(session, tombstone, mono)
         if self.on_forget:
-            self._notify("deletion", self.on_forget, key)
+            try:
+                self.on_forget(key)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._survive("deletion", error)
         return True

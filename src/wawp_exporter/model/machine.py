@@ -50,7 +50,7 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def outdates(self, point: Point) -> bool:
         """Whether `point` is older than the live status: `(at, tie)` decides, then arrival."""
-        return (self.at, self.tie) > (point.at, point.tie)
+        return self.at > point.at or (self.at == point.at and self.tie > point.tie)
 
     @property
     def oldest(self) -> int:

@@ -170,7 +170,7 @@ class Session:
             state.status not in (WORKING, STOPPED)
             or bool(state.auth_since or state.down_since)
             or (bool(self.limits) and any(self.restricted(restriction, now) for restriction in self.limits))
-            or self.silent(now)
+            or (self.meta.silent > 0 and self.silent(now))
         )
 
     def rank_at(self, now: int, troubled_only: bool) -> Rank:

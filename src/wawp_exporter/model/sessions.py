@@ -182,7 +182,7 @@ class Sessions:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _touch(self, session: Session, now: int, mono: float) -> None:
-        was_silent = session.silent(now)
+        was_silent = session.meta.silent and session.silent(now)
         session.last_event = max(session.last_event, now)
         self.unsaved.add(session.key)
         if was_silent:

@@ -13,6 +13,7 @@ from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import place_of
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import WORKING
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.machine import Transition
 from wawp_exporter.model.rules import Rules
@@ -68,6 +69,6 @@ class Parts:
     def _on_transition(self, session: Session, transition: Transition, seq: int) -> None:
         """Passes each applied transition to the event streams and to the statistics of recoveries."""
         self.hub.transition(session, transition, seq)
-        recovery = recovery_of(transition)
+        recovery = recovery_of(transition) if transition.after.status is WORKING else None
         if recovery:
             self.recoveries.add(session.engine, *recovery, transition.after.since)

@@ -184,7 +184,8 @@ class Connection(Channel):
         else:
             self.idle = self.loop.time()
             self.crowd.idle(self)
-            self.resume_reading()
+            if not self.reading:
+                self._resume()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers what cannot be read, or came too slowly, and ends the connection."""

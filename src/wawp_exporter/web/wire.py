@@ -88,7 +88,8 @@ class Reader:
 
     def _find(self, mark: bytes) -> int:
         """How many bytes stand before a mark; -1 if it has not come. What was looked at is not looked at again."""
-        end = self._buffer.find(mark, self._at + max(0, self._seen - len(mark) + 1))
+        seen = self._seen - len(mark) + 1
+        end = self._buffer.find(mark, self._at + seen if seen > 0 else self._at)
         self._seen = len(self._buffer) - self._at if end < 0 else 0
         return end - self._at if end >= 0 else -1
 
@@ -185,7 +186,9 @@ class Reader:
         return line
 
     def _take(self, size: int) -> bytes:
-        piece = bytes(self._buffer[self._at : self._at + size])
+        piece = self._buffer[self._at : self._at + size]
+        if not isinstance(piece, bytes):
+            piece = bytes(piece)
         self._at += len(piece)
         if self._at == len(self._buffer):
             self._buffer, self._at = b"", 0  # an idle connection keeps no request

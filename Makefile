@@ -9,6 +9,9 @@ ARGS ?=
 # Exported for scripts/bootstrap-venv: which interpreter to use, instead of the newest on PATH.
 export PYTHON
 
+# Tests and benches start the service hundreds of times: as an installed package it is compiled once, not each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 # The commands share one virtual environment; `make -j` must not fill it twice at the same time.
 .NOTPARALLEL:
@@ -23,10 +26,10 @@ run: $(VENV)/installed ## set up what is missing, then serve on loopback with SQ
 demo: dev ## an hour of a fleet in two minutes, and the notifications of each receiver (make demo ARGS="--minutes 1")
 	@exec $(BIN)/python scripts/demo.py $(ARGS)
 
-# The tests wait more than they compute, so there are twice as many workers as cores of a small machine.
+# The tests wait more than they compute, so there are three times as many workers as cores of a small machine.
 test: dev tools ## set up what is missing, then lint, types and every test (make test ARGS="-k qr")
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest --numprocesses 4 $(ARGS)
+	@$(BIN)/pytest --numprocesses 6 $(ARGS)
 
 lint: dev ## check with ruff and mypy; change nothing
 	@$(BIN)/ruff check

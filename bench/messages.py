@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import sqlite3
 import statistics
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.fleets import fill, name_of
-from bench.intake import KEY, SCRIPT, load
+from bench.intake import CORES, KEY, SCRIPT, load, pinned
 from bench.results import Result
 from tests.parts import Exporter
 
@@ -28,6 +27,8 @@ SESSIONS = 2000
 RATE = 1000  # message events a second
 CONNECTIONS = 16
 PAUSE = 0.02  # between two status webhooks
+OURS = {min(CORES)}  # the service's core, and those of what sends to it
+THEIRS = CORES - OURS or CORES
 TICKS = os.sysconf("SC_CLK_TCK")
 MESSAGES = re.compile(r"^wawp_session_messages_total\{.*\} (\S+)$", re.M)
 # What one own message and one incoming one make: three events and one, of which two are messages.
@@ -193,8 +194,9 @@ def service(folder: Path) -> Iterator[Trial]:
         "metrics": {"session_histograms": False},
         "log": {"level": "error"},
     }
-    pinned = ["taskset", "-c", "0"] if shutil.which("taskset") else []
-    with multiprocessing.get_context("spawn").Pool(1) as pool, Exporter(config, wrapper=pinned) as exporter:
+    with pinned(THEIRS), multiprocessing.get_context("spawn").Pool(1) as pool, contextlib.ExitStack() as stack:
+        with pinned(OURS):
+            exporter = stack.enter_context(Exporter(config))
         yield Trial(exporter, pool)
 
 
@@ -206,7 +208,8 @@ def most(folder: Path, trial: Trial, seconds: int) -> float:
             head, _, body = message(trial.messages + index, at).partition(b"\r\n\r\n")
             file.write(head.partition(b"Hmac: ")[2].partition(b"\r\n")[0] + b" " + body + b"\n")
     (folder / "send.lua").write_text(SCRIPT % (folder / "requests.txt"))
-    return load(folder, trial.exporter.url, seconds)
+    with pinned(OURS):  # what sends is then on the other cores
+        return load(folder, trial.exporter.url, seconds).rate
 
 
 def run(quick: bool) -> list[Result]:

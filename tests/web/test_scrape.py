@@ -1,11 +1,19 @@
 """`GET /metrics`: which format and encoding a scraper gets."""
 
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests import builders
+from tests.served import Inside, rest, soon
+from wawp_exporter.live.pace import Pace
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.web.scrape import MANY_HISTOGRAMS, accepts_gzip, in_openmetrics, prefers_openmetrics
+from wawp_exporter.web import scrape
+from wawp_exporter.web.scrape import MANY_HISTOGRAMS, MAX_SCRAPES, accepts_gzip, in_openmetrics, prefers_openmetrics
 
 # As Prometheus 3 with scrape_native_histograms asks.
 ACCEPT = (
@@ -90,3 +98,24 @@ def test_the_fleet_has_seven_histograms_for_each_engine() -> None:
 def test_the_encoding_is_what_was_accepted(header: str, accepted: bool) -> None:
     """A quality of 0 is a no."""
     assert accepts_gzip(header) is accepted
+
+
+def test_scrapes_that_nobody_reads_give_way_to_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds some megabytes of a large fleet, and a thousand connections may ask; Prometheus comes through."""
+
+    async def endless(*_: Any) -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+            await Pace().rest()
+
+    with Inside(tmp_path, {}) as service, ExitStack() as stack:
+        monkeypatch.setattr(scrape, "paced", endless)
+        asked = [stack.enter_context(service.connect()) for _ in range(MAX_SCRAPES + 1)]
+        for number, each in enumerate(asked[:-1]):
+            each.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            soon(lambda n=number: sum(held.write_paused for held in service.connections) == n + 1)
+        asked[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        assert asked[-1].recv(15) == b"HTTP/1.1 200 OK"
+        soon(lambda: len(service.connections) == MAX_SCRAPES)
+        assert rest(asked[0]).startswith(b"HTTP/1.1 200 OK")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
@@ -15,28 +15,44 @@ from wawp_exporter.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposi
 # Prometheus up to 3.14 that converts histograms to native ones reads the rest of the family for each, to find a line
 # `_created` of OpenMetrics (prometheus#18324): 2,000 histograms take minutes, without a timeout. In text it does not.
 MANY_HISTOGRAMS = 200
+MAX_SCRAPES = 16  # answers under way: each may hold some megabytes
 CHUNK = 1 << 18  # bytes sent at once
 QUALITY = re.compile(r";\s*q=([\d.]*)")
 
 
 class ScrapeEndpoint:
-    """Answers with the exposition."""
+    """Answers with the exposition. Of too many answers that are not read to their end the oldest is cut off."""
 
     def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
+        self._unfinished: dict[object, Callable[[], None]] = {}  # each with what cuts it off
 
     async def get(self, request: Request) -> Response:
         """All metrics."""
         is_openmetrics = in_openmetrics(request.headers.get("accept", ""), self._exposition.histograms)
         gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Content-Type": OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
+        place = self._take_place(request.scope.get("abort", lambda: None))
         parts = paced(self._exposition, is_openmetrics, gzip)
         if not gzip:
-            return StreamingResponse(parts, headers=headers)
+            return StreamingResponse(self._finish(place, parts), headers=headers)
         # Most of the parts are kept ones, so that to hold them all takes little memory.
         ready = [part async for part in parts]
         headers |= {"Content-Encoding": "gzip", "Content-Length": str(sum(map(len, ready)))}
-        return StreamingResponse(chunks(ready), headers=headers)
+        return StreamingResponse(self._finish(place, chunks(ready)), headers=headers)
+
+    def _take_place(self, abort: Callable[[], None]) -> object:
+        while len(self._unfinished) >= MAX_SCRAPES:
+            self._unfinished.pop(next(iter(self._unfinished)))()
+        self._unfinished[place := object()] = abort
+        return place
+
+    async def _finish(self, place: object, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async for part in parts:
+                yield part
+        finally:
+            self._unfinished.pop(place, None)
 
 
 async def paced(exposition: Exposition, is_openmetrics: bool, gzip: bool) -> AsyncIterator[bytes]:

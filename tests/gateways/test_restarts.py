@@ -74,7 +74,7 @@ def test_only_what_a_restart_can_help_is_restarted(status: Status) -> None:
     allowed = {Status.STARTING, Status.FAILED, Status.DISCONNECTED}
 
     assert (must_not(status, "WawpSessionFailed") == "") == (status in allowed)
-    for alert in ("WawpSessionSilent", "WawpSessionUnresponsive"):
+    for alert in ("WawpSessionSilent", "WawpSessionUndelivered", "WawpSessionUnresponsive"):
         assert (must_not(status, alert) == "") == (status in {*allowed, Status.WORKING})
 
 

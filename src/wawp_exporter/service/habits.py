@@ -30,8 +30,8 @@ class Habits:
         parts, now = self._parts, unix_now()
         timezone = parts.settings.config.timezone
         hour = hour_of(now, ZoneInfo(timezone))
-        if hour == self._looked or now < (hour + SETTLED_S) * 1000:
-            return
+        if hour == self._looked or now < (hour + SETTLED_S) * 1000 or parts.fleet.dormant:
+            return  # after a start not all sessions are known yet
         candidates = dict(self._candidates(hour * 1000))
         try:
             found = {}

@@ -59,7 +59,7 @@ class Exposition:
     @property
     def histograms(self) -> int:
         """How many histograms the largest family has, at most."""
-        sessions = len(self.fleet.sessions) if self.fleet.rules.config.metrics.session_histograms else 0
+        sessions = len(self.fleet.sessions) if self.fleet.rules.session_histograms else 0
         return len(ALWAYS) * max(sessions, len(self.fleet.buckets))
 
     def refresh(self, now: int) -> Iterator[None]:

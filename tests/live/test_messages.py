@@ -408,6 +408,21 @@ def test_what_waits_to_be_written_is_bounded() -> None:
 
 
 @alone
+async def test_counts_of_hours_are_kept_as_long_as_a_habit_is_remembered(tmp_path: Path) -> None:
+    """Five weeks, and the hour in which they begin."""
+    now = parts.now_ms()
+    async with known(tmp_path) as ingest:
+        for days in (40, 34, 0):
+            await hear(ingest, Message(IN), now=now - days * DAY * 1000)
+        await ingest.messages.share()
+        assert len(rows(ingest, "activity")) == 3
+
+        await ingest.cleaning.purge_hours(now)
+
+        assert len(rows(ingest, "activity")) == 2
+
+
+@alone
 async def test_hours_are_those_of_the_time_zone(tmp_path: Path) -> None:
     """In India they begin at half past, by the world's clock."""
     async with known(tmp_path, timezone="Asia/Kolkata") as ingest:

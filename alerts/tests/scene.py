@@ -22,8 +22,8 @@ FASTER = float(os.environ.get("WAWP_FASTER", "20"))  # 1: in real time, as `make
 # How much of its time to settle a problem keeps: less than some seconds, and a busy machine makes stories of its own.
 SETTLING = max(0.5, 1 / FASTER)
 KEY = b"the key of the gateway"
-# The default ones, so much shorter, but for those of an hour and a quarter of it: these are ten minutes here.
-SECONDS = {"starting": 60, "failed": 20, "qr_escalate": 300, "qr_unattended": 600, "down": 600}
+# The default ones, so much shorter, but for those of 60, 15 and 5 minutes: these are ten minutes here.
+SECONDS = {"starting": 60, "failed": 20, "qr_escalate": 300, "qr_unattended": 600, "down": 600, "undelivered": 600}
 LIMITS = {kind: f"{max(1, round(length / FASTER))}s" for kind, length in SECONDS.items()}
 SENTINELS = tuple(f"sentinel-{number}" for number in range(20))
 

@@ -40,6 +40,8 @@ PLAYS = {
     "stopped": Play("gateway-shutdown", sessions=5, pace=10),
     "maintained": Play("mass-disconnect", sessions=5, pace=10, made={"duration": 300}),
     "loop": Play("restart-loop", sessions=2, pace=20, made={"duration": 600}),
+    "dead": Play("zombie", sessions=5, pace=20, made={"duration": 1200}),
+    "holiday": Play("quiet-holiday", sessions=5, pace=20, made={"duration": 1200}),
     "forged": Play("steady", sessions=5, made={"duration": 300, "heartbeat": 5}, sent={"forged": 1}),
 }
 
@@ -197,6 +199,27 @@ def test_a_single_disconnect_pages_it_once(scene: Scene) -> None:
     assert [alert["labels"]["session"] for alert in message["alerts"]] == ["single-001"]
     assert len(scene.messages("single")) == 1
     assert scene.names("single") == {"WawpSessionDisconnected"}
+
+
+def test_a_session_that_does_not_do_what_it_says_is_told_once_to_the_chat(scene: Scene) -> None:
+    """It says WORKING, but nothing that it sends arrives; the four others are well."""
+    message = scene.wait("dead", "WawpSessionUndelivered")
+    truth = scene.truth("dead")
+    scene.settle(max(message["at"], scene.ended["dead"]))
+
+    assert who(message) == "ops-chat"
+    assert [alert["labels"]["session"] for alert in message["alerts"]] == ["dead-001"]
+    assert (truth.status, truth.messages.unacknowledged > 0) == ("WORKING", True)
+    assert scene.messages("dead") == [message]
+
+
+def test_a_quiet_holiday_is_told_to_nobody(scene: Scene) -> None:
+    """All sessions receive and send a tenth, which arrives."""
+    truth = scene.truth("holiday")
+    scene.settle(scene.ended["holiday"])
+
+    assert truth.messages.unacknowledged == 0 < truth.messages.sent
+    assert scene.messages("holiday") == []
 
 
 @pytest.mark.parametrize("engine", ["GOWS", "NOWEB", "WEBJS"])

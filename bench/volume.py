@@ -1,6 +1,7 @@
 """A large log in PostgreSQL: how long an append takes while old events go, pages are read and the heatmap is drawn.
 
-`python -m bench.volume [--events 20000000] [--seconds 30]`; the peer of each figure is the same append, alone.
+The peer of these figures is the same append, alone. Then the same work in a log of a million events and in the large
+one (`growth`). `python -m bench.volume [--events 20000000] [--seconds 30] [--only-growth]`.
 """
 
 import argparse
@@ -14,8 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-import sqlalchemy as sa
-
+from bench import growth
 from bench.results import Result, show
 from tests import parts
 from wawp_exporter.audit.heatmap import read_rows
@@ -33,13 +33,17 @@ MONTHS = 13  # and one that is over
 SESSIONS = 10_000
 RESTING = 100  # one session in so many has been in its status since the log began: all of its events must be kept
 BATCH, PAUSE_S = 8, 0.02  # events of an append, and between two of them
-GREAT = 100_000_000
+SMALL, GREAT = 1_000_000, 100_000_000
+SETTINGS = {"fsync": "on", "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
 CYCLE = ("WORKING", "FAILED", "STARTING")
 STATUS = "(array['WORKING', 'FAILED', 'STARTING'])[1 + k % 3]"
 
 
-def fill(server: parts.Postgres, name: str, events: int, now: int) -> tuple[str, int]:
-    """A log of so many events, evenly over its months; where it is, and when (Unix ms) the first month was over."""
+def fill(server: parts.Postgres, name: str, events: int, now: int, sources: int = 1) -> tuple[str, int]:
+    """A log of so many events, evenly over its months and sources, each of SESSIONS sessions.
+
+    Returns where it is, and when (Unix ms) the first month was over.
+    """
     url = server.create_database(name)
     log = Log(url)
     months = [partitions.month_of(now)]
@@ -48,18 +52,20 @@ def fill(server: parts.Postgres, name: str, events: int, now: int) -> tuple[str,
     for month in months:
         log.retention.prepare(partitions.unix_ms(month))
     log.close()
-    ids = f"generate_series(1, {SESSIONS}) AS i"
-    server.sql(f"INSERT INTO session (id, source, name) SELECT i, 'default', 's' || i FROM {ids}", name)
-    server.sql("SELECT setval('session_id_seq', 1000000)", name)
+    sessions = SESSIONS * sources
+    ids = f"generate_series(1, {sessions}) AS i"
+    source = f"CASE (i - 1) / {SESSIONS} WHEN 0 THEN 'default' ELSE 'other-' || (i - 1) / {SESSIONS} END"
+    server.sql(f"INSERT INTO session (id, source, name) SELECT i, {source}, 's' || i FROM {ids}", name)
+    server.sql("SELECT setval('session_id_seq', 100000000)", name)
     first, last = partitions.unix_ms(months[0]), now - 3_600_000
-    rounds = max(len(months), events // SESSIONS)
-    step = (last - first) // rounds
-    for start in range(0, rounds, 100):  # a transaction of a million events
+    rounds = max(len(months), events // sessions)
+    step, at_once = (last - first) // rounds, max(1, 1_000_000 // sessions)
+    for start in range(0, rounds, at_once):
         server.sql(
             "INSERT INTO event (session_id, status, at, tie, key_at, received_at, engine) "
             f"SELECT i, {STATUS}, x, 0, x, x, 'GOWS' "
-            f"FROM generate_series({start}, {min(rounds, start + 100) - 1}) AS k, {ids}, "
-            f"LATERAL (SELECT {first} + k::bigint * {step} + i::bigint * {step // SESSIONS} AS x) AS y",
+            f"FROM generate_series({start}, {min(rounds, start + at_once) - 1}) AS k, {ids}, "
+            f"LATERAL (SELECT {first} + k::bigint * {step} + i::bigint * {step // sessions} AS x) AS y",
             name,
         )
     server.sql(
@@ -176,19 +182,37 @@ def measured(url: str, events: int, before: int, now: int, seconds: float) -> It
 
 
 def run(quick: bool, events: int = 1_000_000, seconds: float = 10) -> list[Result]:
-    """Fills a log, and appends to it."""
-    events, seconds = (100_000, 2) if quick else (events, seconds)
+    """Appends beside other work to a log of so many events; and what the same work takes in a larger log."""
+    small = 50_000 if quick else SMALL
+    events, seconds = (2 * small, 2) if quick else (events, seconds)
     now = time.time_ns() // 1_000_000
-    settings = {"fsync": "on", "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
-    with parts.Postgres(settings) as server:
-        started = time.monotonic()
-        url, before = fill(server, "volume", events, now)
-        size = sa.make_url(url).database
-        print(
-            f"{events:,} events of {SESSIONS:,} sessions in {time.monotonic() - started:.0f} s, "
-            + server.sql(f"SELECT pg_size_pretty(pg_database_size('{size}'))")
-        )
-        return list(measured(url, events, before, now, seconds))
+    with parts.Postgres(SETTINGS) as server:
+        url, before = filled(server, "volume", events, now)
+        found = list(measured(url, events, before, now, seconds))
+        server.sql("DROP DATABASE volume WITH (FORCE)")
+        return found + grown(server, small, max(events, 5 * small), now)
+
+
+def filled(server: parts.Postgres, name: str, events: int, now: int, sources: int = 1) -> tuple[str, int]:
+    """As `fill`; prints how large the log is."""
+    started = time.monotonic()
+    found = fill(server, name, events, now, sources)
+    size = server.sql(f"SELECT pg_size_pretty(pg_database_size('{name}'))")
+    print(
+        f"{events:,} events of {sources * SESSIONS:,} sessions: {size}, {time.monotonic() - started:.0f} s", flush=True
+    )
+    return found
+
+
+def grown(server: parts.Postgres, small: int, large: int, now: int) -> list[Result]:
+    """The same work in two logs, one after the other: each has the cache and the disk to itself."""
+    found = []
+    for events in (small, large):
+        url, before = filled(server, f"growth_{events}", events, now, events // small)
+        growth.save(server, f"growth_{events}", SESSIONS)
+        found.append(growth.figures(url, now, before, SESSIONS))
+        print({name: round(took, 1) for name, took in found[-1].items()}, flush=True)
+    return growth.compared(*found, f"{large:,} events of {large // small} sources against {small:,} of one")
 
 
 def main() -> int:
@@ -196,7 +220,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.volume", description=__doc__)
     parser.add_argument("--events", type=int, default=20_000_000)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--only-growth", action="store_true", help="leave out the appends beside other work")
     options = parser.parse_args()
+    if options.only_growth:
+        with parts.Postgres(SETTINGS) as server:
+            return 0 if show(grown(server, SMALL, options.events, time.time_ns() // 1_000_000)) else 1
     return 0 if show(run(False, options.events, options.seconds)) else 1
 
 

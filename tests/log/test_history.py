@@ -306,6 +306,34 @@ def test_what_is_read_of_an_hour_does_not_grow_with_the_log(log: Log, history: H
             assert seen() < 30 * work
 
 
+def test_late_events_are_counted_of_what_is_asked_for(log: Log, history: History) -> None:
+    """Also one whose clock was ahead, which is dated by a receipt of its own."""
+    other = ("other", "a")
+    ahead = StatusEvent(*other, (Point(F, ms(200), 0, ms(900)),), ms(300))
+    log.append([event(W, 0), event(F, 100, received=300), event(W, 110, key=other, received=300), ahead])
+
+    def late(**asked: str) -> int:
+        return history.late(ms(0), ms(1000), **asked)
+
+    assert [late(), late(source="other"), late(source=KEY[0]), late(session=KEY[1])] == [3, 2, 1, 1]
+    assert [history.late(ms(101), ms(111)), history.late(ms(200), ms(201)), history.late(ms(201), ms(1000))] == [
+        1,
+        1,
+        0,
+    ]
+    assert [history.count(), history.count(source="other"), history.count(session=KEY[1])] == [2, 1, 1]
+
+
+def test_the_late_events_of_one_source_cost_nothing_of_the_others(log: Log, history: History) -> None:
+    """A report of one source in a log of many reads what is its own."""
+    plans.fill(log, sessions=30, events=1200)
+    log.append([event(W, 0, key=("other", "a"))])
+
+    with plans.visits(history._engine) as seen:
+        assert history.late(ms(-3 * HOUR), ms(1), source="other") == 0
+        assert seen() < 1000
+
+
 # -- the file
 
 

@@ -81,8 +81,8 @@ def audit(place: Place, config: Config, query: Query, progress: Progress | None 
     rows: list[Row] = []
     lost: list[tuple[Key, int]] = []
     with History(place) as history:
-        count = history.count()
         asked = {"source": query.source, "session": query.session}
+        count = history.count(**asked)
         since = eight_weeks(query.end, zone)
         for done, past in enumerate(history.pasts(min(query.start, since), query.end, **asked), 1):
             meta = rules.meta(past.source, past.session)
@@ -99,7 +99,7 @@ def audit(place: Place, config: Config, query: Query, progress: Progress | None 
             if progress:
                 progress(done, count)
         ran = history.runs(query.start, query.end)
-        late = history.late(query.start, query.end)
+        late = history.late(query.start, query.end, **asked)
     return Audit(
         start=utc(query.start),
         end=utc(query.end),

@@ -115,7 +115,7 @@ class Purge:
     """
 
     def __init__(self, database: Database, before: int, limit: int = MOST) -> None:
-        self.gone = 0  # events deleted so far
+        self.gone = self.seen = 0  # events deleted, and looked at, so far
         self._database = database
         self._before = before
         self._pace = Pace(limit)
@@ -184,6 +184,7 @@ class Purge:
             asked = self._pace.rows
             with self._slice() as reader:
                 rows = reader.execute(columns.where(table.c.seq > last).order_by(table.c.seq).limit(asked)).all()
+            self.seen += len(rows)
             yield Doomed(table, table.c.seq, [row.seq for row in rows if not row.stays])
             last = rows[-1].seq if rows else last
             old = len(rows) == asked and any(row.received_at < self._before for row in rows)
@@ -233,6 +234,7 @@ class Purge:
             with self._slice() as writer:
                 seen, last, copied = self._keep(writer, name, last, asked)
             gone += seen - copied
+            self.seen += seen
             yield NOTHING
         rest = partial(self._rest, name=name, last=last, changed=changed)
         if (yield from self._patiently(lambda writer: partitions.replace(writer, name, rest))):

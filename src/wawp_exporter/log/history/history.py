@@ -13,6 +13,7 @@ from wawp_exporter.log.actions import Action, actions_of
 from wawp_exporter.log.history import habits
 from wawp_exporter.log.history.arrivals import Arrivals
 from wawp_exporter.log.history.missed import DeletionRow, missed
+from wawp_exporter.log.history.ordered import selected
 from wawp_exporter.log.history.timelines import (
     Past,
     Timeline,
@@ -134,24 +135,25 @@ class History:
 
     # -- counts -------------------------------------------------------------------------------------------------
 
-    def count(self) -> int:
+    def count(self, *, source: str | None = None, session: str | None = None) -> int:
         """How many sessions the log knows."""
+        query = sa.select(sa.func.count()).select_from(sessions).where(*selected(source, session))
         with self._reading() as reader:
-            return reader.scalar(sa.select(sa.func.count()).select_from(sessions)) or 0
+            return reader.scalar(query) or 0
 
-    def late(self, start: int, end: int) -> int:
+    def late(self, start: int, end: int, *, source: str | None = None, session: str | None = None) -> int:
         """How many events with `start` <= at < `end` (Unix ms) were received more than a minute after `at`."""
-        late = event.c.received_at - event.c.at > LATE_MS
+        late, mine = event.c.received_at - event.c.at > LATE_MS, event.c.session_id == sessions.c.id
         usual = sa.and_(event.c.at == event.c.key_at, event.c.key_at >= start, event.c.key_at < end)
         skewed = sa.and_(event.c.at != event.c.key_at, event.c.at >= start, event.c.at < end)
-        # Session by session: no index has the events of all of them in order.
-        query = sa.select(sa.func.count(event.c.seq)).select_from(sessions)
-        mine = event.c.session_id == sessions.c.id
+        asked, count = selected(source, session), sa.func.count(event.c.seq)
+        # Session by session, else PostgreSQL might read whole months. Of skewed events there are few.
+        each, few = sa.select(count).where(mine, usual, late).correlate(sessions), event.join(sessions, mine)
         with self._reading() as reader:
-            return sum(
-                reader.scalar(query.join(event, sa.and_(mine, each, late), isouter=True)) or 0
-                for each in (usual, skewed)
+            found = (
+                reader.scalar(sa.select(sa.func.sum(each.scalar_subquery())).select_from(sessions).where(*asked)) or 0
             )
+            return int(found) + (reader.scalar(sa.select(count).select_from(few).where(skewed, late, *asked)) or 0)
 
     def runs(self, start: int, end: int) -> list[tuple[int, int]]:
         """When the exporter ran between two instants, as (from, to) in Unix ms, oldest first, without overlaps."""

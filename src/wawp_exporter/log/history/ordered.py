@@ -34,10 +34,17 @@ def _first(query: sa.Select[Any], row: sa.FromClause, name: str) -> sa.Select[An
 
 def status_before(row: sa.FromClause) -> Any:
     """The status before an event of a query, as the gateway sent it; UNCERTAIN for an end that needs the fold."""
+    # The time of effect is never after the time as sent: this leaves no event of the last days out, and older months.
+    recent = prior.c.key_at >= row.c.at - RECENT_MS
+    return sa.func.coalesce(_before(row, recent, prior.c.at >= row.c.at - RECENT_MS), _before(row))
+
+
+def _before(row: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
     tail = (prior.c.tie.desc(), prior.c.seq.desc())
     earlier = sa.and_(
         prior.c.session_id == row.c.session_id,
         sa.tuple_(prior.c.at, prior.c.tie, prior.c.seq) < sa.tuple_(row.c.at, row.c.tie, row.c.seq),
+        *where,
     )
     usual = sa.select(*_columns).where(earlier, _TRUE_TIME, prior.c.key_at <= row.c.at)
     skewed = sa.select(*_columns).where(earlier, _SKEWED, prior.c.at <= row.c.at)

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from wawp_exporter.log.log import Log
+from wawp_exporter.log.messages import News, Traffic
 from wawp_exporter.model.event import Point, Status, StatusEvent
 from wawp_exporter.model.machine import State
 from wawp_exporter.model.session import Memory
@@ -38,6 +39,16 @@ def fill(path: Path, sessions: int, events: int) -> None:
     for begin in range(0, len(memories), BATCH):
         log.save(memories[begin : begin + BATCH], seq, covers=False)
     log.save([], seq)
+    log.close()
+
+
+def talk(path: Path, sessions: int) -> None:
+    """Messages of each session, received and sent, as another run has left them."""
+    log, now = Log(path), time.time_ns() // 1_000_000
+    for begin in range(0, sessions, BATCH):
+        names = [name_of(index) for index in range(begin, min(sessions, begin + BATCH))]
+        rows = [Traffic(("default", name), 1000 + begin, 1000 + begin, now, now, now) for name in names]
+        log.messages.store(News(rows), now, 0)
     log.close()
 
 

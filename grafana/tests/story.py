@@ -17,7 +17,6 @@ from tests.builders import DAY, HOUR, MINUTE
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.activity import Activity
-from wawp_exporter.model.event import Direction
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 
@@ -112,8 +111,8 @@ def scrapes() -> Iterator[float]:
 def talk(at: float) -> Activity:
     """The messages of the phone by then: one a minute comes, every second one is answered; the last ones in vain."""
     activity = Activity()
-    activity.counts = {Direction.IN: int(at / MINUTE), Direction.OUT: int(at / MINUTE / 2)}
-    activity.last = dict.fromkeys(Direction, builders.ms(at))
+    activity.received, activity.sent = int(at / MINUTE), int(at / MINUTE / 2)
+    activity.received_at = activity.sent_at = builders.ms(at)
     if at > VAIN:
         activity.await_ack("any", builders.ms(VAIN))
     return activity

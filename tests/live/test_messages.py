@@ -391,7 +391,7 @@ async def test_so_many_messages_of_a_session_wait_for_an_acknowledgement(tmp_pat
         await ingest.messages.share()
 
         assert len(ingest.fleet.activity[KEY].pending) == len(rows(ingest, "pending")) == MAX_PENDING
-        assert ingest.fleet.activity[KEY].counts[OUT] == MAX_PENDING + 50
+        assert ingest.fleet.activity[KEY].sent == MAX_PENDING + 50
         await hear(ingest, Message(None, 0, Ack.SERVER, "unknown"), now=now + 1)
         await ingest.messages.share()
         assert rows(ingest, "pending") == []

@@ -119,7 +119,7 @@ class Messages:
                 self._unwritten.pending.pop((key, ended), None)  # if it was written, the log deletes it by the time
             activity.acknowledge(now)
             self._unwritten.changed.add(key)
-        elif activity.pending.pop(digest, None) is not None or self._log.shared:
+        elif activity.end(digest) or self._log.shared:
             self._unwritten.end(key, digest)
 
     def _hour_at(self, now: int) -> int:
@@ -182,7 +182,7 @@ class Messages:
             return
         self._fleet.heard |= self.heeding.waiting
         for key in self.heeding.waiting & self._fleet.activity.keys():
-            self._fleet.activity[key].pending = {}
+            self._fleet.activity[key].forget()
         for (key, digest), at in self._unwritten.pending.items():
             if key in self._fleet.activity:
                 self._fleet.activity[key].await_ack(digest, at)
@@ -204,10 +204,10 @@ class Messages:
         for traffic in kept.traffic:
             key = traffic.key
             activity = activities.setdefault(key, Activity())
-            activity.counts[IN] = traffic.received + unwritten.counts[key, IN]
-            activity.counts[OUT] = traffic.sent + unwritten.counts[key, OUT]
-            activity.last[IN] = max(activity.last[IN], traffic.received_at)
-            activity.last[OUT] = max(activity.last[OUT], traffic.sent_at)
+            activity.received = traffic.received + unwritten.counts[key, IN]
+            activity.sent = traffic.sent + unwritten.counts[key, OUT]
+            activity.received_at = max(activity.received_at, traffic.received_at)
+            activity.sent_at = max(activity.sent_at, traffic.sent_at)
             activity.acknowledge(traffic.acked_at)
             self.heeding.source(key[0]).take(traffic)
         for each in kept.pending:

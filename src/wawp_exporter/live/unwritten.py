@@ -45,8 +45,8 @@ class Unwritten:
         )
 
     def _traffic(self, key: Key, activity: Activity) -> Traffic:
-        last = activity.last
-        return Traffic(key, self.counts[key, IN], self.counts[key, OUT], last[IN], last[OUT], activity.acked_at)
+        times = activity.received_at, activity.sent_at, activity.acked_at
+        return Traffic(key, self.counts[key, IN], self.counts[key, OUT], *times)
 
     def take_back(self, older: "Unwritten") -> None:
         """Puts what could not be written before what came since."""

@@ -127,8 +127,9 @@ class States:
             found = Restored({}, {}, {}, mark, sources=tuple(sources))
             covered = self._covered(reader, sources)
             stale = self._stale(reader, covered)
+            shared = {source: source for source in sources}  # one text for all sessions
             for row in reader.execute(REMEMBERED.where(session.c.source.in_(sources))):
-                key = (row.source, row.name)
+                key = (shared[row.source], row.name)
                 if row.standing == FOLDED:
                     database.names.ids[key] = row.id
                 if row.tombstone:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from wawp_exporter.metrics.text import NOTHING_OBSERVED, Family, escape, fill, histogram_lines, seconds, template
 from wawp_exporter.model.activity import Activity
 from wawp_exporter.model.bucket import ORDINAL
-from wawp_exporter.model.event import Direction, Restriction
+from wawp_exporter.model.event import Restriction
 from wawp_exporter.model.session import WEEKDAYS, Session
 
 # -- one session ----------------------------------------------------------------------------------------------------
@@ -198,27 +198,26 @@ def restricted_lines(session: Session, labels: str, now: int) -> str:
     )
 
 
+def by_direction(name: str, labels: str, received: str, sent: str) -> str:
+    """A line for each direction that has a value."""
+    lines = f'{name}{{{labels},direction="in"}} {received}\n' if received else ""
+    return f'{lines}{name}{{{labels},direction="out"}} {sent}\n' if sent else lines
+
+
 def message_lines(labels: str, activity: Activity) -> str:
     """How many messages came and were sent; a series exists once there was one."""
-    return "".join(
-        f'{MESSAGES_FAMILY.name}{{{labels},direction="{direction.value}"}} {count}\n'
-        for direction, count in activity.counts.items()
-        if count
-    )
+    return by_direction(MESSAGES_FAMILY.name, labels, str(activity.received or ""), str(activity.sent or ""))
 
 
 def last_message_lines(labels: str, activity: Activity) -> str:
     """When the last one came, and when the last one was sent."""
-    return "".join(
-        f'{LAST_MESSAGE_FAMILY.name}{{{labels},direction="{direction.value}"}} {seconds(at)}\n'
-        for direction, at in activity.last.items()
-        if at
-    )
+    received, sent = (seconds(at) if at else "" for at in (activity.received_at, activity.sent_at))
+    return by_direction(LAST_MESSAGE_FAMILY.name, labels, received, sent)
 
 
 def unacknowledged_lines(labels: str, activity: Activity) -> str:
     """The oldest own message without an acknowledgement; the series exists once an own message was seen."""
-    if not activity.counts[Direction.OUT]:
+    if not activity.sent:
         return ""
     return f"{UNACKNOWLEDGED_FAMILY.name}{{{labels}}} {seconds(activity.unacknowledged)}\n"
 

@@ -1,9 +1,14 @@
 """What is known of the messages of one session: how many, when the last ones, and which are not acknowledged."""
 
+from collections.abc import Callable, Mapping
+
 from wawp_exporter.model.event import Direction
 
 PENDING_MS = 86_400_000  # a message that was not acknowledged for a day never will be
 MAX_PENDING = 100  # own messages of a session: the oldest counts, and one acknowledgement ends all of them
+
+
+NONE: dict[str, int] = {}  # most sessions have none: a dictionary for each would be a tenth of their memory
 
 
 class Activity:
@@ -12,13 +17,12 @@ class Activity:
     it shows that the server is heard: `acked_at` is when the newest came.
     """
 
-    __slots__ = ("acked_at", "counts", "last", "pending")
+    __slots__ = ("acked_at", "pending", "received", "received_at", "sent", "sent_at")
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(Direction, 0)
-        self.last = dict.fromkeys(Direction, 0)
-        self.acked_at = 0
-        self.pending: dict[str, int] = {}
+        self.received = self.sent = 0
+        self.received_at = self.sent_at = self.acked_at = 0
+        self.pending: Mapping[str, int] = NONE
 
     @property
     def unacknowledged(self) -> int:
@@ -27,23 +31,40 @@ class Activity:
 
     def count(self, direction: Direction, at: int) -> None:
         """A message that was not counted before."""
-        self.counts[direction] += 1
-        self.last[direction] = max(self.last[direction], at)
+        if direction is Direction.IN:
+            self.received += 1
+            self.received_at = max(self.received_at, at)
+        else:
+            self.sent += 1
+            self.sent_at = max(self.sent_at, at)
 
     def await_ack(self, digest: str, at: int) -> bool:
         """An own message without an acknowledgement, sent at `at`; whether it is remembered."""
         if len(self.pending) >= MAX_PENDING or digest in self.pending:
             return False
-        self.pending[digest] = at
+        self.pending = {**self.pending, digest: at}
         return True
+
+    def end(self, digest: str) -> bool:
+        """A message is pending no more; whether it was."""
+        known = digest in self.pending
+        if known:
+            self._keep(lambda other, _: other != digest)
+        return known
 
     def acknowledge(self, at: int) -> None:
         """An acknowledgement that came at `at`."""
         self.acked_at = max(self.acked_at, at)
-        if self.pending:
-            self.pending = {digest: sent for digest, sent in self.pending.items() if sent > self.acked_at}
+        self._keep(lambda _, sent: sent > self.acked_at)
 
     def expire(self, now: int) -> None:
         """Forgets messages that were never acknowledged."""
+        self._keep(lambda _, sent: sent > now - PENDING_MS)
+
+    def forget(self) -> None:
+        """Forgets all that are pending."""
+        self.pending = NONE
+
+    def _keep(self, holds: Callable[[str, int], bool]) -> None:
         if self.pending:
-            self.pending = {digest: sent for digest, sent in self.pending.items() if sent > now - PENDING_MS}
+            self.pending = {digest: sent for digest, sent in self.pending.items() if holds(digest, sent)} or NONE

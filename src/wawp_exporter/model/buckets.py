@@ -14,8 +14,8 @@ class Buckets(dict[Key, Bucket]):
         key = (session.source, engine)
         if key not in self:
             self[key] = Bucket(*key, mono)
-        session.engine = engine
         session.bucket = bucket = self[key]
+        session.engine = bucket.engine  # one text for all of its sessions
         bucket.accrue(mono)
         bucket.counts[ORDINAL[session.state.status]] += 1
         bucket.slo_counts[session.slo] += 1
@@ -49,10 +49,10 @@ def move(session: Session, transition: Transition, mono: float, histograms: bool
     before, after, bucket = transition.before, transition.after, session.bucket
     session.accrue(mono)
     bucket.accrue(mono)
-    session.transitions[ORDINAL[after.status]] += 1
+    session.enter(after.status)
     stay = bucket.count(transition, excused=session.maintenance)
     if before and histograms:
         if before.status not in session.stays:
-            session.stays[before.status] = Histogram(STATUS_BOUNDS)
+            session.stays = {**session.stays, before.status: Histogram(STATUS_BOUNDS)}
         session.stays[before.status].observe(stay)
     session.state = after

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,9 @@ from wawp_exporter.model.rules import Key, Meta
 
 Pattern = Mapping[tuple[int, int], int]  # (weekday from Monday = 0, hour) → in how many of the last weeks
 
+# A session that has not changed since the start shares these with all others; they are never written to.
+NONE: dict[Any, Any] = {}
+NO_COUNTS: Any = (0,) * len(STATUSES)
 LINGER_MS = 3_600_000  # how long a session that was in trouble keeps its series in `troubled` mode
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -118,12 +121,12 @@ class Session:
         self.rank = UNWANTED
         self.linger = 0
         self.wake = 0
-        self.recurring: Pattern = {}
+        self.recurring: Pattern = NONE
         self.probe: Probe | None = None
         self.slo = EXCLUDED
-        self.transitions = array("Q", bytes(8 * len(STATUSES)))
-        self.seconds = array("d", bytes(8 * len(STATUSES)))
-        self.stays: dict[Status, Histogram] = {}
+        self.transitions: array[int] = NO_COUNTS
+        self.seconds: array[float] = NO_COUNTS
+        self.stays: Mapping[Status, Histogram] = NONE  # a dictionary once there is one
         self.bucket: Bucket
 
     @classmethod
@@ -150,6 +153,8 @@ class Session:
     def accrue(self, mono: float) -> None:
         """Brings the seconds of the current status up to `mono`; they never fall."""
         if mono > self.mark:
+            if self.seconds is NO_COUNTS:
+                self.seconds = array("d", bytes(8 * len(STATUSES)))
             self.seconds[ORDINAL[self.state.status]] += mono - self.mark
             self.mark = mono
 
@@ -198,6 +203,12 @@ class Session:
             if start <= max(now, until) < end:
                 until = end
         return until
+
+    def enter(self, status: Status) -> None:
+        """Counts an entry to a status."""
+        if self.transitions is NO_COUNTS:
+            self.transitions = array("Q", bytes(8 * len(STATUSES)))
+        self.transitions[ORDINAL[status]] += 1
 
     @property
     def available(self) -> bool:

@@ -8,7 +8,7 @@ import structlog
 from wawp_exporter.audit.quiet import Candidate, quiet_sessions
 from wawp_exporter.errors import LogError, TooBusy, describe
 from wawp_exporter.live.clock import unix_now
-from wawp_exporter.model.event import WORKING, Direction
+from wawp_exporter.model.event import WORKING
 from wawp_exporter.model.hours import HOUR_S, hour_of
 from wawp_exporter.model.rules import Key
 from wawp_exporter.service.parts import Parts
@@ -56,13 +56,13 @@ class Habits:
             session = fleet.sessions.get(key)
             if session is None or session.state.status is not WORKING or not session.meta.quiet:
                 continue
-            since = max(activity.last[Direction.IN], session.state.since)
+            since = max(activity.received_at, session.state.since)
             case = fleet.judge.cases.get(key)
-            if activity.last[Direction.IN] and since < hour - HOUR_S * 1000 and not (case and case.muffled):
+            if activity.received_at and since < hour - HOUR_S * 1000 and not (case and case.muffled):
                 yield key, Candidate(since, session.meta.quiet)
 
     def _still(self, key: Key, since: int) -> bool:
         """Whether nothing has come meanwhile."""
         session, activity = self._parts.fleet.sessions.get(key), self._parts.fleet.activity.get(key)
         working = session is not None and session.state.status is WORKING
-        return working and activity is not None and activity.last[Direction.IN] <= since
+        return working and activity is not None and activity.received_at <= since

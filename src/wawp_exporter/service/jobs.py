@@ -150,6 +150,7 @@ class Jobs:
             gc.freeze()
         finally:
             gc.enable()
+        await self.trim()  # what was read at the start took as much as half of what is kept
 
     async def awaken(self) -> None:
         """Returns when every restored session is made; webhooks get their turn meanwhile."""

@@ -26,8 +26,7 @@ def refill(fleet: Fleet, restored: Restored) -> None:
     now, mono = unix_now(), time.monotonic()
     for key, tombstone in restored.tombstones.items():
         fleet.bury(key, tombstone, restored.buried[key])
-    fleet.counted = False
-    fleet.dormant.update((key, text) for key, text in restored.saved.items() if key not in fleet.sessions)
+    fleet.doze(restored.saved)
     for key, memory in restored.refolded.items():
         if key not in fleet.sessions:
             fleet.restore(key, memory, now, mono)

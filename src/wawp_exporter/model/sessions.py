@@ -100,7 +100,7 @@ class Sessions:
     def doze(self, rows: Mapping[Key, str]) -> None:
         """Takes rows of the state table; their sessions are dormant, but for those that are live already."""
         self.dormant.update((key, text) for key, text in rows.items() if key not in self.sessions)
-        self._uncounted = True
+        self.counted = False
 
     def awaken(self, limit: int, now: int, mono: float) -> bool:
         """Awakens up to `limit` sessions; whether any is still dormant."""

@@ -1,6 +1,7 @@
 """Replicas over one PostgreSQL: any of them takes a webhook, all of them tell the same, any of them may die."""
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -16,6 +17,7 @@ from zlib import crc32
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from msgspec.structs import replace
 
 from tests import parts, storm
@@ -29,6 +31,7 @@ from wawp_exporter.log import partitions
 from wawp_exporter.log.actions import Action
 from wawp_exporter.log.database import Mark
 from wawp_exporter.log.feed import Followed
+from wawp_exporter.log.insertion import RECENT_MS, Insertion
 from wawp_exporter.log.log import Log
 from wawp_exporter.model.event import StatusEvent
 from wawp_exporter.model.shard import shard_of
@@ -203,6 +206,33 @@ def test_an_append_knows_what_was_newest_of_a_session(
     assert {key: each.status for key, each in before.items()} == ({KEY: newest} if newest else {})
     assert first.append([event(F, 110)]).before[KEY].status == W
     assert first.append([event(F, 110)]).before == {}
+
+
+def test_a_batch_of_known_names_is_one_statement(open_log: Callable[..., Log]) -> None:
+    """Each further one would be a round trip, and while the others wait for the lock."""
+    log, asked = open_log(), list[str]()
+    log.append([event(S, 0)])
+    sa.event.listen(log.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+    log.append([event(W, 10), event(F, 20), event(F, 20, limits=[capping()])])
+    log.append([event(W, 10, limits=[capping()])])
+
+    assert [statement[:10] for statement in asked] == ["WITH given"] * 2
+
+
+def test_an_append_opens_the_tables_of_the_last_days_only(open_log: Callable[..., Log]) -> None:
+    """A log of a year has a table for each month, and opening all of them took most of the time of a batch."""
+    log = open_log()
+    for month in range(12):
+        log.retention.prepare(ms(-month * 30 * DAY))
+    log.append([event(S, -200 * DAY), event(W, 0)])
+
+    rows = [(1, F, ms(10), 0, ms(10), ms(10), None, None, None, None, None)]
+    given = {"rows": json.dumps(rows), "recent": ms(10) - RECENT_MS}
+    with log.database.writing() as writer:
+        plan = "\n".join(writer.exec_driver_sql(f"EXPLAIN {Insertion(log.database.statements).text}", given).scalars())
+
+    assert set(re.findall(r" on (event_\w+)", plan)) <= {"event_2026_11", "event_2026_12", "event_default", "event_seq"}
 
 
 def test_an_append_knows_nothing_of_a_session_before_its_deletion(open_log: Callable[..., Log]) -> None:

@@ -56,16 +56,16 @@ decode_newest = msgspec.json.Decoder(list[Newest]).decode
 
 
 class Insertion:
-    """The statement, compiled once."""
+    """The statement (`text`), compiled once."""
 
     def __init__(self, statements: Statements) -> None:
-        self._text = str(statement(statements).compile(dialect=dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy's
+        self.text = str(statement(statements).compile(dialect=dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
     def store(self, writer: sa.Connection, rows: Sequence[Row], end: Mark) -> Stored:
         """Inserts points, and takes from them what the log's rows did not know; `end` is where the log ended."""
         received_at: int = max(row[5] for row in rows)  # type: ignore[type-var, assignment]  # numbers
         given = {"rows": msgspec.json.encode(merged(rows)).decode(), "recent": received_at - RECENT_MS}
-        stored, newest, change, _ = writer.exec_driver_sql(self._text, given).one()
+        stored, newest, change, _ = writer.exec_driver_sql(self.text, given).one()
         numbers = numbered(rows, decode_stored(stored or "[]"))
         before = {row.owner: row for row in decode_newest(newest or "[]")}
         return Stored(numbers, Mark(max(end.seq, *numbers), max(end.change, change or 0)), before)

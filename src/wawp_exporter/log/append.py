@@ -165,13 +165,14 @@ class Appender:
 
 def rows_for(event: StatusEvent, owner: int) -> list[Row]:
     """The rows of an event's points; only the row of its own point has its id and its restrictions."""
-    *older, own = event.points
+    own, received_at, engine = event.points[-1], event.received_at, event.engine
     limits = msgspec.json.encode(event.limits).decode() if event.limits else None
-    received_at, engine, origin = event.received_at, event.engine, event.origin or own.ending
+    origin, reason = event.origin or own.ending, own.reason or None
+    last = (owner, own.status, own.at, own.tie, own.key_at, received_at, event.event_id, engine, limits, origin, reason)
+    if len(event.points) == 1:
+        return [last]
     rows: list[Row] = [
         (owner, p.status, p.at, p.tie, p.key_at, received_at, None, engine, None, origin, p.reason or None)
-        for p in older
+        for p in event.points[:-1]
     ]
-    named = (received_at, event.event_id, engine, limits, origin, own.reason or None)
-    rows.append((owner, own.status, own.at, own.tie, own.key_at, *named))
-    return rows
+    return [*rows, last]

@@ -36,11 +36,15 @@ FOLDED, OVER, FORGOTTEN = Standing
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The row ids of a batch's names; which of them are over the limit, and which are not folded for any reason."""
+    """The row ids of a batch's names; which of them are over the limit, and which are not folded for any reason.
+
+    `looked`: some were not remembered, so that the log was asked.
+    """
 
     ids: dict[Key, int]
     over: frozenset[Key] = frozenset()
     unfolded: frozenset[Key] = frozenset()
+    looked: bool = False
 
 
 class Names:
@@ -78,7 +82,7 @@ class Names:
             stored |= self._stored(writer, undecided)
         ids = found | {key: row.id for key, row in stored.items()}
         unfolded = frozenset(key for key, row in stored.items() if row.standing != FOLDED)
-        return Settled(ids, frozenset(key for key in unfolded if stored[key].standing == OVER), unfolded)
+        return Settled(ids, frozenset(key for key in unfolded if stored[key].standing == OVER), unfolded, looked=True)
 
     def _stored(self, writer: sa.Connection, keys: Iterable[Key]) -> dict[Key, Any]:
         """The rows of the names that the log knows."""
@@ -124,6 +128,8 @@ class Names:
 
     def remember(self, settled: Settled) -> None:
         """Remembers row ids. With several shards there may be a million names: the older ids are dropped then."""
+        if not settled.looked:
+            return
         if len(self.ids) > MAX_IDS and self._total > 1:
             self.ids.clear()
         self.ids.update(settled.ids)
@@ -136,7 +142,9 @@ def newest_of(events: Iterable[StatusEvent]) -> dict[Key, int]:
     newest: dict[Key, int] = {}
     for item in events:
         key = (item.source, item.session)
-        newest[key] = max(item.own.at, newest.get(key, 0))
+        at = item.points[-1].at
+        if at > newest.get(key, -1):
+            newest[key] = at
     return newest
 
 

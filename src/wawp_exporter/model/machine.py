@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from wawp_exporter.model.event import (
+    BY_NAME,
     CLOSED,
     DECIDED,
     LOGIN,
@@ -101,7 +102,7 @@ def step(state: State | None, point: Point) -> tuple[State, Transition | None]:
     """
     if point.ending is not None:
         return end(state, point, point.ending)
-    status = normal(point.status)
+    status = BY_NAME.get(point.status, UNKNOWN)  # as `normal`, without a call: each event passes here
     if state and state.status is status:
         reason = reason_after(state, point)
         return msgspec.structs.replace(state, at=point.at, tie=point.tie, lost_at=0, decided_at=0, reason=reason), None

@@ -211,7 +211,7 @@ class Sessions:
 
     def _refresh(self, session: Session, now: int, mono: float) -> None:
         """Derives what follows from state, metadata and time, and plans when time alone will change it."""
-        session.maintenance = session.meta.excuses(now)
+        session.maintenance = bool(session.meta.windows) and session.meta.excuses(now)
         slo = session.judge()
         if slo is not session.slo:
             judge(session, slo, mono)

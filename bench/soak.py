@@ -1,5 +1,5 @@
 """An hour of load and a thousand faults, with every promise checked; memory and file descriptors must stay flat:
-`python -m bench.soak [--minutes 60] [--faults 1000] [--seed 1] [--rate 60]`.
+`python -m bench.soak [--minutes 60] [--faults 1000] [--seed 1] [--rate 60] [--write]`.
 
 The faults and the promises are those of `soak/`; they are spread evenly over the time. In the second half no fault ends
 the process, so that a leak can be seen: what grew in it is the slope of the samples, as the median of the slopes
@@ -18,6 +18,7 @@ from statistics import median
 
 import httpx
 
+from bench import page
 from bench.attacks import rss
 from bench.results import Result, show
 from bench.servers import GZIP
@@ -148,13 +149,17 @@ def main() -> int:
     parser.add_argument("--faults", type=int, help="how many (default: 1,000 an hour)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=60.0, help="events a second")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md")
     given = parser.parse_args()
     faults = given.faults or round(given.minutes * 1000 / 60)
     options = Options(faults=faults, seed=given.seed, minutes=given.minutes, rate=given.rate, every=20, calm_after=HALF,
                       spread=True)  # fmt: skip
     meter = Meter()
     world = run(options, meter.beside, readers)
-    return 0 if show(results(options, world, meter)) else 1
+    found = results(options, world, meter)
+    if given.write:
+        page.write("soak", found)
+    return 0 if show(found) else 1
 
 
 if __name__ == "__main__":

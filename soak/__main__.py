@@ -22,6 +22,12 @@ def main() -> int:
     parser.add_argument(
         "--ties", type=float, default=default.ties, help="share of statuses in the ms of the one before"
     )
+    parser.add_argument(
+        "--every", type=int, default=default.every, help="faults between two looks (default %(default)s)"
+    )
+    parser.add_argument(
+        "--pace", type=float, default=default.pace, help="of the judge's times (default %(default)s; 1: as they are)"
+    )
     parser.add_argument("--only", nargs="*", default=default.only, help="faults by name, instead of all")
     world = run(Options(**vars(parser.parse_args())))
     return 1 if world.ledger.broken else 0

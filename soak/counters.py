@@ -1,6 +1,5 @@
 """Whether a replica has counted what it did."""
 
-import time
 from collections import defaultdict
 from collections.abc import Container, Iterator
 
@@ -10,7 +9,7 @@ from soak.world import Replica
 
 OUTCOMES = ("transition", "repeat", "duplicate", "late", "ignored")
 SOURCES = ("default", "b", "old")
-APPROXIMATELY_S = 1.5  # between two looks at the same moment
+APPROXIMATELY_S = 0.5
 Wrong = Iterator[tuple[str, str]]
 
 
@@ -62,11 +61,14 @@ def lasting(series: Series) -> dict[str, float]:
 def seconds_wrong(replica: Replica, series: Series, deleted: Container[log.Session]) -> Wrong:
     """The seconds of a session in its statuses grow as time does; of one that was deleted they may begin anew."""
     life = replica.life
-    passed = time.monotonic() - life.looked_at
+    (first, _), (_, last) = life.looked_at, life.scraped
+    (_, earliest), (latest, _) = life.looked_at, life.scraped
     for session, total in seconds_of(series).items():
         before = life.seconds.get(session)
-        if before is not None and session not in deleted and abs(total - before - passed) > APPROXIMATELY_S:
-            yield "seconds", f"{session}: {total - before:.2f} s were counted in {passed:.2f} s"
+        if before is None or session in deleted:
+            continue
+        if not latest - earliest - APPROXIMATELY_S <= total - before <= last - first + APPROXIMATELY_S:
+            yield "seconds", f"{session}: {total - before:.2f} s were counted in {latest - earliest:.2f} s"
 
 
 def seconds_of(series: Series) -> dict[log.Session, float]:
@@ -80,7 +82,7 @@ def seconds_of(series: Series) -> dict[log.Session, float]:
 def remember(replica: Replica, series: Series) -> None:
     """What the next look compares with."""
     life = replica.life
-    life.counters, life.seconds, life.looked_at = lasting(series), seconds_of(series), time.monotonic()
+    life.counters, life.seconds, life.looked_at = lasting(series), seconds_of(series), life.scraped
 
 
 def appends_wrong(replica: Replica, series: Series, url: str) -> Wrong:

@@ -63,7 +63,12 @@ class Session:
         )
 
 
-def message(session: Session, event_id: str) -> Sent:
-    """An event of another kind: a sign of life, nothing else."""
-    body = {"id": event_id, "event": "message", "session": session.name, "payload": {"body": "hello"}}
+def message(rng: random.Random, session: Session, event_id: str, now: int) -> Sent:
+    """What says something of a message: one came, one was sent, or one was acknowledged."""
+    kind, own = rng.choice((("message", False), ("message.any", True), ("message.ack", True)))
+    chat = f"{rng.randrange(9)}@c.us"
+    # Of few numbers, so that an acknowledgement may be of a message that was sent.
+    payload = {"id": f"{str(own).lower()}_{chat}_{rng.randrange(40)}", "fromMe": own, "timestamp": now // 1000}
+    payload |= {"to" if own else "from": chat, "body": "hello", "ack": int(kind == "message.ack")}
+    body = {"id": event_id, "event": kind, "session": session.name, "engine": session.engine, "payload": payload}
     return Sent(session.source, parts.encode(body), event_id)

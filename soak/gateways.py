@@ -62,7 +62,7 @@ class Gateway(threading.Thread):
         self.sent += 1
         event_id = f"evt_{self.number}_{self.sent}"
         if chance < MESSAGES and session.points:
-            self.deliver(message(session, event_id))
+            self.deliver(message(self.rng, session, event_id, parts.now_ms()))
             return
         now = parts.now_ms() + self.skew - self.rng.choice([0, 0, 0, 1000])
         session.move(self.rng, now, self.world.options.ties, to)

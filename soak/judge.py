@@ -10,7 +10,7 @@ import httpx
 from soak import log
 from soak.counters import SOURCES, appends_wrong, counters_wrong, remember
 from soak.fold import STATUSES, Standing
-from soak.problems import outages_wrong, problems_wrong, synced, verdicts
+from soak.problems import outages_wrong, problems_wrong, shared, synced
 from soak.series import Series, parse
 from soak.twin import twin_wrong
 from soak.world import Replica, World
@@ -71,10 +71,13 @@ def settled(world: World) -> None:
 
 def scrape(replica: Replica) -> Series:
     """What it exports; empty if that cannot be read."""
+    began = time.monotonic()
     try:
-        return parse(replica.metrics())
+        series = parse(replica.metrics())
     except (httpx.HTTPError, ValueError):
         return {}
+    replica.life.scraped = (began, time.monotonic())
+    return series
 
 
 def seen_wrong(world: World, seen: dict[Replica, Series], found: log.Read) -> Iterator[tuple[str, str]]:
@@ -84,11 +87,11 @@ def seen_wrong(world: World, seen: dict[Replica, Series], found: log.Read) -> It
             yield from replica_wrong(world, replica, series, found)
         else:
             yield "metrics", "cannot be read"
-    told = [verdicts(series) for series in seen.values()]
+    told = [shared(series) for series in seen.values()]
     for number, each in enumerate(told[1:], 1):
         if each != told[0]:
             only = dict(each.items() ^ told[0].items())
-            yield "replicas", f"0 and {number} judge differently: {str(only)[:300]}"
+            yield "replicas", f"0 and {number} differ: {str(only)[:300]}"
 
 
 def log_wrong(world: World, found: log.Read) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,11 @@ from soak.world import LIMITS_MS, World
 
 PROBLEM = "wawp_session_problem_since_timestamp_seconds"
 OUTAGE = "wawp_outage_since_timestamp_seconds"
-JUDGED = (PROBLEM, OUTAGE, "wawp_outage_sessions", "wawp_outage_step")
+SHARED = (
+    *(PROBLEM, OUTAGE, "wawp_outage_sessions", "wawp_outage_step"),
+    *("wawp_session_messages_total", "wawp_session_last_message_timestamp_seconds"),
+    "wawp_session_unacknowledged_since_timestamp_seconds",
+)
 SYNCED = "wawp_source_synced"
 # What the constants and the limit of a status are at pace 1, together.
 STATUSES_MS = {
@@ -48,9 +52,9 @@ def judged(series: Series) -> Judged:
     return Judged(problems, outages, engines)
 
 
-def verdicts(series: Series) -> dict[tuple[str, Labels], float]:
-    """The series of what is judged: equal wherever the same log is judged."""
-    return {name: value for name, value in series.items() if name[0] in JUDGED}
+def shared(series: Series) -> dict[tuple[str, Labels], float]:
+    """The series of what is judged, and of messages: equal wherever there is the same log."""
+    return {name: value for name, value in series.items() if name[0] in SHARED}
 
 
 def synced(series: Series) -> set[str]:
@@ -86,7 +90,7 @@ def missing(standing: Standing, problems: Mapping[str, float], rested: float, *,
 def left(standing: Standing, problems: Mapping[str, float], rested: float) -> str:
     """What is said of a session that nobody need look at."""
     over = {"WORKING": RECOVERED_MS, "STOPPED": 30_000}.get(standing.status)
-    told = set(problems) - ({"flapping"} if standing.status == "WORKING" else set())
+    told = set(problems) - ({"flapping", "undelivered"} if standing.status == "WORKING" else set())
     return "nothing" if over and told and rested > over else ""
 
 

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 
 from soak import log
-from soak.problems import synced, verdicts
+from soak.problems import shared, synced
 from soak.series import Series, parse
 from soak.world import Replica, World
 
+WRITTEN_S = 6.0  # what is known of messages is written every 5 s
 AGREE_S = 60.0  # a busy machine may need some of it; what is really wrong stays so
 
 
@@ -19,6 +20,7 @@ def twin_wrong(world: World) -> Iterator[tuple[str, str]]:
     """Compares a replica with what its log makes of another one; nothing may be sent meanwhile."""
     (live,), name = world.replicas, f"twin-{time.monotonic_ns()}"
     path = world.folder / f"{name}.db"
+    time.sleep(WRITTEN_S)
     log.copy(world.url, path)
     twin = world.replica(name, f"sqlite:///{path}")
     try:
@@ -45,7 +47,7 @@ def unlike(live: Replica, twin: Replica) -> str:
     before, other, after = (parse(each.metrics()) for each in (live, twin, live))
     if synced(before) != synced(other):
         return f"synced are {synced(before)} and, after a restart, {synced(other)}"
-    return differences([verdicts(before), verdicts(after)], verdicts(other))
+    return differences([shared(before), shared(after)], shared(other))
 
 
 def differences(live: list[Series], other: Series) -> str:

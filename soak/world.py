@@ -33,7 +33,14 @@ AS_EVERYBODY = (
 )
 ALGORITHMS = {"default": "sha512", "b": "sha256"}
 # The thresholds at pace 1.
-LIMITS_MS = {"starting": 60_000, "failed": 10_000, "qr_escalate": 300_000, "qr_unattended": 600_000, "down": 240_000}
+LIMITS_MS = {
+    "starting": 60_000,
+    "failed": 10_000,
+    "qr_escalate": 300_000,
+    "qr_unattended": 600_000,
+    "down": 240_000,
+    "undelivered": 300_000,
+}
 GRACE_S = 10.0  # for so long after the end of a fault its refusals are excused
 
 
@@ -79,7 +86,7 @@ class Life:
         self.counters: dict[str, float] = {}
         self.first_row = 0  # the newest of the log when it began
         self.seconds: dict[tuple[str, str], float] = {}  # of each session in any status, when it was last looked at
-        self.looked_at = 0.0
+        self.looked_at = self.scraped = (0.0, 0.0)  # the last scrape that was looked at, and the last: begin and end
 
     def count(self, source: str, outcome: str) -> None:
         """One answer."""

@@ -269,6 +269,16 @@ def test_a_clock_that_is_behind_for_a_moment_makes_nothing_older_than_it_is() ->
     assert problems(fleet, 4400) == {"login": 4000, "login_overdue": 4000}
 
 
+def test_a_gateway_whose_own_clock_is_ahead_does_not_speak_for_the_wrong_one() -> None:
+    """While the clock was half an hour ahead, the time of a gateway that is 400 s ahead was believed."""
+    fleet = live((W, 0))
+    apply(fleet, event(W, 410, received=1810, key=("default", "other")))
+
+    problems(fleet, 12)
+    apply(fleet, event(D, 13))
+    assert problems(fleet, 18) == {"disconnected": 13}
+
+
 def test_an_event_without_a_time_does_not_speak_for_a_clock() -> None:
     """It has the time of its receipt: what is lost after the clock was set back is a problem all the same."""
     fleet = live((W, 0))

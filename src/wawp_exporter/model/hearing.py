@@ -154,9 +154,10 @@ class Hearing(Ear):
     def advance(self, now: int, until: int) -> None:
         """Lets time pass up to `until`, while the clock shows `now`: it may have been ahead, and set back.
 
-        If gateways have given later times than it shows, it is wrong now, and time waits for it.
+        If gateways agree more with what it showed before, it is wrong now, and time waits for it.
         """
-        if self.judge.now - now > BACK_MS and until < self.judge.now and self.newest - now <= BACK_MS:
+        before = self.judge.now
+        if before - now > BACK_MS and until < before and self.newest - now < before - self.newest:
             self._rewind(now)
         self.wake(until)
 

@@ -132,6 +132,22 @@ def test_an_own_message_that_is_not_acknowledged_is_a_problem() -> None:
     assert problems(fleet, 171) == {}
 
 
+def test_in_a_silence_of_all_it_holds_without_being_said() -> None:
+    """The outage stands for it; but the check before a send must know."""
+    fleet = live((W, 0), thresholds={"undelivered": "60s", "silent": "30s"})
+    for name in ("b", "c"):
+        live((W, 0), key=("default", name), fleet=fleet)
+    fleet.hearing.overhear(KEY, unacknowledged=ms(5))
+    fleet.hearing.wake(ms(50))
+    assert [outage.kind for outage in fleet.judge.exported()] == ["silence"]
+    assert fleet.judge.holding(KEY) == {"silent"}
+
+    assert problems(fleet, 80) == {}
+    assert fleet.judge.holding(KEY) == {"silent", "undelivered"}
+    fleet.hearing.overhear(KEY, unacknowledged=0)
+    assert fleet.judge.holding(KEY) == {"silent"}
+
+
 def test_it_counts_while_working_only_and_for_a_day() -> None:
     """A session that is lost sends nothing anyway; after a day the message is given up."""
     fleet = live((W, 0), thresholds={"undelivered": "60s"})

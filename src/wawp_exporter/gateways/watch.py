@@ -96,8 +96,8 @@ class Watch:
         return doubt or (DEAD[dead] if dead else "")
 
     def dead(self, session: Session) -> Problem | None:
-        """Why it can send nothing, as the judge says, whatever its status."""
-        problems = self._ingest.fleet.judge.problems(session.key)
+        """Why it can send nothing, as the judge says, whatever its status; also where one outage stands for many."""
+        problems = self._ingest.fleet.judge.holding(session.key)
         return next((problem for problem in DEAD if problem in problems), None)
 
     def ready(self, session: Session) -> bool:

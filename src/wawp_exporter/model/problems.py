@@ -140,3 +140,11 @@ def review(case: Case, now: int, constants: Constants, muted: frozenset[Problem]
         elif row.problem not in muted:
             case.problems[row.problem] = since
     return again
+
+
+def unsaid(case: Case, now: int, constants: Constants, muted: frozenset[Problem]) -> set[Problem]:
+    """The problems that hold, but are not exported, since an outage stands for them."""
+    if case.facts.maintenance or not muted:
+        return set()
+    rows = [row for row in rows_for(case, case.problems) if row.problem in muted]
+    return {row.problem for row in rows if row.due(case, row.since(case, now, constants), constants) <= now}

@@ -10,6 +10,7 @@ from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.outage import KINDS, Kept, Kind, Loss, Outage
 from wawp_exporter.model.outages import Outages
+from wawp_exporter.model.problems import unsaid
 from wawp_exporter.model.rules import Key
 
 LOOK, WEIGH, EXPORT = range(3)  # what a deadline is for, in the order of one instant
@@ -64,6 +65,13 @@ class Verdicts:
         """The problems of a session, and when each began."""
         case = self.cases.get(key)
         return case.problems if case else {}
+
+    def holding(self, key: Key) -> set[Problem]:
+        """The problems of a session, those too for which an outage stands."""
+        case = self.cases.get(key)
+        if case is None:
+            return set()
+        return {*case.problems, *unsaid(case, self.now, self.constants, self.outages.mutes(key))}
 
     def reason(self, key: Key) -> str:
         """Why it was lost, as far as anybody says."""

@@ -164,6 +164,23 @@ def test_of_a_simulated_fleet_those_are_quiet_that_are_dead(path: Path, name: st
     assert {session for _, session in quiet_sessions(path, waiting, (NOW + 60) * 1000, "UTC")} == expected
 
 
+def test_a_source_that_was_silent_is_not_held_against_one_session(path: Path) -> None:
+    """Whose messages usually come in these very hours; since they are over nothing was to be expected of it, until they come again."""
+    broken = range(NOW // HOUR_S - 20, NOW // HOUR_S - 8)
+    always = [hour for hour in range(NOW // HOUR_S - WEEKS, NOW // HOUR_S) if hour not in broken]
+    daily = [hour for hour in always if (NOW // HOUR_S - hour - 1) % 24 in range(8, 20)]
+    habits = {("default", name): always for name in "abc"} | {("default", "daily"): daily}
+    fill(
+        path,
+        dict.fromkeys(habits, (0, 0)),
+        hours=[Hour(k, h * HOUR_S, 30, 0) for k, its in habits.items() for h in its],
+    )
+    waiting = {("default", "daily"): Candidate((daily[-1] * HOUR_S + 1800) * 1000, 50)}
+
+    assert quiet_sessions(path, waiting, (NOW + 60) * 1000, "UTC") == {}
+    assert quiet_sessions(path, waiting, (NOW + 12 * HOUR_S) * 1000, "UTC").keys() == waiting.keys()
+
+
 def test_no_candidates_no_result(tmp_path: Path) -> None:
     """As nearly always."""
     fill(tmp_path / "wawp.db", named(busy=(30, 0)))

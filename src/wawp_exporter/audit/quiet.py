@@ -14,6 +14,7 @@ from wawp_exporter.model.rules import Key
 
 PAUSE_MS = 60_000  # without a sign that the exporter ran: what came in a longer pause is not known
 LEAST = 3  # sessions of a source that are one outage when all of it is silent
+HUSHED = 10  # messages of a source in the same hour of each of the last weeks: none of them is no accident
 
 
 class Candidate(NamedTuple):
@@ -140,10 +141,23 @@ class Look:
             found[key].add(self._wall.at(at))
         return found
 
+    def _hushed(self, others: Counter[int]) -> set[int]:
+        """The hours in which nothing came from the rest of a source, though it should: its feed was broken."""
+        return {
+            hour
+            for hour in range(min(others, default=self._end), self._end)
+            if not others[hour] and min(others[hour - WEEK * week] for week in range(1, HABITS.weeks + 1)) >= HUSHED
+        }
+
     def _judge(self, key: Key, each: Candidate, own: Mapping[int, int], excused: set[int]) -> bool:
         totals = self._totals[key[0]]
-        # A session that is alone in its source is compared with the other sources.
-        others = totals - Counter(own) or self._all - totals
+        beside = totals - Counter(own)
         last = max((hour for hour in own if hour < self._end), default=0)
-        hours = self._hours(each.since)
-        return is_quiet(own, others, range(max(hours.start, last + 1), hours.stop), each.limit, excused)
+        hours = range(max(self._hours(each.since).start, last + 1), self._end)
+        # What was sent while the feed of the source was broken is not known. It works since something has come again.
+        hushed = self._hushed(beside)
+        heard = max((hour for hour in hours if beside[hour]), default=0)
+        broken = max((hour for hour in hours if hour < heard and hour in hushed), default=0)
+        silence = range(max(hours.start, broken + 1), hours.stop)
+        # A session that is alone in its source is compared with the other sources.
+        return is_quiet(own, beside or self._all - totals, silence, each.limit, excused | hushed)

@@ -165,7 +165,7 @@ def test_of_a_simulated_fleet_those_are_quiet_that_are_dead(path: Path, name: st
 
 
 def test_a_source_that_was_silent_is_not_held_against_one_session(path: Path) -> None:
-    """Whose messages usually come in these very hours; since they are over nothing was to be expected of it, until they come again."""
+    """Whose messages come in these very hours: nothing is to be expected of it until the same hours of the next day."""
     broken = range(NOW // HOUR_S - 20, NOW // HOUR_S - 8)
     always = [hour for hour in range(NOW // HOUR_S - WEEKS, NOW // HOUR_S) if hour not in broken]
     daily = [hour for hour in always if (NOW // HOUR_S - hour - 1) % 24 in range(8, 20)]

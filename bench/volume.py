@@ -54,8 +54,9 @@ def fill(server: parts.Postgres, name: str, events: int, now: int, sources: int 
     log.close()
     sessions = SESSIONS * sources
     ids = f"generate_series(1, {sessions}) AS i"
-    source = f"CASE (i - 1) / {SESSIONS} WHEN 0 THEN 'default' ELSE 'other-' || (i - 1) / {SESSIONS} END"
-    server.sql(f"INSERT INTO session (id, source, name) SELECT i, {source}, 's' || i FROM {ids}", name)
+    source = f"CASE (i - 1) % {sources} WHEN 0 THEN 'default' ELSE 'other-' || (i - 1) % {sources} END"
+    of = f"{source}, 's' || (i - 1) / {sources} + 1"
+    server.sql(f"INSERT INTO session (id, source, name) SELECT i, {of} FROM {ids}", name)
     server.sql("SELECT setval('session_id_seq', 100000000)", name)
     first, last = partitions.unix_ms(months[0]), now - 3_600_000
     rounds = max(len(months), events // sessions)
@@ -209,7 +210,7 @@ def grown(server: parts.Postgres, small: int, large: int, now: int) -> list[Resu
     found = []
     for events in (small, large):
         url, before = filled(server, f"growth_{events}", events, now, events // small)
-        growth.save(server, f"growth_{events}", SESSIONS)
+        growth.save(server, f"growth_{events}")
         found.append(growth.figures(url, now, before, SESSIONS))
         print({name: round(took, 1) for name, took in found[-1].items()}, flush=True)
     return growth.compared(*found, f"{large:,} events of {large // small} sources against {small:,} of one")

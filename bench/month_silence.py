@@ -283,7 +283,7 @@ class Month:
         hour, waiting = ms(at // HOUR * HOUR), {}
         for key, activity in self.fleet.activity.items():
             session, case = self.fleet.sessions[key], self.fleet.judge.cases.get(key)
-            since = max(activity.last[IN], session.state.since)
+            since = max(activity.received_at, session.state.since)
             if session.state.status is Status.WORKING and since < hour - HOUR * 1000 and not (case and case.muffled):
                 waiting[key] = Candidate(since, session.meta.quiet)
         if waiting:

@@ -465,6 +465,28 @@ async def test_a_message_is_given_up_after_a_day(tmp_path: Path) -> None:
 
 
 @alone
+async def test_a_silence_ends_when_its_source_sends_no_messages_any_more(tmp_path: Path) -> None:
+    """After a week; and at a replica that was away when a message came to another one."""
+    async with known(tmp_path) as ingest:
+        fleet, now = ingest.fleet, parts.now_ms()
+        await hear(ingest, Message(IN, now - 7200_000))
+        fleet.hearing.overhear(KEY, quiet=now - 7200_000)
+        await ingest.messages.share()
+        assert fleet.judge.cases[KEY].quiet
+
+        ingest.messages.heeding.source("default").message_at -= HEARD_MS
+        ingest.messages.heeding.listen()
+        await ingest.messages.share()
+        assert KEY not in fleet.judge.cases
+
+        await hear(ingest, Message(IN))
+        await ingest.messages.share()
+        fleet.hearing.overhear(KEY, quiet=now - 7200_000)
+        await ingest.messages.share()
+        assert KEY not in fleet.judge.cases
+
+
+@alone
 async def test_a_source_without_messages_for_a_week_is_deaf(tmp_path: Path) -> None:
     """Who sends `session.status` alone is silent for days, and is well."""
     config = {"thresholds": {"silent": "60s"}}

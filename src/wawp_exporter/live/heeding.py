@@ -67,6 +67,16 @@ class Heeding:
         for key, at in told.items():
             self._fleet.hearing.overhear(key, unacknowledged=at)
         self.waiting = set(oldest)
+        self._end_silences()
+
+    def _end_silences(self) -> None:
+        """Those that were ended while this replica was away, or by a configuration, or by a source that sends none."""
+        fleet = self._fleet
+        for key in [key for key, case in fleet.judge.cases.items() if case.quiet]:
+            session, activity = fleet.sessions.get(key), fleet.activity.get(key)
+            heard = activity.received_at if activity else 0
+            if session and (not session.meta.quiet or heard > fleet.judge.cases[key].quiet):
+                fleet.hearing.overhear(key, quiet=0)
 
     def _acknowledges(self, source: str, now: int) -> bool:
         """Whether a source sends acknowledgements, as far as is known: else none can be missed."""

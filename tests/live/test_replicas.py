@@ -503,6 +503,33 @@ def test_an_acknowledgement_at_one_replica_ends_a_problem_at_both(replicas: Repl
     parts.wait_until(lambda: not any(problem.search(each.metrics()) for each in (a, b)))
 
 
+def test_a_message_at_one_replica_ends_a_silence_at_both(
+    replicas: Replicas, postgres: parts.Postgres, database: str
+) -> None:
+    """Both find it by the counts that they share; five weeks of 30 an hour, and for four hours none."""
+    a, b = replicas()
+    for name in ("dead", "v", "w", "x", "y", "z"):
+        post(a, name, W, 48 * 3600)
+    parts.wait_until(lambda: status_of(a, "z") and status_of(b, "z"))
+    a.stop()
+    b.stop()
+    now = parts.now_ms()
+    hour, long_ago = now // 3_600_000 * 3600, now - 36 * 86_400_000
+    counts = f"SELECT id, {hour} - 3600 * ago, 30, 0 FROM session, generate_series(0, 839) AS ago"
+    postgres.sql(f"INSERT INTO activity {counts} WHERE name <> 'dead' OR ago >= 4", database)
+    last = f"{now} - CASE name WHEN 'dead' THEN 14400000 ELSE 0 END"
+    postgres.sql(f"INSERT INTO traffic SELECT id, 900, 0, {last}, 0, 0, {now} FROM session", database)
+    postgres.sql(f"INSERT INTO run (started_at, seen_at) VALUES ({long_ago}, {now})", database)
+
+    a.start()
+    b.start()
+    silent = re.compile(r'session="dead".*problem="silent"')
+    parts.wait_until(lambda: all(silent.search(each.metrics()) for each in (a, b)))
+    b.post({"event": "message", "session": "dead", "payload": {"id": "false_1@c.us_A"}}).raise_for_status()
+
+    parts.wait_until(lambda: not any(silent.search(each.metrics()) for each in (a, b)))
+
+
 def test_a_gateway_that_another_replica_accepts_is_not_refused(replicas: Replicas) -> None:
     """While keys are changed one replica may know the new one before the other does."""
     first, second = replicas()

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from tests.builders import KEY, capping, clock, event, make_fleet, memories_of, ms, point, told
 from wawp_exporter.errors import LogError, LogUnavailable
+from wawp_exporter.live import rejudging
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import restore
 from wawp_exporter.live.saving import SAVE_SLICE
@@ -349,6 +350,27 @@ def test_what_is_judged_is_saved_though_late_events_never_stop(tmp_path: Path) -
             return ingest.log.judgements.load(["default"]).marks["default"].seq
 
     assert asyncio.run(play()) == 2
+
+
+def test_what_lies_between_the_numbers_of_rows_is_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers have gaps, several for each event of a gateway that sends its history: a start must not give up early."""
+    monkeypatch.setattr(rejudging, "FARTHEST", 3)
+
+    async def play() -> None:
+        async with ingesting(tmp_path) as ingest:
+            await ingest.submit(event(W, 10))
+            for at in range(11, 21):
+                await ingest.submit(event(W, 10, received=at))
+            await ingest.submit(event(F, 30))
+            killed(ingest, tmp_path)
+
+    asyncio.run(play())
+
+    log = Log(tmp_path / "killed/wawp.db")
+    restore(fleet := make_fleet(), log, ["default"])
+    assert log.database.end.seq > 3
+    assert "default" in fleet.hearing.sources
+    log.close()
 
 
 def test_a_stop_does_not_wait_until_the_judge_has_heard_of_everything(tmp_path: Path) -> None:

@@ -25,7 +25,12 @@ def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored) -> None:
     Where too much of the log came after it, sessions are judged by their states, as they awake (`Hearing.recall`).
     """
     marks = {source: kept.marks.get(source, Mark()) for source in restored.sources}
-    recent = {source: mark for source, mark in marks.items() if restored.mark.seq - mark.seq <= FARTHEST}
+    end = restored.mark.seq
+    # Numbers have gaps: each point of a history takes one, also if the log has it.
+    near = {
+        mark: end - mark.seq <= FARTHEST or log.feed.rows(mark, FARTHEST + 1) <= FARTHEST for mark in marks.values()
+    }
+    recent = {source: mark for source, mark in marks.items() if near[mark]}
     if len(recent) < len(marks):
         logger.warning("problems and outages are judged anew: the log has too many events since they were saved")
     sources = {source: memory for source, memory in kept.sources.items() if source in (*recent, EVERYWHERE)}

@@ -85,6 +85,12 @@ class Feed:
         ]
         return [entry for *_, entry in sorted(positions, key=itemgetter(0, 1))], end, done
 
+    def rows(self, mark: Mark, limit: int) -> int:
+        """How many rows come after a mark, `limit` at most."""
+        found = sa.select(event.c.seq).where(event.c.seq > mark.seq).limit(limit).subquery()
+        with self._database.reading() as reader:
+            return reader.scalar(sa.select(sa.func.count()).select_from(found)) or 0
+
     def listen(self, seconds: float) -> None:
         """Returns when a replica has appended, or after so many seconds. Raises LogError when the connection ends."""
         place = self._database.place

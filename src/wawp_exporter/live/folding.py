@@ -100,7 +100,7 @@ class Folding:
         if delay < 0 and event.skewed:
             source.clock_skew.inc()
         if not (event.timeless_key or event.origin):
-            delay = max(0, delay)
+            delay = delay if delay > 0 else 0
             self.telemetry.webhook_delay.observe(delay / 1000)
             source.lateness.observe(delay, event.received_at)
 

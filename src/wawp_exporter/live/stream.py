@@ -66,7 +66,7 @@ class Hub:
 
     def transition(self, session: Session, transition: Transition, seq: int) -> None:
         """Publishes a transition; `seq` is its row in the log."""
-        self.newest = max(self.newest, seq)
+        self.newest = seq if seq > self.newest else self.newest
         if not self.streams:
             return  # a later reader begins with what comes then, or with the log
         before = transition.before.status if transition.before else None

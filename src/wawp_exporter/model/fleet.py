@@ -49,7 +49,7 @@ class Fleet(Sessions):
         if session:
             self._touch(session, event.received_at, mono)
         deleted_at, buried = self.graves.get(key, FIRST_LIFE) if self.graves else FIRST_LIFE
-        outcome, late = DUPLICATE, bool(session) and min(rows) < 0
+        outcome, late = DUPLICATE, bool(session) and (rows[0] if len(rows) == 1 else min(rows)) < 0
         if session and late:
             revise(session, event.points, rows)
         for point, seq in zip(event.points, rows, strict=True):

@@ -79,7 +79,8 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     @property
     def stay_ms(self) -> int:
         """How long the status lasted that now ended."""
-        return max(0, self.after.since - self.before.since) if self.before else 0
+        stay = self.after.since - self.before.since if self.before else 0
+        return stay if stay > 0 else 0  # `max` would take as long as the rest
 
     @property
     def recovery_ms(self) -> int | None:
@@ -92,7 +93,8 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
             return None
         if before.status is STOPPED and self.stay_ms > RESTART_MS:
             return None
-        return max(0, after.since - before.left_working)
+        down = after.since - before.left_working
+        return down if down > 0 else 0
 
 
 def step(state: State | None, point: Point) -> tuple[State, Transition | None]:

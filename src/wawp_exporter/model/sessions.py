@@ -183,7 +183,7 @@ class Sessions:
 
     def _touch(self, session: Session, now: int, mono: float) -> None:
         was_silent = session.meta.silent and session.silent(now)
-        session.last_event = max(session.last_event, now)
+        session.last_event = now if now > session.last_event else session.last_event
         self.unsaved.add(session.key)
         if was_silent:
             self._refresh(session, now, mono)

@@ -55,7 +55,8 @@ def take(case: Case, facts: Facts, now: int, constants: Constants) -> int:
     spell, alone = None, case.alone
     if status is not WORKING:
         spell, alone = fallen(case, facts, now)
-        again = min(again, due(spell, facts, since, learned, alone, constants))
+        counts = due(spell, facts, since, learned, alone, constants)
+        again = counts if counts < again else again
     if again <= now:
         # The window of an entry of long ago is over, which alone means nothing.
         if flaps or spell:
@@ -63,7 +64,7 @@ def take(case: Case, facts: Facts, now: int, constants: Constants) -> int:
         again = now + 1
     case.facts, case.since, case.learned, case.alone, case.spell = facts, since, learned, alone, spell
     case.flaps, case.flaps_learned = flaps, flaps_learned
-    case.heard = max(case.heard, facts.heard)
+    case.heard = facts.heard if facts.heard > case.heard else case.heard
     if times:
         case.entries[status] = times
     return again
@@ -82,8 +83,9 @@ def fallen(case: Case, facts: Facts, now: int) -> tuple[Spell, int]:
     if old:
         reason = stronger(old.reason, facts.reason)
         return Spell(old.since, old.lost_at, old.failed or failed, old.disconnected, reason, old.restricted), case.alone
-    since = min(state.down_since, now)
-    left = min(state.left_working, now) if state.worked and state.left_working else since
+    since = state.down_since if state.down_since < now else now
+    left = state.left_working if state.worked and state.left_working else since
+    left = left if left < now else now
     return Spell(since, left, failed, reason=facts.reason), now
 
 

@@ -79,8 +79,8 @@ class Full(Log):
         self.full, write = False, self.database.writing
 
         @contextmanager
-        def writing(*, ordered: bool = False) -> Iterator[sa.Connection]:
-            with write(ordered=ordered) as writer:
+        def writing(**how: bool) -> Iterator[sa.Connection]:
+            with write(**how) as writer:
                 raw: Any = writer.connection.driver_connection
                 before = raw.total_changes
                 yield writer

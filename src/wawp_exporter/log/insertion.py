@@ -8,13 +8,11 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql.psycopg import dialect
 
 from wawp_exporter.log.database import CHANNEL, Mark
 from wawp_exporter.log.place import APPENDING
 from wawp_exporter.log.statements import EVENT_COLUMNS, Numbers, Row, Statements, merged, numbered
-from wawp_exporter.log.tables import change, event, rows_of, session
+from wawp_exporter.log.tables import change, event, postgresql, rows_of, session
 
 # How far back the statement itself looks for a session's newest row. PostgreSQL has a table for each month, and would
 # open those of all months for every batch; few sessions need them.
@@ -59,7 +57,7 @@ class Insertion:
     """The statement (`text`), compiled once."""
 
     def __init__(self, statements: Statements) -> None:
-        self.text = str(statement(statements).compile(dialect=dialect()))  # type: ignore[no-untyped-call]  # SQLAlchemy's
+        self.text = str(statement(statements).compile(dialect=postgresql().psycopg.dialect()))
 
     def store(self, writer: sa.Connection, rows: Sequence[Row], end: Mark) -> Stored:
         """Inserts points, and takes from them what the log's rows did not know; `end` is where the log ended."""
@@ -82,7 +80,7 @@ def statement(statements: Statements) -> sa.Select[Any]:
     held = sa.select(lock.label("held")).select_from(looked_up).cte("held")
     # The order of the numbers is that of the rows; they are given out when all rows are sorted, with the lock held.
     rows = sa.select(*(given.c[name] for name in EVENT_COLUMNS)).select_from(given.join(held, sa.true()))
-    insert = postgresql.insert(event).from_select(EVENT_COLUMNS, rows.order_by(given.c.key))
+    insert = postgresql().insert(event).from_select(EVENT_COLUMNS, rows.order_by(given.c.key))
     stored = statements.upsert_events(insert).cte("stored")
     noted = noting(given, stored).cte("noted")
     notify = sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), sa.literal_column("''"))
@@ -128,7 +126,7 @@ def noting(given: sa.CTE, stored: sa.CTE) -> Any:
         "revision": stored.c.revision,
     }
     rows = sa.select(*values.values()).select_from(given.join(stored, sa.and_(*same))).where(revised(stored))
-    return postgresql.insert(change).from_select(list(values), rows.order_by(given.c.key)).returning(change.c.id)
+    return postgresql().insert(change).from_select(list(values), rows.order_by(given.c.key)).returning(change.c.id)
 
 
 def revised(stored: sa.CTE) -> sa.ColumnElement[bool]:

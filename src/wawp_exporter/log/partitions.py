@@ -8,10 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
-from wawp_exporter.log.tables import change, twin
+from wawp_exporter.log.tables import change, postgresql, twin
 from wawp_exporter.times import utc
 
 AHEAD = 2  # months
@@ -167,8 +166,10 @@ def keep_changed(writer: sa.Connection, name: str, after: int, stays: Stays) -> 
 
 def copy(writer: sa.Connection, month: sa.TableClause, stays: Stays, *where: sa.ColumnElement[bool]) -> int:
     """Copies those rows of a month that match and stay; returns how many."""
-    insert = postgresql.insert(twin(kept_of(month.name))).from_select(
-        list(month.c.keys()), sa.select(month).where(*where, stays(month))
+    insert = (
+        postgresql()
+        .insert(twin(kept_of(month.name)))
+        .from_select(list(month.c.keys()), sa.select(month).where(*where, stays(month)))
     )
     news = {column.name: insert.excluded[column.name] for column in month.c if column.name not in KEY}
     insert = insert.on_conflict_do_update(index_elements=KEY, set_=news).execution_options(preserve_rowcount=True)

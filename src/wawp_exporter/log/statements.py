@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from wawp_exporter.log.tables import (
     activity,
@@ -15,6 +15,7 @@ from wawp_exporter.log.tables import (
     judge,
     judged,
     pending,
+    postgresql,
     rows_of,
     session,
     state,
@@ -42,7 +43,7 @@ class Statements:
 
     def __init__(self, dialect: str) -> None:
         self.shared = dialect == "postgresql"
-        self.insert: Any = postgresql.insert if self.shared else sqlite.insert
+        self.insert: Any = postgresql().insert if self.shared else sqlite.insert
         self._texts: dict[tuple[bool, int, int], str] = {}
         self.known_sessions = self._known_sessions()
         names = ("source", "name", "standing")

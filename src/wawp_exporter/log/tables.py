@@ -1,10 +1,10 @@
 """The tables of the log, and how a batch of rows is handed to either database. Times are Unix ms."""
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 
 from wawp_exporter.model.event import CLOSED, LOST
 
@@ -176,20 +176,26 @@ def twin(name: str) -> sa.TableClause:
     return sa.table(name, *(sa.column(column.name, column.type) for column in event.columns))
 
 
-def rows_of(postgresql: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
+def postgresql() -> Any:
+    """SQLAlchemy's part for PostgreSQL: a tenth of what a start imports, which SQLite does not need."""
+    return importlib.import_module("sqlalchemy.dialects.postgresql")
+
+
+def rows_of(shared: bool, columns: Sequence[sa.Column[Any]]) -> tuple[Any, list[Any]]:
     """The parameter `rows`, a JSON array of arrays, as a table; and its columns, with the types of `columns`.
 
     So one statement takes a whole batch, and the driver releases the interpreter lock once, not once a row.
     """
     rows = sa.bindparam("rows", type_=sa.Text)
-    if postgresql:
-        each = sa.func.jsonb_array_elements(sa.cast(rows, JSONB)).table_valued(
-            sa.column("value", JSONB), with_ordinality="key", joins_implicitly=True
+    if shared:
+        jsonb = postgresql().JSONB
+        each = sa.func.jsonb_array_elements(sa.cast(rows, jsonb)).table_valued(
+            sa.column("value", jsonb), with_ordinality="key", joins_implicitly=True
         )
     else:
         each = sa.func.json_each(rows).table_valued("key", "value", joins_implicitly=True)
-    each = each.render_derived() if postgresql else each
+    each = each.render_derived() if shared else each
     texts = [each.c.value.op("->>")(sa.literal_column(str(index))) for index in range(len(columns))]
     # SQLite gives JSON values their types itself.
     typed = [sa.cast(value, column.type) for value, column in zip(texts, columns, strict=True)]
-    return each, typed if postgresql else texts
+    return each, typed if shared else texts

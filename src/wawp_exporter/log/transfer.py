@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.log import partitions, tables
@@ -120,7 +119,7 @@ def missing(reader: sa.Connection, writer: sa.Connection, table: sa.Table) -> It
 
 def store(writer: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     """Writes one slice, which is on disk when this returns; rows with the same key are updated."""
-    insert = postgresql.insert(table)
+    insert = tables.postgresql().insert(table)
     if table is tables.event:
         writer.execute(insert, rows)
     else:

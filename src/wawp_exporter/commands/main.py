@@ -1,5 +1,6 @@
 """The commands."""
 
+import gc
 import importlib
 import sys
 from pathlib import Path
@@ -58,6 +59,7 @@ def serve_command(config_path: Path | None) -> None:
     """Run the service."""
     # Before all else: importing the service takes a while, in which SIGHUP would end the process.
     signals = Signals()
+    gc.disable()  # until `run`: what is imported stays, and to look for garbage in it takes a seventh of a start
     settings = load_or_exit(config_path)
     from wawp_exporter import log_lines  # noqa: PLC0415 - the other commands write no log lines
 

@@ -26,7 +26,9 @@ logger = structlog.get_logger()
 
 def run(settings: Settings, config_path: Path | None, signals: Signals) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigError, ListenError, LogError."""
+    gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Attended(settings, config_path, signals).serve())
 

@@ -36,7 +36,7 @@ OWN_SITE = (b"same-origin", b"none")  # of Sec-Fetch-Site: our own page, or an a
 Headers = Mapping[bytes, bytes]
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks, as the connection has it: the address at its other end ("" if unknown), and the request's HTTP version.
 
     `lines` are all header lines, names in lower case, in their order; in `headers` the last of equal names stands.

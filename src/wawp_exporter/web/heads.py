@@ -28,7 +28,7 @@ CONNECTIONS = frozenset({b"connection", b"proxy-connection"})
 Line = tuple[bytes, bytes]
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Request line and headers. `path` and `query` are as they were sent, bytes above 0x7f percent-encoded.
 
     `lines` are all headers in their order, names in lower case; of equal names the last stands in `headers`.

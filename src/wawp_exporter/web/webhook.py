@@ -50,7 +50,7 @@ class Disconnected(Exception):
     """The sender went away before its body was whole; there is nobody to answer."""
 
 
-class Arrived(msgspec.Struct, frozen=True):
+class Arrived(msgspec.Struct, frozen=True, gc=False):
     """A webhook as it came: `path` and `query` as they stand in the URL, `received_at` (Unix ms) when its head came."""
 
     method: bytes

@@ -115,9 +115,9 @@ def purge(url: str, before: int, _until: float) -> list[float]:
 
 
 def repeated(read: Callable[[], object], pause: float, until: float) -> list[float]:
-    """How long something took, again and again until then (Unix seconds), in ms."""
-    took = []
-    while time.time() < until:
+    """How long something took, at least once, and again and again until then (Unix seconds), in ms."""
+    took: list[float] = []
+    while not took or time.time() < until:
         started = time.perf_counter()
         read()
         took.append((time.perf_counter() - started) * 1000)

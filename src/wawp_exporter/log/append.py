@@ -54,6 +54,7 @@ class Appender:
     def append(self, events: Sequence[StatusEvent], max_names: int = UNLIMITED, *, now: int | None = None) -> Appended:
         """Appends a batch: when this returns, all of it is on disk; when it raises LogError, nothing of it is.
 
+        (Unless the connection to PostgreSQL was lost just after the commit: then a retry is recognised.)
         A point is new unless the log holds one of the same session, time as sent, and status. An event whose timeless
         key was seen within the hour has no new points. `now` (Unix ms, by a clock that nobody sets) ages those keys;
         without it the newest receipt does. At most `max_names` names of a source are folded.

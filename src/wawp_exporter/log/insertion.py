@@ -78,7 +78,7 @@ def statement(statements: Statements) -> sa.Select[Any]:
     looked_up = sa.select(sa.func.count()).select_from(before).subquery("looked_up")
     lock = sa.func.pg_advisory_xact_lock(sa.literal_column(str(APPENDING)))
     held = sa.select(lock.label("held")).select_from(looked_up).cte("held")
-    # The order of the numbers is that of the rows; they are given out when all rows are sorted, with the lock held.
+    # No row comes without `held`, so numbers are given out with the lock held, whatever plan PostgreSQL chooses.
     rows = sa.select(*(given.c[name] for name in EVENT_COLUMNS)).select_from(given.join(held, sa.true()))
     insert = postgresql().insert(event).from_select(EVENT_COLUMNS, rows.order_by(given.c.key))
     stored = statements.upsert_events(insert).cte("stored")

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.quiet import poisson
-from wawp_exporter.audit.quiet import Candidate, Look, Wall
+from wawp_exporter.audit.quiet import Look, Wall
 from wawp_exporter.config.load import check
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.live.messages import Messages
@@ -39,6 +39,7 @@ from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.outage import Kind
 from wawp_exporter.model.rules import Key, Rules
+from wawp_exporter.service.habits import candidates, take
 from wawp_exporter.simulator.plan import dice
 
 BEGIN = 1_790_553_600  # 2026-09-28, a Monday; Unix seconds
@@ -279,17 +280,10 @@ class Month:
                 death.noticed = at
 
     def _look(self, at: int) -> None:
-        """As `service/habits.py`."""
-        hour, waiting = ms(at // HOUR * HOUR), {}
-        for key, activity in self.fleet.activity.items():
-            session, case = self.fleet.sessions[key], self.fleet.judge.cases.get(key)
-            since = max(activity.received_at, session.state.since)
-            if session.state.status is Status.WORKING and since < hour - HOUR * 1000 and not (case and case.muffled):
-                waiting[key] = Candidate(since, session.meta.quiet)
+        waiting = dict(candidates(self.fleet, ms(at // HOUR * HOUR)))
         if waiting:
             look = Look(self.past, self.wall, ms(at))  # type: ignore[arg-type]  # as much of a history as it needs
-            for key, since in look.quiet(waiting).items():
-                self.fleet.hearing.overhear(key, quiet=since)
+            take(self.fleet, waiting, look.quiet(waiting))
 
 
 def ms(seconds: float) -> int:

@@ -4,7 +4,13 @@ import re
 from collections.abc import Callable
 
 from tests import parts
+from tests.builders import live, make_fleet, ms
 from tests.habits import HOUR_S, Habit, take_up
+from wawp_exporter.model.activity import Activity
+from wawp_exporter.model.event import Direction
+from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.rules import Key
+from wawp_exporter.service.habits import candidates, muffled, take
 
 PROBLEM = re.compile(
     r'^wawp_session_problem_since_timestamp_seconds\{.*session="(\w+)".*problem="silent".*\} (\S+)$', re.M
@@ -36,6 +42,37 @@ def test_a_source_that_is_silent_as_a_whole_is_one_outage(exporter: Callable[...
 
     assert parts.wait_until(lambda: OUTAGE.findall(service.metrics())) == ["4"]
     assert PROBLEM.findall(service.metrics()) == []
+
+
+def test_a_silence_of_many_ends_for_those_that_nobody_writes_to_at_night() -> None:
+    """When the source is heard again: else its outage would last until each of them has received something."""
+    fleet = make_fleet(thresholds={"silent": "0s"})
+    keys = [("default", name) for name in "abcd"]
+    for key in keys:
+        live(("WORKING", 0), key=key, fleet=fleet)
+        fleet.activity[key] = Activity()
+        fleet.activity[key].count(Direction.IN, ms(60))
+    night = ms(6 * HOUR_S)
+    fleet.hearing.wake(night)
+    take(fleet, dict(candidates(fleet, night)), dict.fromkeys(keys, ms(60)))
+    fleet.hearing.wake(night + 60_000)
+    assert [(outage.kind, outage.size) for outage in fleet.judge.exported()] == [("silence", 4)]
+
+    fleet.activity[keys[0]].count(Direction.IN, night + 70_000)
+    fleet.hearing.arrived(keys[0])
+    waiting = dict(candidates(fleet, night + 2 * HOUR_S * 1000))
+    assert waiting.keys() == {*keys}
+    take(fleet, waiting, {keys[1]: ms(60)})
+    fleet.hearing.wake(night + 2 * HOUR_S * 1000)
+
+    assert [key for key in keys if muffled(fleet, key)] == [keys[1]]
+    assert [key for key in keys if fleet.judge.problems(key)] == [keys[1]]
+    assert candidates_of(fleet, night) == {*keys} - {keys[1]}
+
+
+def candidates_of(fleet: Fleet, at: int) -> set[Key]:
+    """Those that a look two hours later is for."""
+    return {key for key, _ in candidates(fleet, at + 4 * HOUR_S * 1000)}
 
 
 def test_a_holiday_of_a_whole_source_is_no_problem(exporter: Callable[..., parts.Exporter]) -> None:

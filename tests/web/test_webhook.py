@@ -779,7 +779,13 @@ def test_a_body_in_chunks_is_as_good_as_another(running: parts.Exporter) -> None
     assert answer.json() == {"outcome": "transition"}
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, identity", ""])
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_a_body_without_an_encoding_is_read(running: parts.Exporter, encoding: str) -> None:
+    """An empty list of encodings names none."""
+    assert running.post(event(), {"Content-Encoding": encoding}, "open").status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, identity"])
 def test_a_compressed_body_is_answered_415(running: parts.Exporter, encoding: str) -> None:
     """A small bomb is as good as a large one, so none is unpacked."""
     answer = running.post(gzip.compress(event()), {"Content-Encoding": encoding}, "open")

@@ -3,6 +3,8 @@
 import http.client
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -13,10 +15,12 @@ from types import MappingProxyType
 from bench.fleets import fill, name_of
 from bench.results import Result
 from bench.servers import GZIP, nginx, peer, promhttp, timed_get
-from tests.parts import Exporter, sign
+from tests.parts import ROOT, Exporter, sign
 
 SESSIONS = 10_000
 LARGE = 100_000
+MILLION = 37_500  # sessions: a million lines
+SETTLED_S = 15  # after a start
 RATE = 200  # webhooks a second while a large fleet is scraped
 SENDERS = 4
 REPEATS = 3  # scrapes of one server, before the next one's turn
@@ -119,6 +123,25 @@ def under_load(sessions: int = LARGE, scrapes: int = 10) -> list[Result]:
     ]
 
 
+def of_others(sessions: int = MILLION, seconds: float = 10) -> list[Result]:
+    """How long others wait while a fleet with a million lines is scraped again and again."""
+    with tempfile.TemporaryDirectory() as folder, exporter_of(Path(folder), sessions) as exporter:
+        lines = body(exporter.url).count(b"\n")
+        timed_get(f"{exporter.url}/metrics", GZIP)
+        time.sleep(SETTLED_S)
+        port = exporter.address.rpartition(":")[2]
+        command = [sys.executable, "-m", "bench.peers.probe", port, str(seconds)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as probe:
+            times = []
+            while probe.poll() is None:
+                times.append(timed_get(f"{exporter.url}/metrics", GZIP)[0])
+            assert probe.stdout
+            waits = sorted(float(line) * 1000 for line in probe.stdout)
+    p99, median = waits[int(len(waits) * 0.99)], statistics.median(times) * 1000
+    name = f"others while {lines:,} lines are scraped without a pause, p99 (ms)"
+    return [Result(name, f"{p99:.1f} ms of {len(waits)}, {median:.0f} ms a scrape", "", p99, 50, at_most=True)]
+
+
 def send(exporter: Exporter, offset: int, stop: threading.Event, waits: list[float]) -> None:
     """Signed webhooks at an even pace, one connection."""
     host, port = exporter.address.split(":")
@@ -142,5 +165,5 @@ def send(exporter: Exporter, offset: int, stop: threading.Event, waits: list[flo
 def run(quick: bool) -> list[Result]:
     """All of them."""
     if quick:
-        return [*against_others(2000, 2), *under_load(10_000, 3)]
-    return [*against_others(), *under_load()]
+        return [*against_others(2000, 2), *of_others(2000, 2), *under_load(10_000, 3)]
+    return [*against_others(), *of_others(), *under_load()]

@@ -63,18 +63,18 @@ def run(quick: bool) -> list[Result]:
             timed_get(f"{empty.url}/metrics", GZIP)
             base = resident(empty)
         fill(path, sessions, events)
-        talk(path, sessions)
         alone = min(read_states(path) for _ in range(3))
         starts, used = [], 0
         for _ in range(3):
             with Exporter(config_of(path)) as exporter:
                 starts.append(float(re.search(r'event="log restored".* seconds=(\S+)', exporter.stderr).group(1)))  # type: ignore[union-attr]  # logged before ready
+        replayed = replay(path)
+        talk(path, sessions)
         with Exporter(config_of(path)) as exporter:
             timed_get(f"{exporter.url}/metrics", GZIP)
             time.sleep(SETTLED_S)
             timed_get(f"{exporter.url}/metrics", GZIP)
             used = resident(exporter) - base
-        replayed = replay(path)
     kib = used / sessions / 1024
     ready = min(starts)
     name = f"{sessions:,} sessions, {events:,} events"

@@ -55,16 +55,17 @@ class Activity:
     def acknowledge(self, at: int) -> None:
         """An acknowledgement that came at `at`."""
         self.acked_at = max(self.acked_at, at)
-        self._keep(lambda _, sent: sent > self.acked_at)
+        if self.pending:
+            self._keep(lambda _, sent: sent > self.acked_at)
 
     def expire(self, now: int) -> None:
         """Forgets messages that were never acknowledged."""
-        self._keep(lambda _, sent: sent > now - PENDING_MS)
+        if self.pending:
+            self._keep(lambda _, sent: sent > now - PENDING_MS)
 
     def forget(self) -> None:
         """Forgets all that are pending."""
         self.pending = NONE
 
     def _keep(self, holds: Callable[[str, int], bool]) -> None:
-        if self.pending:
-            self.pending = {digest: sent for digest, sent in self.pending.items() if holds(digest, sent)} or NONE
+        self.pending = {digest: sent for digest, sent in self.pending.items() if holds(digest, sent)} or NONE

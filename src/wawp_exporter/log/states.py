@@ -5,6 +5,8 @@ What the state table holds is a copy. The events decide: those that came after t
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -128,21 +130,28 @@ class States:
             covered = self._covered(reader, sources)
             stale = self._stale(reader, covered)
             shared = {source: source for source in sources}  # one text for all sessions
-            for row in reader.execute(REMEMBERED.where(session.c.source.in_(sources))):
-                key = (shared[row.source], row.name)
-                if row.standing == FOLDED:
-                    database.names.ids[key] = row.id
-                if row.tombstone:
-                    found.tombstones[key], found.buried[key] = row.tombstone, row.buried
-                if row.id in stale:
-                    memory = actual(row, decode_memory(row.memory) if row.memory else None)
-                    grave = Grave(row.tombstone, row.buried)
-                    anew = refold(reader, row.id, grave, memory, covered[row.source].seq)
-                    if anew:
-                        found.refolded[key] = anew
-                elif row.memory and (not row.tombstone or actual(row, decode_memory(row.memory))):
-                    found.saved[key] = row.memory
+            names, folded = database.names.ids, int(FOLDED)
+            rows = reader.execute(REMEMBERED.where(session.c.source.in_(sources)))
+            for row in chain.from_iterable(rows.partitions()):
+                # Unpacked: of 100,000 sessions the attributes of the rows alone would take a tenth of a second.
+                number, source, name, tombstone, _, standing, memory, _ = row
+                key = (shared[source], name)
+                if standing == folded:
+                    names[key] = number
+                if number in stale:
+                    self._refold(reader, row, found, key, covered[source].seq)
+                elif memory and (not tombstone or actual(row, decode_memory(memory))):
+                    found.saved[key] = memory
+                if tombstone:
+                    found.tombstones[key], found.buried[key] = tombstone, row.buried
         return found
+
+    def _refold(self, reader: sa.Connection, row: Any, found: Restored, key: Key, covered: int) -> None:
+        """Folds onto what was saved of a session what came later."""
+        memory = actual(row, decode_memory(row.memory) if row.memory else None)
+        anew = refold(reader, row.id, Grave(row.tombstone, row.buried), memory, covered)
+        if anew:
+            found.refolded[key] = anew
 
     def _covered(self, reader: sa.Connection, sources: Collection[str]) -> dict[str, Mark]:
         """Up to where the state table covers the log, by source: as far as any shard that held the source has saved."""

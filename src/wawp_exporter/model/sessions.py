@@ -99,7 +99,9 @@ class Sessions:
 
     def doze(self, rows: Mapping[Key, str]) -> None:
         """Takes rows of the state table; their sessions are dormant, but for those that are live already."""
-        self.dormant.update((key, text) for key, text in rows.items() if key not in self.sessions)
+        self.dormant.update(rows)
+        for key in self.sessions.keys() & rows.keys():
+            self.dormant.pop(key, None)
         self.counted = False
 
     def awaken(self, limit: int, now: int, mono: float) -> bool:

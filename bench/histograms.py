@@ -91,7 +91,7 @@ def compared(sessions: int, interval: int, found: Mapping[str, Stored]) -> list[
     name = f"Prometheus, {sessions:,} sessions:"
     return [
         Result(f"{name} series, native ← classic", str(native), str(classic), classic.series / native.series, 3.5),
-        Result(f"{name} memory, native ← classic", str(native), str(classic), classic.memory / native.memory, 1.8),
+        Result(f"{name} memory, native ← classic", str(native), str(classic), classic.memory / native.memory),
         Result(f"{name} series, native against none", str(native), str(none), native.series / none.series, 1.4, True),
         Result(f"{name} memory, native against none", str(native), str(none), native.memory / none.memory),
         Result(

@@ -37,7 +37,7 @@ S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 
 def bucket_of(fleet: Fleet, at: float = 0) -> Bucket:
     """The one bucket of a fleet, `at` seconds after T0."""
-    (bucket,) = fleet.all_buckets(clock(at))
+    (bucket,) = fleet.buckets.up_to(clock(at))
     return bucket
 
 
@@ -626,7 +626,7 @@ def test_a_change_of_engine_moves_the_session_to_its_bucket() -> None:
 
     apply(fleet, event(W, 10, engine="NOWEB"))
 
-    by_engine = {bucket.engine: bucket for bucket in fleet.all_buckets(clock(30))}
+    by_engine = {bucket.engine: bucket for bucket in fleet.buckets.up_to(clock(30))}
     assert only(fleet).engine == "NOWEB"
     assert {engine: sum(bucket.counts) for engine, bucket in by_engine.items()} == {"GOWS": 0, "NOWEB": 1}
     assert sum(by_engine["GOWS"].seconds) + sum(by_engine["NOWEB"].seconds) == 30
@@ -683,7 +683,7 @@ def test_a_removed_source_takes_its_sessions_along() -> None:
     fleet.reconfigure(Rules(config()), ms(10), clock(10))
 
     assert set(fleet.sessions) == {KEY}
-    assert sum(sum(bucket.counts) for bucket in fleet.all_buckets(clock(10))) == 1
+    assert sum(sum(bucket.counts) for bucket in fleet.buckets.up_to(clock(10))) == 1
 
 
 def test_a_shorter_time_to_forget_holds_at_once() -> None:

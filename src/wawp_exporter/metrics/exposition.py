@@ -82,7 +82,7 @@ class Exposition:
 
     def fleet_parts(self, is_openmetrics: bool, mono: float) -> list[Part]:
         """The metrics of the whole fleet at `mono`."""
-        buckets = self.fleet.all_buckets(mono)
+        buckets = self.fleet.buckets.up_to(mono)
         text = b"".join(item.text(self.fleet, buckets, self.shelf, is_openmetrics) for item in FLEET_FAMILIES)
         return [text, *judged_parts(self.judged, is_openmetrics, buckets)]
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from wawp_exporter.model.activity import Activity
-from wawp_exporter.model.bucket import Bucket
 from wawp_exporter.model.buckets import Buckets, judge, leave
 from wawp_exporter.model.ear import Ear
 from wawp_exporter.model.event import STOPPED, WORKING
@@ -101,7 +100,7 @@ class Sessions:
         """Takes rows of the state table; their sessions are dormant, but for those that are live already."""
         self.dormant.update(rows)
         for key in self.sessions.keys() & rows.keys():
-            self.dormant.pop(key, None)
+            del self.dormant[key]
         self.counted = False
 
     def awaken(self, limit: int, now: int, mono: float) -> bool:
@@ -165,10 +164,6 @@ class Sessions:
             if pattern != session.recurring:
                 session.recurring = pattern
                 self.changed.add(key)
-
-    def all_buckets(self, mono: float) -> list[Bucket]:
-        """The counts of each source's engine, seconds brought up to `mono`."""
-        return self.buckets.up_to(mono)
 
     def take_heard(self) -> set[Key]:
         """The sessions that may have been heard of since the last call: those of `unsaved` are heard of with events."""

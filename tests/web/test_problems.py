@@ -1,12 +1,16 @@
 """`/api/v1/problems`, and what the API and the streams say of problems and outages."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from tests import parts
+from tests.builders import live, make_fleet, ms
+from wawp_exporter.web.api.problems import ProblemsEndpoint
 
 W, F, D, Q, X = "WORKING", "FAILED", "DISCONNECTED", "SCAN_QR_CODE", "STOPPED"
 
@@ -70,6 +74,24 @@ def test_problems_and_outages_are_listed_as_they_stand(exporter: parts.Exporter)
         "alert": "WawpMassDisconnect",
     }
     assert (answer["next_cursor"], answer["shard"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "listed"),
+    [("", 1), ("source=default&engine=GOWS", 1), ("source=other", 0), ("engine=NOWEB", 0), ("status=FAILED", 0)],
+)
+def test_an_outage_whose_sessions_are_all_back_is_listed_while_it_lasts(query: str, listed: int) -> None:
+    """The metric and the page show it too. A filter of sessions leaves it out, since it has none."""
+    fleet = make_fleet()
+    for status, at in ((W, 0), (F, 100), (W, 300)):
+        for number in range(4):
+            live((status, at + number), key=("default", f"s-{number}"), fleet=fleet)
+        fleet.advance(ms(at + 90), at + 90)
+
+    request = Request({"type": "http", "query_string": query.encode(), "headers": []})
+    answer = asyncio.run(ProblemsEndpoint(fleet).get(request))
+
+    assert len(json.loads(answer.body)["outages"]) == listed
 
 
 def test_metrics_say_the_same(exporter: parts.Exporter) -> None:

@@ -90,11 +90,20 @@ class ProblemsEndpoint:
 
     def _outages(self, query: SessionsQuery) -> Iterator[OutageView]:
         for outage in self._fleet.judge.exported():
-            if any(matches(session, query) for session in self._sessions(outage.members)):
+            sessions = list(self._sessions(outage.members))
+            if any(matches(each, query) for each in sessions) or not (sessions or differs(outage, query)):
                 yield outage_view(outage)
 
     def _sessions(self, keys: Iterable[Key]) -> Iterator[Session]:
         return (session for key in keys if (session := self._fleet.sessions.get(key)))
+
+
+def differs(outage: Outage, query: SessionsQuery) -> bool:
+    """Whether a filter leaves out an outage whose sessions are all back: it is over only some minutes later."""
+    given = (query.source, query.engine, query.status, query.group)
+    return any(
+        value not in (None, own) for value, own in zip(given, (outage.source, outage.engine, None, None), strict=True)
+    )
 
 
 def views(session: Session, problems: Mapping[Problem, int], reason: str) -> Iterator[ProblemView]:

@@ -5,7 +5,6 @@ import hmac
 import http.client
 import json
 import multiprocessing
-import os
 import socket
 import statistics
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from bench.results import Result
 from bench.servers import peer_process
+from bench.usage import resident
 from tests.parts import Exporter, now_ms
 
 KEY = b"k" * 32
@@ -140,29 +140,24 @@ class Honest:
         return statistics.quantiles(self.took, n=100)[98]
 
 
-def rss(pid: int) -> float:
-    """Resident memory in MB."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def suffer(pid: int, port: int, send: Send, seconds: float, settle: float) -> tuple[float, float, float, float]:
     """Memory before, at most, and after; the p99 of others."""
-    before, peak, ended = rss(pid), [rss(pid)], threading.Event()
+    before, peak, ended = resident(pid) / 1e6, [resident(pid) / 1e6], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.02):
-            peak.append(rss(pid))
+            peak.append(resident(pid) / 1e6)
 
     watching = threading.Thread(target=watch)
     watching.start()
     with Honest(port) as honest:
         attack(port, send, seconds)
     until = time.monotonic() + settle
-    while rss(pid) > before + MAX_GROWTH_MB and time.monotonic() < until:
+    while resident(pid) / 1e6 > before + MAX_GROWTH_MB and time.monotonic() < until:
         time.sleep(0.5)
     ended.set()
     watching.join()
-    return before, max(peak), rss(pid), honest.p99
+    return before, max(peak), resident(pid) / 1e6, honest.p99
 
 
 @contextlib.contextmanager

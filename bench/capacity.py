@@ -12,6 +12,7 @@ import msgspec
 from bench.fleets import fill, talk
 from bench.results import Result
 from bench.servers import GZIP, timed_get
+from bench.usage import resident
 from tests.parts import Exporter
 from wawp_exporter.model.event import Point
 from wawp_exporter.model.machine import fold
@@ -24,12 +25,6 @@ def config_of(path: Path) -> dict[str, object]:
     """An exporter on a log."""
     metrics = {"session_histograms": False, "max_sessions": 1_000_000}
     return {"database": {"url": f"sqlite:///{path}"}, "metrics": metrics}
-
-
-def resident(exporter: Exporter) -> int:
-    """Bytes of memory in use."""
-    status = Path(f"/proc/{exporter.pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) * 1024  # type: ignore[union-attr]  # always there
 
 
 def read_states(path: Path) -> float:
@@ -61,7 +56,7 @@ def run(quick: bool) -> list[Result]:
         path = Path(folder) / "wawp.db"
         with Exporter(config_of(Path(folder) / "empty.db")) as empty:
             timed_get(f"{empty.url}/metrics", GZIP)
-            base = resident(empty)
+            base = resident(empty.pid)
         fill(path, sessions, events)
         alone = min(read_states(path) for _ in range(3))
         starts, used = [], 0
@@ -74,7 +69,7 @@ def run(quick: bool) -> list[Result]:
             timed_get(f"{exporter.url}/metrics", GZIP)
             time.sleep(SETTLED_S)
             timed_get(f"{exporter.url}/metrics", GZIP)
-            used = resident(exporter) - base
+            used = resident(exporter.pid) - base
     kib = used / sessions / 1024
     ready = min(starts)
     name = f"{sessions:,} sessions, {events:,} events"

@@ -4,14 +4,13 @@ import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.capacity import resident
 from bench.results import Result
 from bench.rules import fill
 from bench.servers import GZIP, timed_get
-from bench.shards import cpu_of
+from bench.usage import cpu_s, peak
 from tests import parts
 from wawp_exporter.setup import histograms, versions
 
@@ -54,19 +53,13 @@ def stored(exporter: parts.Exporter, interval: int, scrapes: int, native: bool) 
         took = server.value("max_over_time(scrape_duration_seconds[1h])")
         samples = server.value("scrape_samples_post_metric_relabeling")
         series = measure(server, "prometheus_tsdb_head_series")
-        return Stored(series, samples, peak(server), took, cpu_of(server) / scrapes)
+        return Stored(series, samples, peak(server.pid), took, cpu_s(server.pid) / scrapes)
 
 
 def measure(server: parts.Prometheus, name: str) -> float:
     """What Prometheus says about itself."""
     text = server.client.get(f"{server.url}/metrics").text
     return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE).group(1))  # type: ignore[union-attr]  # always there
-
-
-def peak(service: parts.Service) -> int:
-    """The most bytes of memory that it has had."""
-    status = Path(f"/proc/{service.pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) * 1024  # type: ignore[union-attr]  # always there
 
 
 def scraped(exporter: parts.Exporter) -> tuple[float, int, int]:

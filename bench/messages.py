@@ -6,7 +6,6 @@ import hmac
 import http.client
 import json
 import multiprocessing
-import os
 import re
 import sqlite3
 import statistics
@@ -21,6 +20,7 @@ from typing import Any
 from bench.fleets import fill, name_of
 from bench.intake import CORES, KEY, SCRIPT, load, pinned
 from bench.results import Result
+from bench.usage import cpu_s
 from tests.parts import Exporter
 
 SESSIONS = 2000
@@ -29,7 +29,6 @@ CONNECTIONS = 16
 PAUSE = 0.02  # between two status webhooks
 OURS = {min(CORES)}  # the service's core, and those of what sends to it
 THEIRS = CORES - OURS or CORES
-TICKS = os.sysconf("SC_CLK_TCK")
 MESSAGES = re.compile(r"^wawp_session_messages_total\{.*\} (\S+)$", re.M)
 # What one own message and one incoming one make: three events and one, of which two are messages.
 KINDS = ("message.any", "message.ack", "message.any", "message.ack")
@@ -142,8 +141,7 @@ def probe(port: int, first: int, sender: AsyncResult[float] | None, seconds: flo
 
 def used(pid: int) -> tuple[float, float]:
     """Seconds of CPU of a process and its children, and bytes that it has written to the disk."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    seconds = (int(fields[11]) + int(fields[12])) / TICKS
+    seconds = cpu_s(pid)
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
             seconds += used(int(child))[0]

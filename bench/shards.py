@@ -6,7 +6,6 @@
 import argparse
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ import psycopg
 from bench.capacity import resident
 from bench.fleets import memory_of, name_of, status_event
 from bench.servers import GZIP, timed_get
+from bench.usage import cpu_s
 from tests import parts
 from wawp_exporter.log.log import Log
 
@@ -97,22 +97,16 @@ def prometheus_needs(exporter: parts.Exporter) -> str:
     }
     with parts.Prometheus(config) as prometheus:
         parts.wait_until(prometheus.targets_up, timeout=60)
-        before = cpu_of(prometheus)
+        before = cpu_s(prometheus.pid)
         time.sleep(4 * INTERVAL_S)
         samples = prometheus.value("scrape_samples_scraped")
         took = prometheus.value("scrape_duration_seconds")
-        used = (cpu_of(prometheus) - before) / (4 * INTERVAL_S)
+        used = (cpu_s(prometheus.pid) - before) / (4 * INTERVAL_S)
         memory = resident(prometheus) / 1e6  # type: ignore[arg-type]  # a process is a process
     return (
         f"Prometheus: {samples:,.0f} samples, scraped in {took:.2f} s, {used:.2f} cores every {INTERVAL_S} s, "
         f"{memory:.0f} MB"
     )
-
-
-def cpu_of(service: parts.Service) -> float:
-    """Seconds of CPU that it has used."""
-    fields = Path(f"/proc/{service.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from statistics import median
 import httpx
 
 from bench import page
-from bench.attacks import rss
 from bench.results import Result, show
 from bench.servers import GZIP
+from bench.usage import resident
 from soak.faults import BEARER
 from soak.run import run
 from soak.world import Options, World
@@ -68,7 +68,7 @@ class Meter:
         replica = world.replicas[0]
         while not ended.wait(SAMPLE_S):
             with suppress(OSError, IndexError):  # it is between two lives
-                taken = (rss(replica.pid), replica.descriptors())
+                taken = (resident(replica.pid) / 1e6, replica.descriptors())
                 self.samples.append(Sample(time.monotonic(), replica.lives, *taken))
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.results import Result
 from bench.servers import timed_get
+from bench.usage import cpu_s
 from tests.parts import ROOT, free_port
 
 MODULES = "import sys; print(len(sys.modules))"
@@ -57,8 +58,7 @@ def until_answer(command: list[str], folder: str, port: int) -> float:
             if server.poll() is not None:
                 raise RuntimeError(f"{command} ended with {server.returncode} before it answered")
             time.sleep(0.002)
-        fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(server.pid)
     finally:
         server.terminate()
         server.wait()

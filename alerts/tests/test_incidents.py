@@ -78,6 +78,12 @@ def sessions(message: Message) -> list[str]:
     return sorted(alert["labels"]["session"] for alert in message["alerts"])
 
 
+def messages_about(scene: Scene, source: str, alert: str) -> list[Message]:
+    """All messages about a source, some time after the one of an alert."""
+    scene.settle(scene.wait(source, alert)["at"])
+    return scene.messages(source)
+
+
 # What happens
 
 
@@ -92,9 +98,7 @@ def everything_away(scene: Scene) -> list[Message]:
     for number in range(8):
         lose(exporter, "gap", range(number, number + 1), ago=500 - 60 * number)
     prometheus.start()
-    message = scene.wait("gap", "WawpMassDisconnect")
-    scene.settle(message["at"])
-    return scene.messages("gap")
+    return messages_about(scene, "gap", "WawpMassDisconnect")
 
 
 def exporter_away(scene: Scene) -> list[Message]:
@@ -160,16 +164,12 @@ def zombie(scene: Scene) -> list[Message]:
         for kind, payload in told:
             body = {"event": kind, "session": f"zombie-{number}", "payload": payload}
             scene.other.post(body, source="zombie").raise_for_status()
-    message = scene.wait("zombie", "WawpSessionUndelivered")
-    scene.settle(message["at"])
-    return scene.messages("zombie")
+    return messages_about(scene, "zombie", "WawpSessionUndelivered")
 
 
 def deaf(scene: Scene) -> list[Message]:
     """One of six has received nothing for four hours; the others show that it is no quiet day."""
-    message = scene.wait("deaf", "WawpSessionSilent")
-    scene.settle(message["at"])
-    return scene.messages("deaf")
+    return messages_about(scene, "deaf", "WawpSessionSilent")
 
 
 def holiday(scene: Scene) -> list[Message]:
@@ -180,9 +180,7 @@ def holiday(scene: Scene) -> list[Message]:
 
 def hushed(scene: Scene) -> list[Message]:
     """None of six has received anything for four hours."""
-    message = scene.wait("hushed", "WawpMassSilence")
-    scene.settle(message["at"])
-    return scene.messages("hushed")
+    return messages_about(scene, "hushed", "WawpMassSilence")
 
 
 def scanners(scene: Scene) -> list[Message]:

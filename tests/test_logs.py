@@ -18,6 +18,7 @@ import wawp_exporter
 from tests import parts
 from wawp_exporter import log_lines
 from wawp_exporter.log_limit import BURST, LINES_A_SECOND, MAX_KINDS, OTHER, TELL_EVERY_S, Limit
+from wawp_exporter.metrics.telemetry import Telemetry
 
 Written = Callable[[], list[str]]
 HOSTILE = {
@@ -224,6 +225,18 @@ def test_a_reload_forgets_no_count(configured: Callable[[Any], Written]) -> None
 
     (after,) = log_lines.limited(logging.getLogger())
     assert after.limit is before.limit
+
+
+def test_refused_webhooks_are_told_once_a_minute_with_their_number() -> None:
+    """The first at once, for whoever sets a gateway up; also while the clock was set back."""
+    source = Telemetry().source("default")
+    told = [source.refuse("bad_token", at) for at in range(0, 60_000, 100)]
+
+    assert told == [1] + [0] * 599
+    assert source.refuse("malformed", 60_000) == 1
+    assert source.refuse("bad_token", 60_000) == 600
+    assert source.refuse("bad_token", 59_000) == 1
+    assert source.refuse("bad_token", 59_001) == 0
 
 
 def test_a_flood_of_bad_requests_is_a_few_lines(exporter: Callable[..., parts.Exporter]) -> None:

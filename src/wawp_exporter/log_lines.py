@@ -3,6 +3,7 @@
 What strangers can cause a line each time is limited (`log_limit`), and so is all else; what operators do is not.
 """
 
+import codecs
 import logging
 import sys
 import time
@@ -26,6 +27,8 @@ KEY_ORDER = ("timestamp", "level", "event")
 LEFT_OUT = "log lines left out"
 LEFT_OUT_FIELDS = ("of", "source", "lines")
 MAX_KIND_CHARS = 80
+# Python reads a codec's module when it is first used: later no file descriptor may be left. Jinja uses this one too.
+ESCAPED = codecs.getencoder("unicode_escape")
 # Each says what an operator or Alertmanager asked for, or what the service did once: they are never left out.
 OWN = frozenset(
     {
@@ -155,4 +158,4 @@ def visible(value: Any) -> Any:
 
 def escape(sign: str) -> str:
     """`\\n`, `\\x1b`, `\\u202e`, as Python writes them."""
-    return sign.encode("unicode_escape").decode()
+    return ESCAPED(sign)[0].decode()

@@ -9,7 +9,7 @@ import pytest
 from wawp_exporter.config.schema import Config
 
 ROOT = Path(__file__).parents[2]
-UNITS = {"": 1, "bytes": 1, "KiB": 1024, "MiB": 1024 * 1024, "s": 1}
+UNITS = {"": 1, "bytes": 1, "KiB": 1024, "MiB": 1024 * 1024, "s": 1, "ms": 1}
 # Modules whose every bound is one of the public face's.
 FACE = ("web.wire", "web.webhook", "web.connection", "web.channel", "web.crowd")
 

@@ -292,6 +292,7 @@ class SourceTelemetry:
         self.refused: dict[str, int] = {}
         self.refusals: Counts[str] = Counts()
         self._said: dict[str, int] = {}
+        self._unsaid: Counts[str] = Counts()
         self.lateness = Lateness()
         self.reasons = {reason: telemetry.rejected.labels(name, reason) for reason in REASONS}
         self.unknown_statuses = telemetry.unknown_statuses.labels(name)
@@ -319,17 +320,18 @@ class SourceTelemetry:
         self.outcomes[REJECTED] += 1
         self.reasons[reason].inc()
 
-    def refuse(self, reason: str, at: int) -> bool:
+    def refuse(self, reason: str, at: int) -> int:
         """Notes that a webhook which may well be the gateway's was refused at `at` (Unix ms).
 
-        Whether to say so in the log: the first time, and then once in SAY_EVERY_MS.
+        How many the log has to tell of now, this one included: the first at once, then all others once in SAY_EVERY_MS.
         """
         self.refused.setdefault(reason, at)
         self.refusals[reason] += 1
-        due = at - self._said.get(reason, -SAY_EVERY_MS) >= SAY_EVERY_MS
-        if due:
-            self._said[reason] = at
-        return due
+        self._unsaid[reason] += 1
+        if 0 <= at - self._said.get(reason, -SAY_EVERY_MS) < SAY_EVERY_MS:
+            return 0
+        self._said[reason] = at
+        return self._unsaid.pop(reason)
 
 
 class Strays:

@@ -70,8 +70,8 @@ class Gate:
         self.telemetry.reject(reason)
         if refusal.anonymous and not self.sent_by_gateway(caller):
             return
-        if self.telemetry.refuse(reason, received_at):
-            logger.warning("webhook refused", source=self.name, reason=reason, error=refusal.message)
+        if count := self.telemetry.refuse(reason, received_at):
+            logger.warning("webhook refused", source=self.name, reason=reason, error=refusal.message, webhooks=count)
 
     def sent_by_gateway(self, caller: Caller) -> bool:
         """Whether a request has the headers of a gateway."""

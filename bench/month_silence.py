@@ -30,10 +30,12 @@ from rich.table import Table
 from bench.quiet import poisson
 from wawp_exporter.audit.quiet import Look, Wall
 from wawp_exporter.config.load import check
+from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.live.messages import Messages
 from wawp_exporter.live.unwritten import Unwritten
 from wawp_exporter.log.log import Log
+from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Ack, Direction, Message, Point, Status, StatusEvent
 from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.fleet import Fleet
@@ -159,7 +161,8 @@ class Month:
         config = check({"sources": {name: {} for name in names}, "thresholds": {"silent": "72h"}}).config
         self.fleet = Fleet(Rules(config))
         self.log = Log(folder / "month.db")
-        self.messages = Played(self.fleet, LogAccess(self.log))
+        access = LogAccess(self.log)
+        self.messages = Played(Folding(self.fleet, access, Telemetry()), access)
         self.past, self.wall = Past(), Wall(ZoneInfo("UTC"))
         self.deaths: list[Death] = []
         self.people = [self._person(names[number % SOURCES], number) for number in range(sessions)]
@@ -221,9 +224,10 @@ class Month:
                 self.fleet.touch(person.key, ms(at), at)
         for rest in range(minute, 60):
             self._minute(hour + rest * MINUTE)
-        for (key, begin, direction), count in self.messages.take().hours.items():
-            if direction is IN:
-                self.past.add(key, begin, count)
+        for key, unsaved in self.messages.take().living(self.fleet.activity):
+            for (begin, direction), count in unsaved.hours.items():
+                if direction is IN:
+                    self.past.add(key, begin, count)
 
     def _events(self, person: Person, hour: int) -> Iterator[Event]:
         """What a session sends to the exporter in an hour: messages, acknowledgements, and now and then a restart."""

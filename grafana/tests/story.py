@@ -16,7 +16,7 @@ from tests import builders
 from tests.builders import DAY, HOUR, MINUTE
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.model.activity import Activity
+from wawp_exporter.model.activity import Activity, Sent
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Key
 
@@ -114,7 +114,7 @@ def talk(at: float) -> Activity:
     activity.received, activity.sent = int(at / MINUTE), int(at / MINUTE / 2)
     activity.received_at = activity.sent_at = builders.ms(at)
     if at > VAIN:
-        activity.await_ack("any", builders.ms(VAIN))
+        activity.await_ack("any", Sent(builders.ms(VAIN), builders.ms(VAIN)))
     return activity
 
 

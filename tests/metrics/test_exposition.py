@@ -32,7 +32,7 @@ from wawp_exporter.config.load import check
 from wawp_exporter.metrics import gzip_pieces
 from wawp_exporter.metrics.exposition import Exposition
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.model.activity import Activity
+from wawp_exporter.model.activity import Activity, Sent
 from wawp_exporter.model.event import Direction, Status
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.probe import Probe
@@ -192,7 +192,7 @@ def example_fleet() -> Fleet:
     fleet.activity[KEY] = activity = Activity()
     for direction in Direction:
         activity.count(direction, ms(520))
-    activity.await_ack("digest", ms(520))
+    activity.await_ack("digest", Sent(ms(520), ms(521)))
     return fleet
 
 

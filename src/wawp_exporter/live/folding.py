@@ -22,13 +22,15 @@ from wawp_exporter.model.session import Memory
 class Folding:
     """Belongs to the event loop. `applied` is the place in the log up to which all is folded, or to be corrected.
 
-    `horizon` says when the oldest event was received that may still be folded (Unix ms).
+    `deleted_to` is the newest row of `change` up to which all deletions are folded. `horizon` says when the oldest
+    event was received that may still be folded (Unix ms).
     """
 
     def __init__(self, fleet: Fleet, access: LogAccess, telemetry: Telemetry) -> None:
         self.fleet = fleet
         self.telemetry = telemetry
         self.applied = Mark()
+        self.deleted_to = 0
         self.defects = fleet.on_defect = Defects(telemetry)
         self.corrections = Corrections(fleet, access.log, access.read, lambda: self.applied, self.defects)
         self.rehearing = Rehearing(fleet, access.log, access.read, lambda: self.applied, self._settled, self.defects)
@@ -48,7 +50,7 @@ class Folding:
 
     def restored(self, end: Mark) -> None:
         """Says that the fold holds the log up to this place."""
-        self.applied = end
+        self.applied, self.deleted_to = end, end.change
 
     def fold(self, event: StatusEvent, rows: Sequence[int], now: int, mono: float) -> tuple[Outcome, bool]:
         """As `Fleet.apply`; if that fails (a defect), the session is to be folded again from the log.
@@ -120,6 +122,7 @@ class Folding:
                 _, late = self.fold(entry.event, entry.rows, now, mono)
                 if late:
                     self.correct(entry.event, entry.rows, since, mark)
+        self.deleted_to = end.change
         self.rehearing.move()
         self.alarm.arm()
 
@@ -143,7 +146,7 @@ class Folding:
             self.rehear(self.applied)
         self.fleet.forget(key, tombstone, time.monotonic(), mark.seq)
         if not self._log.shared:
-            self.applied = self.applied._replace(change=mark.change)
+            self.applied, self.deleted_to = self.applied._replace(change=mark.change), mark.change
         self.rehearing.move()
         self.alarm.arm()
 

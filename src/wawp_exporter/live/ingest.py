@@ -53,7 +53,7 @@ class Ingest:
         self.folding = Folding(fleet, self.access, telemetry)
         self.saving = Saving(self.folding, self.access)
         self.last_seen = LastSeen(fleet, self.access)
-        self.messages = Messages(fleet, self.access)
+        self.messages = Messages(self.folding, self.access)
         self.acceptances = Acceptances(telemetry, self.access)
         self.cleaning = Cleaning(self.folding, self.access)
         self.actions = Actions(self.access)

@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.heeding import Heeding
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.live.unwritten import Unwritten, oldest_of
 from wawp_exporter.log.messages import Kept
-from wawp_exporter.model.activity import PENDING_MS, Activity
+from wawp_exporter.model.activity import PENDING_MS, Activity, Sent
 from wawp_exporter.model.event import Ack, Direction, Message
-from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.hours import HOUR_S, hour_of
 from wawp_exporter.model.rules import Key
 
@@ -50,8 +50,9 @@ class Recent:
 class Messages:
     """Belongs to the event loop."""
 
-    def __init__(self, fleet: Fleet, access: LogAccess) -> None:
-        self._fleet = fleet
+    def __init__(self, folding: Folding, access: LogAccess) -> None:
+        self._folding = folding
+        self._fleet = fleet = folding.fleet
         self._access = access
         self._log = access.log
         self._key = secrets.token_bytes(32)
@@ -99,15 +100,17 @@ class Messages:
             self._come.add(digest, mono)
         at = min(message.at or now, now)
         activity.count(message.direction, at)
-        self._unwritten.count(key, self._hour_at(now), message.direction)
+        unsaved = self._unwritten.of(key, activity)
+        unsaved.hours[self._hour_at(now), message.direction] += 1
         self.heeding.source(key[0]).count(message.direction, now)
         if message.direction is IN:
             self._fleet.hearing.arrived(key, shared=self._log.shared)
             return
         if message.ack is Ack.PENDING and digest not in self._ended and at > now - PENDING_MS:
             digest = digest or secrets.token_hex(DIGEST_BYTES)  # without an id any acknowledgement ends it
-            if activity.await_ack(digest, at):
-                self._unwritten.pending[key, digest] = at
+            sent = Sent(at, max(now, activity.acked_at + 1))
+            if activity.await_ack(digest, sent):
+                unsaved.pending[digest] = sent
                 self.heeding.waiting.add(key)
 
     def _acknowledge(self, key: Key, activity: Activity, ack: Ack, digest: str, now: int, mono: float) -> None:
@@ -115,12 +118,11 @@ class Messages:
             return
         self._ended.add(digest, mono)
         if ack is Ack.SERVER:
-            for ended in activity.pending:
-                self._unwritten.pending.pop((key, ended), None)  # if it was written, the log deletes it by the time
-            activity.acknowledge(now)
-            self._unwritten.changed.add(key)
+            unsaved = self._unwritten.of(key, activity)
+            for ended in activity.acknowledge(now):
+                unsaved.pending.pop(ended, None)  # if it was written, the log deletes it by the times
         elif activity.end(digest) or self._log.shared:
-            self._unwritten.end(key, digest)
+            self._unwritten.end(key, activity, digest)
 
     def _hour_at(self, now: int) -> int:
         """The clock hour, in the configured time zone."""
@@ -148,7 +150,7 @@ class Messages:
         now = unix_now()
         try:
             if unwritten or self.heeding.waiting:
-                news = unwritten.news(self._fleet.activity)
+                news = unwritten.news(self._fleet.activity, self._folding.deleted_to)
                 await self._access.write(self._log.messages.store, news, now, now - PENDING_MS)
             shared = True
         except LogError as error:
@@ -183,18 +185,24 @@ class Messages:
         self._fleet.heard |= self.heeding.waiting
         for key in self.heeding.waiting & self._fleet.activity.keys():
             self._fleet.activity[key].forget()
-        for (key, digest), at in self._unwritten.pending.items():
-            if key in self._fleet.activity:
-                self._fleet.activity[key].await_ack(digest, at)
+        for key, unsaved in self._unwritten.living(self._fleet.activity):
+            for digest, sent in unsaved.pending.items():
+                self._fleet.activity[key].await_ack(digest, sent)
+        kept = kept.without(self._former(kept))  # they may have been read before a deletion that was followed since
         self._merge(kept)
         for traffic in kept.traffic:
             self._fleet.hearing.arrived(traffic.key, traffic.received_at)
         # An acknowledgement may have come here, and its message at another replica.
         waiting = [each for each in kept.pending if each.digest not in self._ended]
         for each in kept.pending:
-            if each.digest in self._ended:
-                self._unwritten.end(each.key, each.digest)
+            if each.digest in self._ended and each.key in self._fleet.activity:
+                self._unwritten.end(each.key, self._fleet.activity[each.key], each.digest)
         self.heeding.judge(oldest_of(waiting, self._fleet.activity), unix_now())
+
+    def _former(self, kept: Kept) -> set[Key]:
+        """The sessions of which only the life before their last deletion was read."""
+        graves = self._fleet.graves
+        return {key for key, buried in kept.buried.items() if key in graves and buried < graves[key].seq}
 
     def _merge(self, kept: Kept) -> None:
         """Counts in the log are of all replicas; what is not written yet comes on top."""
@@ -204,15 +212,15 @@ class Messages:
         for traffic in kept.traffic:
             key = traffic.key
             activity = activities.setdefault(key, Activity())
-            activity.received = traffic.received + unwritten.counts[key, IN]
-            activity.sent = traffic.sent + unwritten.counts[key, OUT]
+            activity.received = traffic.received + unwritten.counted(key, activity, IN)
+            activity.sent = traffic.sent + unwritten.counted(key, activity, OUT)
             activity.received_at = max(activity.received_at, traffic.received_at)
             activity.sent_at = max(activity.sent_at, traffic.sent_at)
-            activity.acknowledge(traffic.acked_at)
+            activity.hear_of_ack(traffic.acked_at)
             self.heeding.source(key[0]).take(traffic)
         for each in kept.pending:
             activity = activities.setdefault(each.key, Activity())
-            if each.at > activity.acked_at and each.digest not in self._ended:
-                activity.await_ack(each.digest, each.at)
+            if each.heard_at > activity.acked_at and each.digest not in self._ended:
+                activity.await_ack(each.digest, Sent(each.at, each.heard_at))
                 self.heeding.waiting.add(each.key)
         self._stored_at = max(self._stored_at, kept.stored_at)

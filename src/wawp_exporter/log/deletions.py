@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.database import Database
 from wawp_exporter.log.names import FORGOTTEN
+from wawp_exporter.log.place import MESSAGES
 from wawp_exporter.log.tables import OF_MESSAGES, change, session, state
 from wawp_exporter.model.rules import Key
 
@@ -22,6 +23,8 @@ class Deletions:
         source, name = key
         database = self._database
         with database.writing(ordered=True) as writer:
+            if database.shared:
+                writer.execute(sa.select(sa.func.pg_advisory_xact_lock(MESSAGES)))
             end = database.newest_mark(writer)
             later = sa.case((session.c.tombstone > tombstone, session.c.tombstone), else_=tombstone)
             owner = writer.scalar(

@@ -1,16 +1,16 @@
 """What is known of messages: written behind by each replica, and read by all of them. No message is kept."""
 
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from wawp_exporter.log.database import Database
-from wawp_exporter.log.place import DATABASE_NOW
-from wawp_exporter.log.tables import activity, hash_key, pending, session, traffic
+from wawp_exporter.log.place import DATABASE_NOW, MESSAGES
+from wawp_exporter.log.tables import activity, change, hash_key, pending, session, traffic
 from wawp_exporter.model.rules import Key
 
 PURGED = 5000  # hours deleted in one go
@@ -37,30 +37,50 @@ class Hour(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """An own message, sent at `at` (Unix ms), that is not acknowledged; `digest` is the keyed hash of its id."""
+    """An own message that is not acknowledged; `digest` is the keyed hash of its id.
+
+    It was sent at `at` and first heard of at `heard_at` (Unix ms).
+    """
 
     key: Key
     digest: str
     at: int = 0
+    heard_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a replica adds to the tables, and the messages that are pending no more."""
+    """What a replica adds to the tables, and the messages that are pending no more.
+
+    `deleted_to` is the newest row of `change` whose deletion the replica knew: what it says of sessions that were
+    deleted later is of their former life.
+    """
 
     traffic: Sequence[Traffic] = ()
     hours: Sequence[Hour] = ()
     pending: Sequence[Pending] = ()
     gone: Sequence[Pending] = ()
+    deleted_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the tables hold of some sources. `stored_at` is the time of the newest row of `traffic` (Unix ms)."""
+    """What the tables hold of some sources. `stored_at` is the time of the newest row of `traffic` (Unix ms).
+
+    `pending` begins with the oldest; `buried` has the newest row at the last deletion of each session, 0 for none.
+    """
 
     traffic: Sequence[Traffic] = ()
     pending: Sequence[Pending] = ()
     stored_at: int = 0
+    buried: Mapping[Key, int] = field(default_factory=dict)
+
+    def without(self, keys: Collection[Key]) -> "Kept":
+        """Leaves sessions out."""
+        if not keys:
+            return self
+        traffic = [each for each in self.traffic if each.key not in keys]
+        return replace(self, traffic=traffic, pending=[each for each in self.pending if each.key not in keys])
 
 
 class MessageTables:
@@ -79,11 +99,13 @@ class MessageTables:
     def store(self, news: News, now: int, oldest: int) -> None:
         """Adds what is new; messages that were sent before `oldest` are pending no more. Raises LogError.
 
-        Sessions that the log does not know are left out. `now` is the time of writing where no other replica writes.
+        Sessions that the log does not know, and former lives of deleted ones, are left out. `now` is the time of
+        writing where no other replica writes.
         """
         with self._database.writing() as writer:
-            keys = {row.key for row in news.traffic} | {row.key for row in (*news.pending, *news.gone)}
-            known = self._database.names.known(writer, sorted(keys))
+            if self._database.shared:  # else a deletion could commit between the question and the answer
+                writer.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(MESSAGES)))
+            known = self._living(writer, news)
             stored_at = writer.scalar(sa.select(DATABASE_NOW)) if self._database.shared else now
             statements = self._database.statements
             # In one order, since replicas write side by side.
@@ -91,8 +113,16 @@ class MessageTables:
             self._write(writer, statements.add_activity, rows(known, news.hours))
             self._write(writer, statements.insert_pending, rows(known, news.pending))
             self._write(writer, statements.delete_pending, [row[:2] for row in rows(known, news.gone)])
-            later = sa.exists().where(traffic.c.session_id == pending.c.session_id, traffic.c.acked_at >= pending.c.at)
-            writer.execute(sa.delete(pending).where(sa.or_(pending.c.at < oldest, later)))
+            mine, later = traffic.c.session_id == pending.c.session_id, traffic.c.acked_at >= pending.c.heard_at
+            writer.execute(sa.delete(pending).where(sa.or_(pending.c.at < oldest, sa.exists().where(mine, later))))
+
+    def _living(self, writer: sa.Connection, news: News) -> dict[Key, int]:
+        """The row ids of the sessions of which something is new, without those that were deleted meanwhile."""
+        keys = {row.key for row in news.traffic} | {row.key for row in (*news.pending, *news.gone)}
+        since = sa.and_(change.c.id > news.deleted_to, change.c.tombstone > 0)
+        deleted = set(writer.scalars(sa.select(change.c.session_id).where(since)))
+        known = self._database.names.known(writer, sorted(keys))
+        return {key: number for key, number in known.items() if number not in deleted}
 
     def _write(self, writer: sa.Connection, statement: Any, values: Sequence[Sequence[object]]) -> None:
         if values:
@@ -106,20 +136,21 @@ class MessageTables:
         shard = self._database.shard
         wanted = sources if sources is not None else shard.sources if shard.total > 1 else None
         where = [] if wanted is None else [session.c.source.in_(list(wanted))]
-        columns = (session.c.source, session.c.name)
+        columns = (session.c.source, session.c.name, session.c.buried)
         counts = sa.select(*columns, *[column for column in traffic.columns if not column.primary_key]).join_from(
             traffic, session, session.c.id == traffic.c.session_id
         )
-        waiting = sa.select(*columns, pending.c.digest, pending.c.at).join_from(
+        waiting = sa.select(*columns, pending.c.digest, pending.c.at, pending.c.heard_at).join_from(
             pending, session, session.c.id == pending.c.session_id
         )
         with self._database.reading() as reader:
             found = reader.execute(counts.where(traffic.c.stored_at > stored_at, *where)).all()
-            still = reader.execute(waiting.where(*where)).all()
+            still = reader.execute(waiting.where(*where).order_by(pending.c.at)).all()
         return Kept(
-            [Traffic((row[0], row[1]), *row[2:7]) for row in found],
-            [Pending((row[0], row[1]), *row[2:]) for row in still],
+            [Traffic((row[0], row[1]), *row[3:8]) for row in found],
+            [Pending((row[0], row[1]), *row[3:]) for row in still],
             max([stored_at, *(row.stored_at for row in found)]),
+            {(row[0], row[1]): row.buried for row in (*found, *still)},
         )
 
     def purge(self, before: int) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.errors import LogError
 
-SCHEMA = "0013"  # the newest of `migrations/versions`
+SCHEMA = "0014"  # the newest of `migrations/versions`
 BUSY_S = 5.0
 PRIVATE = 0o600  # the modes of files and folders that are made here
 PRIVATE_FOLDER = 0o700
@@ -29,6 +29,7 @@ WRITES = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "journal_
 READS_ONLY = ("query_only=ON", "temp_store=MEMORY")
 MIGRATING = 0x57415750  # PostgreSQL's advisory locks, which hold for the whole database
 APPENDING = MIGRATING + 1
+MESSAGES = MIGRATING + 3  # shared while counts of messages are written; a deletion waits for that
 # So a dead server is noticed in seconds; TCP's own keepalive takes two hours.
 POSTGRES_ARGS = {
     "connect_timeout": 5,

@@ -137,6 +137,7 @@ pending = sa.Table(
     sa.Column("session_id", sa.Integer, primary_key=True),
     sa.Column("digest", sa.Text, primary_key=True),
     sa.Column("at", sa.BigInteger),
+    sa.Column("heard_at", sa.BigInteger),
 )
 hash_key = sa.Table(
     "hash_key",

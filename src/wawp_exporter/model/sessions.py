@@ -151,6 +151,7 @@ class Sessions:
         for session in list(self.sessions.values()):
             if session.source not in rules.config.sources:
                 self._drop(session, self.judge.now, mono)
+                self.activity.pop(session.key, None)
                 continue
             session.meta = rules.meta(*session.key)
             session.wake = 0
@@ -193,7 +194,6 @@ class Sessions:
     def _drop(self, session: Session, now: int, mono: float) -> None:
         leave(session, mono)
         del self.sessions[session.key]
-        self.activity.pop(session.key, None)
         self.changed.add(session.key)
         self.unsaved.discard(session.key)
         self.ear.leave(session.key, now)

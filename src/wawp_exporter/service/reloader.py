@@ -77,6 +77,7 @@ class Reloader:
         rules = Rules(settings.config, parts.fleet.rules.deaf)
         # What leaves the fleet must be saved first: it comes back from the log when its source does.
         await parts.ingest.saving.save()
+        await parts.ingest.messages.share()
         added = rules.shard.held(sorted(set(settings.config.sources) - set(parts.settings.config.sources)))
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
         async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():

@@ -1,0 +1,15 @@
+"""When each own message was heard of: an acknowledgement that came later ends it, whatever its own time says."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Of messages that were pending before, the time at which they were sent is near enough."""
+    op.add_column("pending", sa.Column("heard_at", sa.BigInteger, nullable=False, server_default="0"))
+    op.execute("UPDATE pending SET heard_at = at")

@@ -1,7 +1,7 @@
 """What the judge says, as metrics: a series is there exactly while what it says holds, in every mode."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 
@@ -56,16 +56,18 @@ class Judged:
 
     def problems(self, synced: frozenset[str]) -> list[Piece]:
         """The lines of all problems; where there is not room for all sessions, of those whose trouble began first."""
-        found = [self._problems[source] for source in sorted(synced)]
-        limit = TROUBLED_SHARE * self.fleet.rules.config.metrics.max_sessions
-        if sum(map(len, found)) <= limit:
-            return [piece for sheets in found for piece in sheets.pieces()]
-        first = nsmallest(limit, ((begin, key) for key, begin in self._begun.items() if key[0] in synced))
-        return [pack(b"".join([self._problems[key[0]].lines(key) for _, key in first]))]
+        return self._shown(self._problems, synced)
 
     def unpaired(self, synced: frozenset[str]) -> list[Piece]:
-        """The sessions that wait for their first login."""
-        return [piece for source in sorted(synced) for piece in self._unpaired[source].pieces()]
+        """The sessions that wait for their first login, of those whose problems are shown."""
+        return self._shown(self._unpaired, synced)
+
+    def _shown(self, of: Mapping[str, Sheets], synced: frozenset[str]) -> list[Piece]:
+        limit = TROUBLED_SHARE * self.fleet.rules.config.metrics.max_sessions
+        if sum(len(self._problems[source]) for source in synced) <= limit:
+            return [piece for source in sorted(synced) for piece in of[source].pieces()]
+        first = nsmallest(limit, ((begin, key) for key, begin in self._begun.items() if key[0] in synced))
+        return [pack(b"".join([of[key[0]].lines(key) for _, key in first]))]
 
     def outages(self, synced: frozenset[str]) -> list[Outage]:
         """The outages as they stand; one of several sources only where all sources are up to date."""

@@ -67,8 +67,9 @@ class Sheets:
             del self._sheets[sheet], self._open[sheet]
 
     def lines(self, key: Key) -> bytes:
-        """The lines of a session that has some."""
-        return self._of[key].lines[key]
+        """The lines of a session, empty if it has none."""
+        sheet = self._of.get(key)
+        return sheet.lines[key] if sheet else b""
 
     def pieces(self) -> Iterator[Piece]:
         """All lines."""

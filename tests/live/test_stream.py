@@ -87,6 +87,23 @@ def test_a_stream_goes_on_where_it_was_cut(exporter: parts.Exporter) -> None:
     assert [int(each["id"]) for each in told] == sorted({int(each["id"]) for each in told})
 
 
+def test_a_reader_that_resumes_is_not_told_that_a_doubtful_session_is_ready(tmp_path: Path) -> None:
+    """Its gateway does not answer: an application that reads only the stream would send to a session that is lost."""
+    (tmp_path / "key").write_text("k3y\n")
+    api = {"url": f"http://127.0.0.1:{parts.free_port()}", "key_file": "key"}
+    with parts.Exporter({"sources": {"default": {"api": api}}}, tmp_path) as exporter:
+        with following(exporter) as events:
+            send(exporter, "STARTING")
+            first = next(events)
+            send(exporter, "WORKING")
+            live = next(events)
+        with following(exporter, first["id"]) as events:
+            resumed = next(events)
+
+    assert not live["data"]["ready"]
+    assert resumed == live
+
+
 def test_a_stream_goes_on_after_a_restart(tmp_path: Path) -> None:
     """What happened in between comes from the log."""
     with parts.Exporter({}, tmp_path) as exporter:

@@ -175,8 +175,10 @@ class Hub:
         key = (row.source, row.session)
         if isinstance(row, DeletionRow):
             return gone(key)
-        group = self.fleet.rules.meta(*key).group
+        group, session = self.fleet.rules.meta(*key).group, self.fleet.sessions.get(key)
         ready = row.status is Status.WORKING
+        if ready and session and session.state.status is Status.WORKING:
+            ready = self.ready(session)  # the gateway may contradict it: live readers are told so too
         return frame(key, row.before, row.status, row.at, group, row.engine, row.seq, ready=ready)
 
     def _publish(self, place: int, data: bytes) -> None:

@@ -21,19 +21,24 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from tests import parts, storm
-from tests.builders import DAY, KEY, capping, event, fresh_of, memories_of, ms, point
+from tests.builders import DAY, KEY, capping, event, fresh_of, make_fleet, memories_of, ms, point
 from tests.event_log import purge_all
 from tests.gateway import KEY as API_KEY
 from tests.gateway import Running
 from wawp_exporter.config.load import check
 from wawp_exporter.errors import LogError
+from wawp_exporter.live import answers
+from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.log import partitions
 from wawp_exporter.log.actions import Action
 from wawp_exporter.log.database import Mark
 from wawp_exporter.log.feed import Followed
 from wawp_exporter.log.insertion import RECENT_MS, Insertion
 from wawp_exporter.log.log import Log
-from wawp_exporter.model.event import StatusEvent
+from wawp_exporter.metrics.telemetry import Telemetry
+from wawp_exporter.model.event import Point, StatusEvent
+from wawp_exporter.model.machine import State, Transition
+from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.model.shard import shard_of
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
@@ -206,6 +211,28 @@ def test_an_append_knows_what_was_newest_of_a_session(
     assert {key: each.status for key, each in before.items()} == ({KEY: newest} if newest else {})
     assert first.append([event(F, 110)]).before[KEY].status == W
     assert first.append([event(F, 110)]).before == {}
+
+
+def test_a_defect_with_one_event_of_a_shared_log_costs_the_others_nothing(
+    open_log: Callable[..., Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits is answered before this replica follows the log; no defect of it can be had otherwise."""
+    step = answers.step
+
+    def broken(state: State | None, item: Point) -> tuple[State, Transition | None]:
+        if item.status == F:
+            raise RuntimeError
+        return step(state, item)
+
+    async def play() -> tuple[list[Outcome], float | None]:
+        ingest = Ingest(make_fleet(), open_log(), Telemetry())
+        waiting = [ingest.submit(event(status, at, key=("default", status))) for at, status in enumerate((W, F, S))]
+        told = await asyncio.gather(*waiting)
+        await ingest.close()
+        return told, ingest.telemetry.registry.get_sample_value("wawp_exporter_defects_total", {"part": "answer"})
+
+    monkeypatch.setattr(answers, "step", broken)
+    assert asyncio.run(play()) == ([Outcome.TRANSITION, Outcome.LATE, Outcome.TRANSITION], 1)
 
 
 def test_a_batch_of_known_names_is_one_statement(open_log: Callable[..., Log]) -> None:

@@ -42,13 +42,23 @@ def unfolded(rows: Sequence[int]) -> Outcome:
     return IGNORED if rows[-1] > 0 else DUPLICATE
 
 
-def foresee(fleet: Fleet, event: StatusEvent, rows: Sequence[int], newest: Point | None) -> Outcome:
+def foresee(fleet: Fleet, event: StatusEvent, rows: Sequence[int], newest: Point | None, defects: Defects) -> Outcome:
     """What will become of an event in a shared log, by the newest point that the log held before it.
 
-    The live state cannot say: it may lag behind the log, or hold this very event already.
+    The live state cannot say: it may lag behind the log, or hold this very event already. If nothing can say (a
+    defect), the event is answered as one that came late: it is in the log, and the others of its batch wait.
     """
     if rows[-1] <= 0:
         return DUPLICATE
+    try:
+        return foreseen(fleet, event, newest)
+    except Exception as error:  # noqa: BLE001 - a defect with one event must not keep the others waiting
+        defects("answer", error)
+        return LATE
+
+
+def foreseen(fleet: Fleet, event: StatusEvent, newest: Point | None) -> Outcome:
+    """As `foresee`, of an event that is new to the log."""
     place = (newest.at, newest.tie) if newest else (0, 0)
     deleted_at = fleet.grave((event.source, event.session)).at
     if (event.own.at, event.own.tie) < place or event.own.at <= deleted_at:

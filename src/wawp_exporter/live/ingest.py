@@ -206,7 +206,10 @@ class Ingest:
         newest = dict(appended.before)
         for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             key = (event.source, event.session)
-            outcome = unfolded(rows) if key in appended.over else foresee(self.fleet, event, rows, newest.get(key))
+            if key in appended.over:
+                outcome = unfolded(rows)
+            else:
+                outcome = foresee(self.fleet, event, rows, newest.get(key), self._defects)
             if outcome in (TRANSITION, REPEAT):
                 newest[key] = event.own
             self.folding.count(event, outcome)

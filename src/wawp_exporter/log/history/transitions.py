@@ -125,13 +125,11 @@ def owners_of(reader: sa.Connection, asked: Filter) -> list[int] | None:
 
 def chunk(asked: Filter, owners: list[int] | None, position: Position | None, size: int) -> sa.Select[Any]:
     """Those of the newest `size` events before a position that may be transitions, and always the last event."""
-    chosen = newest(asked, position, size, IN_ORDER) if owners is None else newest_of(asked, owners, position, size)
-    events = chosen.subquery("chosen")
+    events = asked_among(asked, owners, position, size).subquery("events")
     order = (events.c.at, events.c.tie, events.c.seq)
     known = sa.case((certain(events), events.c.status), else_=UNCERTAIN)
     seen = sa.select(
         *events.c,
-        sa.func.row_number().over(order_by=[column.desc() for column in order]).label("place"),
         sa.func.row_number().over(partition_by=events.c.session_id, order_by=order).label("number"),
         sa.func.lag(known).over(partition_by=events.c.session_id, order_by=order).label("prior"),
     ).subquery("seen")
@@ -149,6 +147,21 @@ def chunk(asked: Filter, owners: list[int] | None, position: Position | None, si
         .where(sa.or_(sa.and_(changed, *asked.about()), seen.c.place == size))
         .order_by(seen.c.place)
     )
+
+
+def asked_among(asked: Filter, owners: list[int] | None, position: Position | None, size: int) -> sa.Select[Any]:
+    """The newest `size` events before a position, numbered; of other sessions than the asked ones the last alone."""
+    chosen = newest(asked, position, size, IN_ORDER) if owners is None else newest_of(asked, owners, position, size)
+    events = chosen.subquery("chosen")
+    order = [column.desc() for column in (events.c.at, events.c.tie, events.c.seq)]
+    placed = sa.select(*events.c, sa.func.row_number().over(order_by=order).label("place")).subquery("placed")
+    about = asked.about()
+    if owners is not None or not about or size == CHUNK:
+        return sa.select(*placed.c)
+    # In a large chunk few may be of the asked sessions. They are looked up one by one: PostgreSQL would read all names
+    # for a join, of which there may be a million.
+    mine = sa.select(sa.literal(1)).where(sessions.c.id == placed.c.session_id, *about).scalar_subquery() == 1
+    return sa.select(*placed.c).where(sa.or_(mine, placed.c.place == size))
 
 
 def newest(

@@ -203,13 +203,12 @@ class Ingest:
 
     def _answer_ahead(self, batch: list[Waiting], appended: Appended) -> None:
         """Answers with what will become of the events: each replica, this one too, folds them as it follows the log."""
-        newest = dict(appended.before)
+        newest, over = dict(appended.before), appended.over
         for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             key = (event.source, event.session)
-            if key in appended.over:
-                outcome = unfolded(rows)
-            else:
-                outcome = foresee(self.fleet, event, rows, newest.get(key), self._defects)
+            outcome = (
+                unfolded(rows) if key in over else foresee(self.fleet, event, rows, newest.get(key), self._defects)
+            )
             if outcome in (TRANSITION, REPEAT):
                 newest[key] = event.own
             self.folding.count(event, outcome)

@@ -203,12 +203,10 @@ class Ingest:
 
     def _answer_ahead(self, batch: list[Waiting], appended: Appended) -> None:
         """Answers with what will become of the events: each replica, this one too, folds them as it follows the log."""
-        newest, over = dict(appended.before), appended.over
+        newest, over, fleet = dict(appended.before), appended.over, self.fleet
         for (event, waiter), rows in zip(batch, appended.rows, strict=True):
             key = (event.source, event.session)
-            outcome = (
-                unfolded(rows) if key in over else foresee(self.fleet, event, rows, newest.get(key), self._defects)
-            )
+            outcome = unfolded(rows) if key in over else foresee(fleet, event, rows, newest.get(key), self._defects)
             if outcome in (TRANSITION, REPEAT):
                 newest[key] = event.own
             self.folding.count(event, outcome)

@@ -14,7 +14,7 @@ from tests.reads import fail, hold, process_id
 from tests.served import Served, eventually, run, served
 from wawp_exporter.errors import LogError, TooBusy
 from wawp_exporter.live import reader as reading
-from wawp_exporter.live.reader import MAX_READS, MAX_REPORTS, Reader
+from wawp_exporter.live.reader import MAX_READS, MAX_REPORTS, THREADS, Reader
 from wawp_exporter.service import upkeep
 
 Test = Callable[[Reader], Awaitable[None]]
@@ -172,6 +172,24 @@ def test_reads_end_with_the_reader(tmp_path: Path) -> None:
 
         ended = await asyncio.gather(*reads, return_exceptions=True)
         assert [type(each) for each in ended] == [LogError, TooBusy, TooBusy]
+
+    with_reader(test)
+
+
+def test_small_reads_that_wait_end_with_the_reader(tmp_path: Path) -> None:
+    """They are refused: a cancelled one would be an error with a traceback in the request that waits for it."""
+
+    async def test(reader: Reader) -> None:
+        begun = [asyncio.create_task(reader.light(hold, tmp_path, str(n))) for n in range(THREADS)]
+        await running(tmp_path / str(THREADS - 1))
+        waiting, left = [asyncio.create_task(reader.light(process_id)) for _ in range(2)]
+        await asyncio.sleep(0)
+        left.cancel()
+        reader.close()
+        (tmp_path / "go").touch()
+
+        ended = await asyncio.gather(waiting, left, *begun, return_exceptions=True)
+        assert [type(each) for each in ended] == [TooBusy, asyncio.CancelledError] + THREADS * [str]
 
     with_reader(test)
 

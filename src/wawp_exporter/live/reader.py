@@ -19,6 +19,7 @@ MAX_REPORTS = 9  # reads of a fleet: one runs, the others wait for their turn
 REPORT_LIMIT_S = 600.0  # as long as PostgreSQL lets a statement take
 THREADS = 4
 MAX_READS = 64  # reads of one session or page: four run, the others wait
+STOPPING = "the exporter is stopping, try again"
 
 
 class Reader:
@@ -50,7 +51,13 @@ class Reader:
             raise LogError("cannot read the event log: no thread can be started") from None
         self._reads.add(future)
         future.add_done_callback(self._reads.discard)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and task and not task.cancelling():  # `close` has cancelled the read, not its caller
+                raise TooBusy(STOPPING) from None
+            raise
 
     async def heavy(self, function: Callable[..., T], *args: object) -> T:
         """In the process, one after another: for reads of a fleet that somebody asks for.
@@ -88,7 +95,7 @@ class Reader:
 
     def _check_room(self, taken: int, limit: int) -> None:
         if self._closed:
-            raise TooBusy("the exporter is stopping, try again")
+            raise TooBusy(STOPPING)
         if taken >= limit:
             raise TooBusy(f"{limit} reads of the log run or wait, which is the limit; try again")
 

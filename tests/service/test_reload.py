@@ -66,7 +66,7 @@ def test_a_certificate_and_a_key_that_do_not_fit_change_nothing(tmp_path: Path, 
                 use(tmp_path, "locked", "locked")
             else:
                 (tmp_path / "tls.crt").write_text("no certificate" if spoil == "no pem" else "-----BEGIN X-----\n")
-            assert "cannot use web.tls" in await refused(service)
+            assert "web.tls: cannot use" in await refused(service)
             assert await shown(service.address) == before
 
             use(tmp_path, "new", "new")

@@ -10,7 +10,7 @@ import click
 
 from wawp_exporter import __version__
 from wawp_exporter.commands.signals import Signals
-from wawp_exporter.errors import ConfigError, WawpExporterError
+from wawp_exporter.errors import ConfigError, ListenError, WawpExporterError
 
 if TYPE_CHECKING:
     from wawp_exporter.config.settings import Settings
@@ -75,6 +75,12 @@ def serve_command(config_path: Path | None) -> None:
 def check_config_command(file: Path) -> None:
     """Check FILE; print each mistake as `key: what is wrong, what was expected`."""
     settings = load_or_exit(file)
+    tls = settings.config.web.tls
+    if tls.cert_file:
+        try:
+            importlib.import_module("wawp_exporter.web.tls").load_pair(tls)
+        except ListenError as error:
+            stop_with(ConfigError([str(error)]))
     for note in importlib.import_module("wawp_exporter.commands.notes").notes(settings.config):
         click.echo(f"note: {note}", err=True)
     click.echo(f"{file}: the configuration is good")

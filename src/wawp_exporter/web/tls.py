@@ -52,4 +52,4 @@ def no_passphrase() -> str:
 
 def tls_problem(tls: Tls, reason: str) -> str:
     """What is wrong with which files."""
-    return f"cannot use web.tls: {tls.cert_file} with {tls.key_file}: {reason}, expected a PEM certificate and its key"
+    return f"web.tls: cannot use {tls.cert_file} with {tls.key_file}: {reason}, expected a PEM certificate and its key"

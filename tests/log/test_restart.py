@@ -20,9 +20,11 @@ from msgspec.structs import replace
 from tests.builders import body, config, memories_of
 from tests.live.test_ingest import Failing
 from wawp_exporter.dialects.waha import parse
+from wawp_exporter.live import saving
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import refill, restore
+from wawp_exporter.log import judgements
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.replay import point_of
 from wawp_exporter.log.tables import event, session, state, watermark
@@ -291,8 +293,11 @@ async def play(folder: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_a_restart_tells_what_was_told_and_what_the_log_says(part: int) -> None:
-    """Also after a start that finds no saved state at all."""
+def test_a_restart_tells_what_was_told_and_what_the_log_says(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a start that finds no saved state at all, and when a save takes several slices."""
+    for name in ("SAVE_SLICE", "TAKEN"):
+        monkeypatch.setattr(saving, name, 1 + part % 2 * 999)
+    monkeypatch.setattr(judgements, "AT_ONCE", 1 + part % 2 * 999)
     for seed in range(part, SEEDS, 4):
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(play(Path(folder), seed))

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.live.clock import unix_now
@@ -14,6 +15,8 @@ from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Memory
 
 SAVE_SLICE = 1000  # states written between two batches
+TAKEN = 250  # sessions taken in one turn of the event loop
+MAX_TURNS = 4000  # sessions may change as fast as they are taken
 SAVE_LEASE_S = 15.0
 BETWEEN_S = 2.0  # the wait for the judge to have heard a whole event; the states are saved without what it judges then
 
@@ -42,14 +45,17 @@ class Saving:
     async def _save(self) -> None:
         if not await self._access.lease(self._lease, SAVE_LEASE_S):
             return  # another replica of the shard saves
+        ahead: dict[Key, bytes | None] = {}
         judged: list[Judgement] = []
-        unsaved: list[tuple[Key, Memory]] = []
+        taken: dict[Key, Memory] = {}
         saved, save = False, self._log.save
         try:
-            await self._judge(judged)
+            await self._take_ahead(taken, ahead)
+            await self._judge(judged, ahead)
             # Sessions still to be corrected, and sources that are away, are not covered by the place that is saved.
             applied, end = self._folding.applied, self._folding.corrections.covered()
-            sources, unsaved = self._sources, self._fleet.take_unsaved()
+            taken.update(self._fleet.take_unsaved())
+            sources, unsaved = self._sources, [each for each in taken.items() if each[0] in self._fleet.sessions]
             for start in range(0, len(unsaved), SAVE_SLICE):
                 piece = unsaved[start : start + SAVE_SLICE]
                 await self._access.write(partial(save, covers=False), piece, applied.seq)
@@ -61,17 +67,33 @@ class Saving:
             self._access.failed("could not save the state; the next start replays more of the log", error)
         finally:
             if not saved:  # failed, or cut off by a stop
-                self._fleet.unsaved.update(key for key, _ in unsaved)
-                for judgement in judged:
-                    self._fleet.judge.unsaved.update(judgement.sessions)
+                self._fleet.unsaved.update(taken)
+                self._fleet.judge.unsaved.update(ahead)
 
     @property
     def _sources(self) -> list[str]:
         """The sources that are folded here."""
         return [source for source in self._fleet.rules.config.sources if self._fleet.folds(source)]
 
-    async def _judge(self, judged: list[Judgement]) -> None:
-        """Adds what is judged, and the place in the log up to which it holds.
+    async def _take_ahead(self, taken: dict[Key, Memory], judged: dict[Key, bytes | None]) -> None:
+        """Takes most sessions, and what is judged of them, slice by slice: all at once would hold up webhooks.
+
+        What changes meanwhile is unsaved again, and taken again.
+        """
+        fleet, judge = self._fleet, self._fleet.judge
+        for _ in range(MAX_TURNS):
+            if len(judge.unsaved) <= TAKEN >= len(fleet.unsaved):
+                return
+            if len(fleet.unsaved) > TAKEN:
+                taken.update(fleet.take_unsaved(TAKEN))
+            if len(judge.unsaved) > TAKEN:
+                keys = list(islice(judge.unsaved, TAKEN))
+                judge.unsaved.difference_update(keys)
+                judged.update((key, judge.saved(key)) for key in keys)
+            await asyncio.sleep(0)
+
+    async def _judge(self, judged: list[Judgement], ahead: dict[Key, bytes | None]) -> None:
+        """Adds what is judged, and the place in the log up to which it holds; `ahead` is of sessions encoded before.
 
         While late events come again and again the judge is always behind, so it is asked between two of them.
         """
@@ -79,7 +101,8 @@ class Saving:
 
         def take(mark: Mark) -> None:
             keys, judge.unsaved = judge.unsaved, set()
-            judged.append(Judgement(judge.dump(self._sources), {key: judge.saved(key) for key in keys}, mark))
+            ahead.update((key, judge.saved(key)) for key in keys)
+            judged.append(Judgement(judge.dump(self._sources), ahead, mark))
 
         if self._folding.rehearing.active:
             with suppress(TimeoutError):

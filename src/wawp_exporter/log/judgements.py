@@ -10,6 +10,7 @@ from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.tables import judge, judged
 from wawp_exporter.model.rules import Key
 
+AT_ONCE = 1000  # sessions written with one statement
 EVERYWHERE = ""  # stands for the source of outages of several sources
 
 
@@ -49,8 +50,10 @@ class Judgements:
         there = [[*key, memory.decode()] for key, memory in judgement.sessions.items() if memory is not None]
         statements, mark = self._database.statements, judgement.mark
         for rows, statement in ((gone, statements.delete_judged), (there, statements.upsert_judged)):
-            if rows:
-                writer.execute(statement, {"rows": msgspec.json.encode(sorted(rows)).decode()})
+            # While many rows are encoded no other thread runs.
+            for start in range(0, len(rows), AT_ONCE):
+                piece = sorted(rows[start : start + AT_ONCE])
+                writer.execute(statement, {"rows": msgspec.json.encode(piece).decode()})
         sources = [[name, memory.decode(), *mark] for name, memory in sorted(judgement.sources.items())]
         writer.execute(statements.upsert_judge, {"rows": msgspec.json.encode(sources).decode()})
 

@@ -171,9 +171,10 @@ class Sessions:
         heard, self.heard = self.heard | self.unsaved, set()
         return heard
 
-    def take_unsaved(self) -> list[tuple[Key, Memory]]:
-        """The sessions whose memory changed since the last call."""
-        keys, self.unsaved = self.unsaved, set()
+    def take_unsaved(self, limit: int | None = None) -> list[tuple[Key, Memory]]:
+        """The sessions whose memory changed since they were last taken, at most `limit`."""
+        keys = set(islice(self.unsaved, limit))
+        self.unsaved -= keys
         self.heard |= keys
         return [(key, self.sessions[key].memory) for key in keys if key in self.sessions]
 

@@ -23,7 +23,7 @@ from wawp_exporter.model.rules import Key
 MONTH = 30 * DAY
 START = builders.T0 / 1000
 END = START + MONTH
-STEP = 30 * MINUTE  # between two scrapes, but for the last hours
+STEP = 60 * MINUTE  # between two scrapes, but for the last hours
 RECENT, FINE = 2 * HOUR, 2 * MINUTE
 RESTART = 20 * DAY + 7 * MINUTE
 PATTERNS: dict[Key, dict[tuple[int, int], int]] = {("default", "phone"): {(2, 17): 4}}

@@ -8,6 +8,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 END_TO_END, INCIDENTS = "alerts/tests/test_end_to_end.py", "alerts/tests/test_incidents.py"
+MONTH = {"grafana/tests/test_figures.py", "grafana/tests/test_queries.py"}
 # Those that take longest, as `make test ARGS=--durations=50` tells: one that began last would be waited for alone.
 FIRST = (
     "alerts/tests/test_mutants.py",  # computes, while the stories wait
@@ -40,8 +41,10 @@ class Groups(LoadScopeScheduling):
 
 
 def group(nodeid: str) -> str:
-    """The file of a test; the stories from end to end are a group for each Debian, whose servers they share."""
+    """The file of a test; the stories from end to end are a group for each Debian, and dashboards share a month."""
     file, _, test = nodeid.partition("::")
+    if file in MONTH:
+        return "the month"
     release = re.search(r"\[(\w+)", test) if file in {END_TO_END, INCIDENTS} else None
     return f"{file}, {release[1]}" if release else file
 
@@ -56,6 +59,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest groups first."""
     places = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(group(item.nodeid), len(places)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_exporters() -> None:
+    """In tests, exporters are forks of one process (tests/forked.py), but for those with `own_interpreter`."""
+    from tests import parts  # noqa: PLC0415 - the path to it is pytest's
+
+    parts.Exporter.forks = True
 
 
 @pytest.hookimpl(optionalhook=True)

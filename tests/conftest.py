@@ -66,6 +66,14 @@ def exporter() -> Iterator[Callable[..., parts.Exporter]]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def own_interpreter() -> Iterator[None]:
+    """The exporters of a file are started as users start them: tests/forked.py would hide something."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts.Exporter, "forks", False)
+        yield
+
+
 @pytest.fixture(scope="module")  # while it runs, the event loop of this thread is its own
 def browser() -> "Iterator[Browser]":
     """Chromium; without a sandbox, since tests may run as root."""

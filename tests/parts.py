@@ -24,6 +24,8 @@ import httpx
 import pytest
 import yaml
 
+from tests import forked
+
 ROOT = Path(__file__).resolve().parents[1]
 # "bookworm" is whatever the system has on PATH; the others are unpacked by scripts/bootstrap-tools.
 VERSIONS = ("bookworm", "trixie", "forky")
@@ -154,7 +156,7 @@ class Service:
         self.env = dict(env or {})
         self.log = self.directory / f"{self.name}.log"
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forked.Forked | None = None
         self._client: httpx.Client | None = None
 
     def command(self) -> list[str]:
@@ -205,16 +207,18 @@ class Service:
 
     def start(self) -> Self:
         """Starts the process and returns when GET /-/ready is 200; StartError otherwise."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(), cwd=self.directory, env=self.environment(), stdout=log, stderr=log
-            )
+        self.process = self.launch()
         try:
             wait_until(self.ready, f"{self.name} ready", self.start_seconds)
         except TimeoutError as error:
             self.kill()
             raise StartError(f"{error}\n{self.stderr[-4000:]}") from None
         return self
+
+    def launch(self) -> subprocess.Popen[bytes] | forked.Forked:
+        """Starts the process."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(self.command(), cwd=self.directory, env=self.environment(), stdout=log, stderr=log)
 
     def ready(self) -> bool:
         """Whether it says so itself; StartError when the process has ended."""
@@ -442,10 +446,11 @@ class Exporter(Service):
 
     `stop` and `start` again continue on the same port, configuration and database. With a `pace` of 0.05 the constants
     of the judge take a twentieth of their time, and what `settling` says while something settles (`tests/scaled.py`);
-    thresholds are in the configuration.
+    thresholds are in the configuration. Where it `forks` (in tests), it is started as tests/forked.py has it.
     """
 
     name = "exporter"
+    forks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -478,6 +483,12 @@ class Exporter(Service):
         module = ["wawp_exporter"] if self.pace == 1 else ["tests.scaled", str(self.pace)]
         serve = [sys.executable, "-m", *module, "serve", "--config", str(self.config_file)]
         return [*self.wrapper, *serve, *self.args]
+
+    def launch(self) -> subprocess.Popen[bytes] | forked.Forked:
+        """Variables of its own may matter to the interpreter, so these are for a real one."""
+        if self.forks and not self.env and forked.can_be_forked(self.command()):
+            return forked.Forked(self.command(), self.directory, self.environment(), self.log)
+        return super().launch()
 
     def environment(self) -> dict[str, str]:
         """The caller's settings of the exporter do not reach it."""

@@ -22,6 +22,8 @@ from tests import parts
 from tests.served import Inside, rest, statuses
 from wawp_exporter.web import channel
 
+# Its exporters are started as users start them.
+pytestmark = pytest.mark.usefixtures("own_interpreter")
 Event = tuple[str, str, int]
 
 

@@ -1,5 +1,6 @@
 """The real components start, answer and end; few tests, as Prometheus takes 5–6 s to its first sample."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import parts
+from tests import forked, parts
 
 
 @contextmanager
@@ -193,6 +194,24 @@ def test_the_exporter_continues_where_it_was_killed(exporter: Callable[..., part
     assert again.json() == {"outcome": "duplicate"}
     assert 'session="shop"' in service.metrics()
     assert service.stop() == 0
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_forked_exporter_ends_as_one_with_an_interpreter_of_its_own(
+    forks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What tests see of its end is the same: the exit status, a signal, its last words."""
+    monkeypatch.setattr(parts.Exporter, "forks", forks)
+    with parts.Exporter({}, directory=tmp_path) as service:
+        process = service.process
+        assert isinstance(process, forked.Forked) is forks
+        with pytest.raises(TimeoutError, match=r"ran on for 0\.01 s"):
+            service.stop(signal.SIGWINCH, timeout=0.01)
+        assert (process.wait(), service.running) == (-signal.SIGKILL, False)
+        service.start()
+        assert service.stop() == 0
+        assert service.stderr.count("event=listening") == 2
+        assert service.stderr.count("event=stopped") == 1
 
 
 def test_a_refused_configuration_is_told_in_the_words_of_the_exporter(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from prometheus_client import parser
 
 from tests import parts
 
+# Its exporters are started as users start them.
+pytestmark = pytest.mark.usefixtures("own_interpreter")
 Start = Callable[..., parts.Exporter]
 Series = dict[tuple[tuple[str, str], ...], float]
 

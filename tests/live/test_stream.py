@@ -92,6 +92,7 @@ def test_a_reader_that_resumes_is_not_told_that_a_doubtful_session_is_ready(tmp_
     (tmp_path / "key").write_text("k3y\n")
     api = {"url": f"http://127.0.0.1:{parts.free_port()}", "key_file": "key"}
     with parts.Exporter({"sources": {"default": {"api": api}}}, tmp_path) as exporter:
+        parts.wait_until(lambda: 'wawp_exporter_api_up{source="default"} 0.0' in exporter.metrics())
         with following(exporter) as events:
             send(exporter, "STARTING")
             first = next(events)

@@ -117,7 +117,7 @@ def test_who_reads_no_answers_is_read_no_further(inside: Inside, request_: bytes
         sent = stuff(inside, peer, blob)
         held = the_only(inside)
         read_ahead, unwritten = (
-            len(held.reader._buffer) - held.reader._at,
+            len(held.reader._buffer),
             inside.call(held.transport.get_write_buffer_size),
         )
         tasks = inside.call(lambda: len(inside.server.server_state.tasks))

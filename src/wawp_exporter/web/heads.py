@@ -46,61 +46,60 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 class Heads:
     """Reads the heads of one connection.
 
-    Of a sender's requests most lines are always the same. What was in the head before is not parsed again, and of what
-    is new only plain values (letters, digits, hyphens) of headers that were there before are taken without the parser.
-    So it is what the parser would find, for a third of its cost.
+    A sender's heads are nearly always alike: the same lines in the same order, and only plain values (letters, digits,
+    hyphens) in some of them are new. Such a head is compared with the one before, and takes its place without the
+    parser. So it is what the parser would find, for a fifth of its cost.
     """
 
-    __slots__ = ("_before", "_lines", "_names", "_start")
+    __slots__ = ("_before", "_lines", "_sent")
 
     def __init__(self) -> None:
         self._before: Head | None = None
-        self._start = b""  # its request line
-        self._lines: dict[bytes, Line] = {}
-        self._names: dict[bytes, bytes] = {}  # as they were sent, and in lower case
+        self._sent: list[bytes] = []  # its lines, without the plain values
+        # Of each line with a plain value: its place, its name in lower case, and how many bytes come before the value.
+        self._lines: list[tuple[int, bytes, int]] = []
 
     def read(self, raw: bytes) -> Head:
         """A head with its empty line. Raises BadRequest."""
-        head = self._again(raw) if self._before and raw.startswith(self._start) else None
+        before = self._before
+        head = self._again(raw, before) if before else None
         if head is None:
             head = parse(raw)
             self._before = head if self._learn(raw, head) else None
         return head
 
-    def _again(self, raw: bytes) -> Head | None:
-        """The head, as far as it is like the one before; None: it has to be parsed."""
-        known, names, before = self._lines, self._names, self._before
-        lines: list[Line] = []
-        for each in raw[len(self._start) : -len(END)].split(b"\r\n"):
-            line = known.get(each)
-            if line is None:
-                name, _, value = each.partition(b": ")
-                if name not in names or not value.replace(b"-", b"").isalnum():
-                    return None
-                line = (names[name], value)
-            lines.append(line)
-        headers = dict(lines)
-        length = headers.get(b"content-length", b"0")
-        if len(headers) < len(lines) or not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
+    def _again(self, raw: bytes, before: Head) -> Head | None:
+        """The head, if it is like the one before; None: it has to be parsed."""
+        sent, lines, headers = raw.split(b"\r\n"), before.lines.copy(), before.headers.copy()
+        if len(sent) != len(self._sent):
             return None
-        assert before  # noqa: S101 - the caller has looked
+        for place, name, size in self._lines:
+            value = sent[place][size:]
+            if not (value.isalnum() or value.replace(b"-", b"").isalnum()):
+                return None
+            sent[place] = sent[place][:size]
+            lines[place - 1] = (name, value)
+            headers[name] = value
+        length = headers.get(b"content-length", b"0")
+        if sent != self._sent or not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
+            return None
         return Head(before.method, before.path, before.query, before.version, lines, headers, before.keep_alive)
 
     def _learn(self, raw: bytes, head: Head) -> bool:
         """Keeps the lines of a head that has nothing unusual; whether it has."""
         start, *sent = raw.removesuffix(END).split(b"\r\n")
         usual = len(raw) <= MAX_KNOWN_BYTES and raw.isascii() and head.keep_alive and WHOLE not in start
-        if not usual or len(sent) != len(head.lines) or not UNUSUAL.isdisjoint(head.headers):
+        if not usual or not len(sent) == len(head.lines) == len(head.headers) or not UNUSUAL.isdisjoint(head.headers):
             return False
-        lines, names = {}, {}
-        for each, line in zip(sent, head.lines, strict=True):
-            name = each.partition(b": ")[0]
-            if name.lower() != line[0] or name + b": " + line[1] != each:
+        lines = []
+        for place, (name, value) in enumerate(head.lines):
+            given = sent[place].partition(b": ")[0] + b": "
+            if given.lower() != name + b": " or given + value != sent[place]:
                 return False
-            lines[each] = line
-            if line[0] not in CONNECTIONS:
-                names[name] = line[0]
-        self._start, self._lines, self._names = start + b"\r\n", lines, names
+            if name not in CONNECTIONS and value.replace(b"-", b"").isalnum():
+                lines.append((place + 1, name, len(given)))
+                sent[place] = given
+        self._sent, self._lines = [start, *sent, b"", b""], lines
         return True
 
 

@@ -8,6 +8,7 @@ from wawp_exporter.web.heads import END, Head, Heads
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FRAMING_BYTES = 256 * 1024  # sizes and line ends of chunks: as many as a body of single bytes needs
 MAX_CHUNKS_AT_ONCE = 250  # read before others get their turn
+SMALL_BYTES = 4096
 CHUNK_SIZE_BYTES = 16  # a longer line has an extension, which counts as a part of the head
 
 LINE_ENDS = b"\r\n"
@@ -22,7 +23,6 @@ class Reader:
 
     __slots__ = (
         "_after_data",
-        "_at",
         "_budget",
         "_buffer",
         "_chunked",
@@ -36,9 +36,8 @@ class Reader:
     )
 
     def __init__(self) -> None:
-        # What came, and how much of it was taken: nearly all requests come in one piece, which is not copied.
+        # What came and was not taken: bytes while it is one small piece, as nearly all requests are.
         self._buffer: bytes | bytearray = b""
-        self._at = 0
         self._heads = Heads()
         self._begin(MAX_HEAD_BYTES)
 
@@ -53,7 +52,7 @@ class Reader:
     @property
     def waiting(self) -> bool:
         """Whether bytes are here that nobody has asked for yet."""
-        return self._at < len(self._buffer)
+        return len(self._buffer) > 0
 
     @property
     def complete(self) -> bool:
@@ -62,49 +61,54 @@ class Reader:
 
     def feed(self, data: bytes) -> None:
         """Takes what came."""
-        if self._at == len(self._buffer):
-            self._buffer, self._at = data, 0
+        if not self._buffer and len(data) <= SMALL_BYTES:
+            self._buffer = data
             return
         if isinstance(self._buffer, bytes):
-            self._buffer = bytearray(self._buffer)
-        del self._buffer[: self._at]
-        self._at = 0
+            self._buffer = bytearray(self._buffer)  # of which the beginning can be taken without a copy of the rest
         self._buffer += data
 
     def head(self) -> Head | None:
         """The next head, None while it is not complete. Raises BadRequest, UrlTooLong, HeadTooLong."""
-        if self._at < len(self._buffer) and self._buffer[self._at] in LINE_ENDS:
+        if self._buffer and self._buffer[0] in LINE_ENDS:
             self._skip_blank_lines()
-        end = self._find(END)
-        size = len(self._buffer) - self._at if end < 0 else end + len(END)
-        if size > self._budget:
-            raise self._too_long()
-        if end < 0:
+        raw = self._until(END)
+        if raw is None:
+            if len(self._buffer) > self._budget:
+                raise too_long(self._buffer)
             return None
-        head = self._heads.read(self._take(size))
-        self._budget -= size  # all else is as the request before has left it: as at the beginning
+        raw += END
+        if len(raw) > self._budget:
+            raise too_long(raw)
+        head = self._heads.read(raw)
+        self._budget -= len(raw)  # all else is as the request before has left it: as at the beginning
         self._expect(head.headers)
         return head
 
-    def _find(self, mark: bytes) -> int:
-        """How many bytes stand before a mark; -1 if it has not come. What was looked at is not looked at again."""
-        seen = self._seen - len(mark) + 1
-        end = self._buffer.find(mark, self._at + seen if seen > 0 else self._at)
-        self._seen = len(self._buffer) - self._at if end < 0 else 0
-        return end - self._at if end >= 0 else -1
+    def _until(self, mark: bytes) -> bytes | None:
+        """Takes what stands before a mark, and the mark; None if it has not come."""
+        buffer = self._buffer
+        if isinstance(buffer, bytes):
+            piece, found, rest = buffer.partition(mark)
+            if found:
+                self._buffer, self._seen = rest, 0
+                return piece
+            self._seen = len(buffer)
+            return None
+        end = buffer.find(mark, max(0, self._seen - len(mark) + 1))  # what was looked at is not looked at again
+        if end < 0:
+            self._seen = len(buffer)
+            return None
+        self._seen = 0
+        return self._take(end + len(mark))[:end]
 
     def _skip_blank_lines(self) -> None:
         """Old clients send one after a body (RFC 9112, 2.2)."""
-        rest = self._buffer[self._at :].lstrip(b"\r\n")
-        self._budget -= len(self._buffer) - self._at - len(rest)
-        self._buffer, self._at, self._seen = rest, 0, 0
+        rest = self._buffer.lstrip(b"\r\n")
+        self._budget -= len(self._buffer) - len(rest)
+        self._buffer, self._seen = rest, 0
         if self._budget < 0:
             raise BadRequest("nothing but line ends came, expected a request")
-
-    def _too_long(self) -> Refusal:
-        if b"\r\n" in self._buffer[self._at : self._at + MAX_HEAD_BYTES]:
-            return HeadTooLong(f"the request line and its headers are over {MAX_HEAD_BYTES} bytes")
-        return UrlTooLong(f"the request line is over {MAX_HEAD_BYTES} bytes")
 
     def _expect(self, headers: dict[bytes, bytes]) -> None:
         """How the body is framed; the parser has refused what is ambiguous."""
@@ -128,9 +132,8 @@ class Reader:
             return b"".join(self._chunks())
         piece = self._take(self._left)
         self._left -= len(piece)
-        self.whole = not self._left
-        if self.whole:
-            self._budget = MAX_HEAD_BYTES
+        if not self._left:
+            self.whole, self._budget = True, MAX_HEAD_BYTES
         return piece
 
     def _chunks(self) -> list[bytes]:
@@ -170,26 +173,35 @@ class Reader:
 
     def _line(self) -> bytes | None:
         """The next line, None while it is not complete."""
-        end = self._find(b"\r\n")
-        size = end if end >= 0 else len(self._buffer) - self._at
+        line = self._until(b"\r\n")
+        size = len(self._buffer) if line is None else len(line)
         free = 0 if self._trailing else CHUNK_SIZE_BYTES
         if size - free > self._budget:
             raise HeadTooLong(f"headers, trailers and extensions of chunks are over {MAX_HEAD_BYTES} bytes")
-        if end < 0:
+        if line is None:
             return None
         self._budget -= max(0, size + 2 * self._trailing - free)
         self._framing -= size + 2
         if self._framing < 0:
             raise Malformed("the chunks of the body are too small, expected fewer and larger ones")
-        line = self._take(end)
-        self._take(2)
         return line
 
     def _take(self, size: int) -> bytes:
-        piece = self._buffer[self._at : self._at + size]
-        if not isinstance(piece, bytes):
-            piece = bytes(piece)
-        self._at += len(piece)
-        if self._at == len(self._buffer):
-            self._buffer, self._at = b"", 0  # an idle connection keeps no request
+        """At most so many bytes."""
+        buffer = self._buffer
+        if len(buffer) <= size:
+            self._buffer = b""  # an idle connection keeps no request
+            return bytes(buffer)
+        piece = bytes(buffer[:size])
+        if isinstance(buffer, bytes):
+            self._buffer = buffer[size:]
+        else:
+            del buffer[:size]
         return piece
+
+
+def too_long(head: bytes | bytearray) -> Refusal:
+    """Why a head is refused that is longer than it may be."""
+    if b"\r\n" in head[:MAX_HEAD_BYTES]:
+        return HeadTooLong(f"the request line and its headers are over {MAX_HEAD_BYTES} bytes")
+    return UrlTooLong(f"the request line is over {MAX_HEAD_BYTES} bytes")

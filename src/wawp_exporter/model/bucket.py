@@ -1,6 +1,5 @@
 """Counts and histograms of one source's engine."""
 
-from array import array
 from bisect import bisect_left
 from collections import Counter
 
@@ -35,7 +34,7 @@ class Histogram:
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self.counts = array("Q", bytes(8 * (len(bounds) + 1)))
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:

@@ -50,17 +50,6 @@ class Disconnected(Exception):
     """The sender went away before its body was whole; there is nobody to answer."""
 
 
-class Arrived(msgspec.Struct, frozen=True, gc=False):
-    """A webhook as it came: `path` and `query` as they stand in the URL, `received_at` (Unix ms) when its head came."""
-
-    method: bytes
-    path: bytes
-    query: bytes
-    caller: Caller
-    body: bytes
-    received_at: int
-
-
 class Answer(msgspec.Struct, frozen=True):
     """What is answered. `line` and `rest` are the same as bytes: between them stand the headers of every answer."""
 
@@ -149,26 +138,26 @@ class Webhook:
             return default
         raise UnknownSource("no such source is configured")
 
-    def read(self, gate: Gate, arrived: Arrived) -> StatusEvent | None:
+    def read(self, gate: Gate, given: "Delivery", body: bytes) -> StatusEvent | None:
         """Verifies the bytes before anything looks into them; gives what is to be logged, if anything."""
-        caller = arrived.caller
+        caller, received_at = given.caller, given.received_at
         caller.check_host()
-        gate.check(arrived.query, caller, arrived.body, self.access)
+        gate.check(given.query, caller, body, self.access)
         request_id = caller.headers.get(b"x-webhook-request-id")
         event = gate.parse(
             gate.name,
-            arrived.body.removeprefix(codecs.BOM_UTF8),
-            arrived.received_at,
+            body.removeprefix(codecs.BOM_UTF8),
+            received_at,
             request_id.decode("latin-1") if request_id else None,
-            gate.session(arrived.path, arrived.query) if gate.takes_session else "",
+            gate.session(given.path, given.query) if gate.takes_session else "",
         )
         if not isinstance(event, OtherEvent):
             return event
         if event.session is not None:
             key = (gate.name, event.session)
-            self.ingest.last_seen.touch(key, arrived.received_at)
+            self.ingest.last_seen.touch(key, received_at)
             if event.messages:
-                self.ingest.messages.hear(key, event.messages, arrived.received_at)
+                self.ingest.messages.hear(key, event.messages, received_at)
         return None
 
     def settle(self, gate: Gate, outcome: Outcome, received_at: int, started: float) -> None:
@@ -185,45 +174,24 @@ class Webhook:
         self.telemetry.webhook_duration.observe(time.perf_counter() - started)
 
 
-class Delivery:
-    """One webhook from its head to its answer, which `write` gets once. Implements the Waiter protocol."""
+class Delivery(msgspec.Struct, eq=False):
+    """One webhook from its head to its answer, which `write` gets once. Implements the Waiter protocol.
 
-    __slots__ = (
-        "_body",
-        "_size",
-        "answered",
-        "caller",
-        "gate",
-        "method",
-        "path",
-        "query",
-        "received_at",
-        "started",
-        "webhook",
-        "write",
-    )
+    `path` and `query` are as they stand in the URL. `received_at` (Unix ms) is when the head had come.
+    """
 
-    def __init__(
-        self,
-        webhook: Webhook,
-        method: bytes,
-        path: bytes,
-        query: bytes,
-        caller: Caller,
-        write: Callable[[Answer], None],
-    ) -> None:
-        self.webhook = webhook
-        self.method = method
-        self.path = path
-        self.query = query
-        self.caller = caller
-        self.write = write
-        self.started = time.perf_counter()
-        self.received_at = unix_now()
-        self.gate: Gate | None = None
-        self.answered = False
-        self._body: list[bytes] = []
-        self._size = 0
+    webhook: Webhook
+    method: bytes
+    path: bytes
+    query: bytes
+    caller: Caller
+    write: Callable[[Answer], None]
+    received_at: int = msgspec.field(default_factory=unix_now)
+    started: float = msgspec.field(default_factory=time.perf_counter)
+    gate: Gate | None = None
+    answered: bool = False
+    pieces: list[bytes] = []  # of the body
+    size: int = 0
 
     def begin(self) -> None:
         """The head is whole: refuses what it alone rules out."""
@@ -235,21 +203,20 @@ class Delivery:
 
     def feed(self, data: bytes) -> None:
         """A part of the body."""
-        self._size += len(data)
+        self.size += len(data)
         if self.answered:
             return
-        if self._size > MAX_BODY_BYTES:
+        if self.size > MAX_BODY_BYTES:
             self.refuse(TooLarge(TOO_LARGE))
         else:
-            self._body.append(data)
+            self.pieces.append(data)
 
     def finish(self) -> None:
         """The body is whole."""
         if self.answered or self.gate is None:
             return
-        arrived = Arrived(self.method, self.path, self.query, self.caller, b"".join(self._body), self.received_at)
         try:
-            event = self.webhook.read(self.gate, arrived)
+            event = self.webhook.read(self.gate, self, b"".join(self.pieces))
             if event:
                 self.webhook.ingest.enqueue(event, self)
             else:
@@ -279,7 +246,7 @@ class Delivery:
 
     def _answer(self, given: Answer) -> None:
         self.answered = True
-        self._body.clear()
+        self.pieces.clear()
         self.write(given)
 
 

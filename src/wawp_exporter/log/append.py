@@ -11,7 +11,7 @@ from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.insertion import NEWEST, Insertion, Stored
 from wawp_exporter.log.names import UNLIMITED, newest_of
 from wawp_exporter.log.replay import point_of
-from wawp_exporter.log.statements import Row
+from wawp_exporter.log.statements import Numbers, Row
 from wawp_exporter.log.tables import change, event, session
 from wawp_exporter.log.timeless import TimelessKeys
 from wawp_exporter.model.event import Point, StatusEvent
@@ -73,12 +73,7 @@ class Appender:
             before = self._before(writer, known, stored) if database.shared else {}
         database.names.remember(settled)
         database.end = stored.end
-        left = iter(stored.numbers)
-        rows = [
-            (0,) * len(e.points) if repeated and id(e) in repeated else tuple(islice(left, len(e.points)))
-            for e in events
-        ]
-        return Appended(rows, stored.end, before, settled.over)
+        return Appended(shared_out(stored.numbers, events, repeated), stored.end, before, settled.over)
 
     def _repeated(
         self, writer: sa.Connection, keyed: Sequence[StatusEvent], known: Mapping[Key, int], now: int | None
@@ -162,6 +157,14 @@ class Appender:
             key, point = names[row.owner], point_of(row)
             found[key] = max(found.get(key, point), point, key=lambda p: (p.at, p.tie))
         return found
+
+
+def shared_out(numbers: Numbers, events: Sequence[StatusEvent], repeated: set[int]) -> list[tuple[int, ...]]:
+    """The numbers of each event's points; 0 for all of an event that is `repeated` (by `id()`)."""
+    if len(numbers) == len(events) and not repeated:
+        return list(zip(numbers, strict=True))  # each has one point: an event has at least that
+    left = iter(numbers)
+    return [(0,) * len(e.points) if id(e) in repeated else tuple(islice(left, len(e.points))) for e in events]
 
 
 def rows_for(event: StatusEvent, owner: int) -> list[Row]:

@@ -100,7 +100,8 @@ def usual(body: bytes) -> Envelope | None:
     An escaped character could be a NUL in a name. The body is checked to be UTF-8, since msgspec skips parts unchecked.
     """
     try:
-        body.decode()
+        if not body.isascii():
+            body.decode()
         escaped = b"\\" in body and b"\\u" in body  # to look for one byte takes a tenth of the time
         return None if escaped else decode_envelope(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -109,9 +110,12 @@ def usual(body: bytes) -> Envelope | None:
 
 def usual_event(source: str, envelope: Envelope, received_at: int) -> StatusEvent:
     """What an `Envelope` says, as `status_event` reads it."""
-    payload = envelope.payload
-    sent = [(point.status, point.timestamp) for point in payload.statuses]
-    points = believed(sent_points(sent, payload.status, envelope.timestamp), received_at)
+    status, history = envelope.payload.status, envelope.payload.statuses
+    if len(history) == 1 and history[0].status == status:
+        sent = [(status, history[0].timestamp)]  # as `sent_points` has it
+    else:
+        sent = sent_points([(point.status, point.timestamp) for point in history], status, envelope.timestamp)
+    points = believed(sent, received_at)
     return StatusEvent(source, envelope.session, points, received_at, envelope.id, envelope.engine)
 
 

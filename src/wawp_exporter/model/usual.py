@@ -93,9 +93,13 @@ def due(spell: Spell, facts: Facts, since: int, learned: int, alone: int, consta
     """When the spell begins to count, or a problem of it is to be exported, if nothing changes."""
     limits, settle = facts.limits, constants.settle_ms
     limit = limits.failed if facts.state.status is FAILED else limits.starting
-    first = min(max(since + limit, learned), max(spell.since + limits.down, alone)) + settle
+    # Not `min` and `max`, which would take as long as all of the rest.
+    stuck, down = since + limit, spell.since + limits.down
+    stuck, down = stuck if stuck > learned else learned, down if down > alone else alone
+    first = (stuck if stuck < down else down) + settle
     if not facts.state.worked:
         return first
     if spell.disconnected:
         return min(first, spell.lost_at)
-    return min(first, spell.lost_at + (min(limits.failed, limits.starting) if spell.failed else limits.starting))
+    counts = spell.lost_at + (min(limits.failed, limits.starting) if spell.failed else limits.starting)
+    return counts if counts < first else first

@@ -32,13 +32,14 @@ from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.log import partitions
 from wawp_exporter.log.actions import Action
 from wawp_exporter.log.database import Mark
-from wawp_exporter.log.feed import Followed
+from wawp_exporter.log.feed import Deleted, Followed
 from wawp_exporter.log.insertion import RECENT_MS, Insertion
 from wawp_exporter.log.log import Log
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Point, StatusEvent
 from wawp_exporter.model.machine import State, Transition
 from wawp_exporter.model.outcome import Outcome
+from wawp_exporter.model.rules import Key
 from wawp_exporter.model.shard import shard_of
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
@@ -233,6 +234,26 @@ def test_a_defect_with_one_event_of_a_shared_log_costs_the_others_nothing(
 
     monkeypatch.setattr(answers, "step", broken)
     assert asyncio.run(play()) == ([Outcome.TRANSITION, Outcome.LATE, Outcome.TRANSITION], 1)
+
+
+def test_a_defect_with_a_deletion_keeps_nothing_behind_it_from_being_folded(
+    open_log: Callable[..., Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica reads each row once: what it skipped would be wrong until its next start."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    async def play() -> tuple[set[Key], float | None]:
+        ingest = Ingest(make_fleet(), open_log(), Telemetry())
+        monkeypatch.setattr(ingest.fleet, "forget", broken)
+        news = [Deleted(KEY, ms(10), 1, change=1), Followed((2,), event(W, 20, key=("default", "behind")))]
+        ingest.folding.follow(news, Mark(2, 1))
+        known = set(ingest.fleet.sessions)
+        await ingest.close()
+        return known, ingest.telemetry.registry.get_sample_value("wawp_exporter_defects_total", {"part": "fold"})
+
+    assert asyncio.run(play()) == ({("default", "behind")}, 1)
 
 
 def test_a_batch_of_known_names_is_one_statement(open_log: Callable[..., Log]) -> None:

@@ -113,18 +113,24 @@ class Folding:
         mark = since
         for entry in joined(followed):
             mark = mark_after(mark, entry)
-            if isinstance(entry, Deleted):
-                self.drop(entry)
-            elif isinstance(entry, Joined):
-                self._log.names.unlearn(entry.key)
-                self.adopt(entry.key, entry.memory)
-            elif self.fleet.folds(entry.event.source):
-                _, late = self.fold(entry.event, entry.rows, now, mono)
-                if late:
-                    self.correct(entry.event, entry.rows, since, mark)
+            try:
+                self._follow(entry, since, mark, now, mono)
+            except Exception as error:  # noqa: BLE001 - what follows it is read only once
+                self.defects("fold", error)
         self.deleted_to = end.change
         self.rehearing.move()
         self.alarm.arm()
+
+    def _follow(self, entry: Entry, since: Mark, mark: Mark, now: int, mono: float) -> None:
+        if isinstance(entry, Deleted):
+            self.drop(entry)
+        elif isinstance(entry, Joined):
+            self._log.names.unlearn(entry.key)
+            self.adopt(entry.key, entry.memory)
+        elif self.fleet.folds(entry.event.source):
+            _, late = self.fold(entry.event, entry.rows, now, mono)
+            if late:
+                self.correct(entry.event, entry.rows, since, mark)
 
     def drop(self, deleted: Deleted) -> None:
         """Takes a deletion that this or another replica has logged."""

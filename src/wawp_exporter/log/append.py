@@ -23,12 +23,13 @@ class Appended:
     """What a batch left in the log: for each event the row number of each of its points, and where the log ends now.
 
     The number is 0 for a point that the log held already; it is negative (of the existing row) if this point revised
-    that row. `before` has the newest point that a shared log held of each session. Events of the sessions in `over`,
-    which are over the limit of names of their source, are logged but not folded.
+    that row. `new` is how many points are new. `before` has the newest point that a shared log held of each session.
+    Events of the sessions in `over`, which are over the limit of names of their source, are logged but not folded.
     """
 
     rows: list[tuple[int, ...]]
     mark: Mark
+    new: int
     before: dict[Key, Point] = field(default_factory=dict)
     over: frozenset[Key] = frozenset()
 
@@ -73,7 +74,7 @@ class Appender:
             before = self._before(writer, known, stored) if database.shared else {}
         database.names.remember(settled)
         database.end = stored.end
-        return Appended(shared_out(stored.numbers, events, repeated), stored.end, before, settled.over)
+        return Appended(shared_out(stored.numbers, events, repeated), stored.end, stored.new, before, settled.over)
 
     def _repeated(
         self, writer: sa.Connection, keyed: Sequence[StatusEvent], known: Mapping[Key, int], now: int | None

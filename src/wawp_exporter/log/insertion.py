@@ -48,6 +48,12 @@ class Stored(msgspec.Struct, frozen=True):
     end: Mark
     before: Mapping[int, Newest] = {}
 
+    @property
+    def new(self) -> int:
+        """How many of the rows the log did not hold before."""
+        numbers = self.numbers
+        return len(numbers) if isinstance(numbers, range) else sum(number > 0 for number in numbers)
+
 
 decode_stored = msgspec.json.Decoder(list[tuple[int, int, int, str, int]]).decode
 decode_newest = msgspec.json.Decoder(list[Newest]).decode

@@ -121,6 +121,8 @@ class Statements:
     def store_events(self, writer: sa.Connection, rows: Sequence[Row], after: int) -> Numbers:
         """Inserts points into SQLite; what the log's rows (up to number `after`) did not know, they take from them."""
         raw: Any = writer.connection.driver_connection
+        if len(rows) <= AT_ONCE:
+            return self._store(raw, rows, after)
         numbers: list[int] = []
         for start in range(0, len(rows), AT_ONCE):
             numbers += self._store(raw, rows[start : start + AT_ONCE], max([after, *numbers]))

@@ -58,7 +58,7 @@ def fleet_transitions(fleet: Fleet, buckets: Sequence[Bucket], _shelf: Shelf) ->
         for before in (None, *statuses):
             for after in statuses:
                 if after is not before:
-                    count = bucket.transitions[before, after]
+                    count = bucket.transitions.get((before, after), 0)
                     name = before.value if before else "NONE"
                     yield f'wawp_transitions_total{{{labels},from="{name}",to="{after.value}"}} {count}\n'
 

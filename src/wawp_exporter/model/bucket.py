@@ -1,7 +1,7 @@
 """Counts and histograms of one source's engine."""
 
 from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
 
 from wawp_exporter.model.event import ALWAYS, PASSKEYS, STARTING, WORKING, Status, Word
 from wawp_exporter.model.machine import Transition
@@ -58,7 +58,7 @@ class Bucket:
         self.slo_counts = dict.fromkeys(SLOS, 0)
         self.slo = dict.fromkeys(SLOS, 0.0)
         self.seen: set[Status] = set()
-        self.transitions: Counter[tuple[Status | None, Status]] = Counter()
+        self.transitions: defaultdict[tuple[Status | None, Status], int] = defaultdict(int)
         self.stays = [Histogram(STATUS_BOUNDS) for _ in STATUSES]
         self.starts = {outcome: Histogram(START_BOUNDS) for outcome in StartOutcome}
         self.qr_waits = {outcome: Histogram(QR_BOUNDS) for outcome in WaitOutcome}

@@ -38,6 +38,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY_BYTES = 256 * 1024
+LONG_DIGITS = len(str(MAX_BODY_BYTES))
 BODY_TIMEOUT_S = 10.0
 DEFAULT_SOURCE = "default"
 TOO_LARGE = f"the body is too long, expected at most {MAX_BODY_BYTES} bytes"
@@ -255,8 +256,8 @@ def check_length(headers: Headers) -> None:
     encoding = headers.get(b"content-encoding")
     if encoding and encoding.lower() != b"identity":
         raise UnsupportedEncoding("the body is compressed, expected it plain")
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+    length = headers.get(b"content-length", b"")
+    if len(length) >= LONG_DIGITS and length.isdigit() and int(length) > MAX_BODY_BYTES:
         raise TooLarge(TOO_LARGE)
 
 

@@ -191,7 +191,7 @@ class Reader:
         buffer = self._buffer
         if len(buffer) <= size:
             self._buffer = b""  # an idle connection keeps no request
-            return bytes(buffer)
+            return buffer if isinstance(buffer, bytes) else bytes(buffer)
         piece = bytes(buffer[:size])
         if isinstance(buffer, bytes):
             self._buffer = buffer[size:]

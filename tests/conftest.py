@@ -82,7 +82,7 @@ def browser() -> "Iterator[Browser]":
     binary = parts.require("chromium")
     expect.set_options(timeout=1000 * parts.PATIENCE_S)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(binary), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=str(binary), args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 

@@ -6,7 +6,6 @@ batch is being committed forms the next one.
 
 import asyncio
 import time
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
@@ -125,7 +124,7 @@ class Ingest:
             loop.call_soon(self._write_next)
 
     def _write_next(self) -> None:
-        """Sends the next batch to the writer thread, without a future of asyncio, which would cost another turn."""
+        """Sends the next batch to the writer thread."""
         if self._gathering:
             self._gathering.cancel()
             self._gathering = None
@@ -139,10 +138,10 @@ class Ingest:
         events = [event for event, _ in batch]
         now = self._clock + round(time.monotonic() * 1000)
         append = partial(self.log.append, events, self.fleet.rules.config.metrics.max_names_per_source, now=now)
-        loop, running = asyncio.get_running_loop(), self.access.writer.submit(append)
-        running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._written, batch, started, done))
+        running = asyncio.get_running_loop().run_in_executor(self.access.writer, append)
+        running.add_done_callback(partial(self._written, batch, started))
 
-    def _written(self, batch: list[Waiting], started: float, running: Future[Appended]) -> None:
+    def _written(self, batch: list[Waiting], started: float, running: "asyncio.Future[Appended]") -> None:
         """Applies what is durable now, refuses what is not, and goes on with what came meanwhile."""
         self.telemetry.append_duration.observe(time.perf_counter() - started)
         error = running.exception()

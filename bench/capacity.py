@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.fleets import fill, talk
+from bench.fleets import fill, lose, talk
 from bench.results import Result
 from bench.servers import GZIP, timed_get
 from bench.usage import resident
@@ -49,6 +49,14 @@ def replay(path: Path) -> float:
     return time.perf_counter() - started
 
 
+def start(path: Path) -> float:
+    """Seconds in which a service restores what the log has."""
+    with Exporter(config_of(path)) as exporter:
+        found = re.search(r'event="log restored".* seconds=(\S+)', exporter.stderr)
+    assert found  # logged before it is ready
+    return float(found.group(1))
+
+
 def run(quick: bool) -> list[Result]:
     """A small fleet in quick mode."""
     sessions, events = (10_000, 50_000) if quick else (100_000, 1_000_000)
@@ -59,11 +67,11 @@ def run(quick: bool) -> list[Result]:
             base = resident(empty.pid)
         fill(path, sessions, events)
         alone = min(read_states(path) for _ in range(3))
-        starts, used = [], 0
-        for _ in range(3):
-            with Exporter(config_of(path)) as exporter:
-                starts.append(float(re.search(r'event="log restored".* seconds=(\S+)', exporter.stderr).group(1)))  # type: ignore[union-attr]  # logged before ready
+        ready = min(start(path) for _ in range(3))
         replayed = replay(path)
+        stopped = start(path)  # with what was judged, which the starts before have saved
+        lose(path, sessions // 10)
+        killed = start(path)
         talk(path, sessions)
         with Exporter(config_of(path)) as exporter:
             timed_get(f"{exporter.url}/metrics", GZIP)
@@ -71,7 +79,6 @@ def run(quick: bool) -> list[Result]:
             timed_get(f"{exporter.url}/metrics", GZIP)
             used = resident(exporter.pid) - base
     kib = used / sessions / 1024
-    ready = min(starts)
     name = f"{sessions:,} sessions, {events:,} events"
     return [
         Result(f"memory a session of {sessions:,} (KiB)", f"{kib:.2f} KiB", "", kib, 4, at_most=True),
@@ -84,4 +91,10 @@ def run(quick: bool) -> list[Result]:
             True,
         ),
         Result(f"start, {name}: against replaying the log", f"{ready:.2f} s", f"{replayed:.2f} s", replayed / ready),
+        Result(
+            f"start after a kill, {sessions // 10:,} of them failed just before: against one after a stop",
+            f"{killed:.2f} s",
+            f"{stopped:.2f} s",
+            killed / stopped,
+        ),
     ]

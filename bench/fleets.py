@@ -52,6 +52,15 @@ def talk(path: Path, sessions: int) -> None:
     log.close()
 
 
+def lose(path: Path, sessions: int) -> None:
+    """Sessions fail at once, and the service is killed before it saves any of them."""
+    log, now = Log(path), time.time_ns() // 1_000_000
+    for begin in range(0, sessions, BATCH):
+        names = [name_of(index) for index in range(begin, min(sessions, begin + BATCH))]
+        log.append([StatusEvent("default", name, (Point("FAILED", now, 0, now),), now) for name in names])
+    log.close()
+
+
 def memory_of(event: StatusEvent) -> Memory:
     """The state after an event of `status_event`."""
     at = event.own.at

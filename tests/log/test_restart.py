@@ -29,7 +29,7 @@ from wawp_exporter.log.log import Log
 from wawp_exporter.log.replay import point_of
 from wawp_exporter.log.tables import event, session, state, watermark
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.model.event import Limit, StatusEvent
+from wawp_exporter.model.event import Limit, Point, StatusEvent
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.machine import State, fold
@@ -130,12 +130,13 @@ class World:
     async def events(self) -> None:
         """Some at once, some one after another."""
         there = [each for each in self.gateways if each.key[0] in self.sources]
-        sent = [self.draw.choice(there).event() for _ in range(self.draw.randrange(1, 6))]
+        number = self.draw.randrange(1, 6)
         if self.draw.random() < 0.5:
-            await asyncio.gather(*map(self.ingest.submit, sent))
+            await asyncio.gather(*(self.ingest.submit(self.draw.choice(there).event()) for _ in range(number)))
         else:
-            for item in sent:
-                await self.ingest.submit(item)
+            # Each is received when it is submitted: for an older one the judge would not have waited.
+            for _ in range(number):
+                await self.ingest.submit(self.draw.choice(there).event())
 
     async def save(self) -> None:
         """The log takes it."""
@@ -301,3 +302,29 @@ def test_a_restart_tells_what_was_told_and_what_the_log_says(part: int, monkeypa
     for seed in range(part, SEEDS, 4):
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(play(Path(folder), seed))
+
+
+def test_a_start_after_an_outage_of_all_asks_the_log_a_few_times(tmp_path: Path) -> None:
+    """Killed before anything of it was saved: to fold the sessions one by one would take minutes for a large fleet."""
+    keys = [("default", f"s{number}") for number in range(300)]
+
+    async def run() -> None:
+        world = World(tmp_path, Random(0), in_order=True)
+        now = unix_now() - 60_000
+        await asyncio.gather(*(world.ingest.submit(at(key, "WORKING", now)) for key in keys))
+        await world.ingest.saving.save()
+        await asyncio.gather(*(world.ingest.submit(at(key, "FAILED", now + 1000)) for key in keys))
+        asked: list[str] = []
+        sa.event.listen(sa.Engine, "before_cursor_execute", record := lambda *args: asked.append(args[2]))
+        await world.kill()
+        sa.event.remove(sa.Engine, "before_cursor_execute", record)
+        assert len(asked) < 60
+        assert {each.state.status for each in world.live.values()} == {"FAILED"}
+        await world.end()
+
+    asyncio.run(run())
+
+
+def at(key: Key, status: str, now: int) -> StatusEvent:
+    """A status at a time (Unix ms)."""
+    return StatusEvent(*key, (Point(status, now, 0, now),), now)

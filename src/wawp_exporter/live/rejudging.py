@@ -69,6 +69,7 @@ class Tail:
 
     def _begin(self, key: Key, mark: Mark) -> None:
         """A session as it was when it was last judged."""
-        memory, grave = self._log.states.recollect(key, mark)
+        known = self._restored.before.get(key) if self._restored.covered[key[0]] == mark else None
+        memory, grave = known or self._log.states.recollect(key, mark)
         self._fleet.bury(key, *grave)
         self._fleet.resume(key, memory)

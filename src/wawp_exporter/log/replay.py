@@ -97,7 +97,8 @@ def refold(
 def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None, number: int | None) -> Sequence[Any]:
     """The rows of a session after `covered` in order of arrival; a revised row comes again where it was revised.
 
-    All revisions come again, the covered ones too: applying one twice does no harm.
+    What was revised at the place of row `covered` comes again: whether it was before or after is not known, and nothing
+    that a memory has by then is newer.
     """
     columns = (
         *(event.c.seq, event.c.at, event.c.tie, event.c.received_at, event.c.engine, event.c.limits),
@@ -109,7 +110,7 @@ def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None, n
     more = (
         sa.select(change.c.seq.label("place"), change.c.id.label("again"), *columns)
         .join_from(change, event, event.c.seq == change.c.event_seq)
-        .where(change.c.session_id == owner)
+        .where(change.c.session_id == owner, change.c.seq >= covered)
     )
     if seq is not None:
         new, more = new.where(event.c.seq <= seq), more.where(change.c.seq <= seq)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.names import FOLDED, OVER
+from wawp_exporter.log.onward import advance
 from wawp_exporter.log.replay import actual, anchor, fold_session, grave_at, owner_of, refold
 from wawp_exporter.log.tables import change, event, session, state, watermark
 from wawp_exporter.model.machine import State
@@ -41,7 +42,8 @@ class Restored:
     """What a start needs: every session's memory, the tombstones, and where the log ended when it was read.
 
     `saved` are memories as the state table has them, not decoded; `refolded` are those with events after their copy in
-    the table. `tombstones` are in Unix ms; `buried` has the newest row at the deletion of each session that has one.
+    the table, and `before` has what they were at `covered`, as far as the table tells it. `tombstones` are in Unix ms;
+    `buried` has the newest row at the deletion of each session that has one.
     """
 
     saved: dict[Key, str]
@@ -50,6 +52,8 @@ class Restored:
     mark: Mark
     buried: dict[Key, int] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    covered: dict[str, Mark] = field(default_factory=dict)
+    before: dict[Key, tuple[Memory, Grave]] = field(default_factory=dict)
 
     @property
     def seq(self) -> int:
@@ -126,9 +130,10 @@ class States:
         database = self._database
         with database.reading() as reader:
             mark = database.newest_mark(reader) if database.shared else database.end
-            found = Restored({}, {}, {}, mark, sources=tuple(sources))
             covered = self._covered(reader, sources)
-            stale = self._stale(reader, covered)
+            found = Restored({}, {}, {}, mark, sources=tuple(sources), covered=covered)
+            changed = self._changed(reader, covered)
+            stale, behind = self._stale(reader, covered), []
             shared = {source: source for source in sources}  # one text for all sessions
             names, folded = database.names.ids, int(FOLDED)
             rows = reader.execute(REMEMBERED.where(session.c.source.in_(sources)))
@@ -138,20 +143,34 @@ class States:
                 key = (shared[source], name)
                 if standing == folded:
                     names[key] = number
-                if number in stale:
-                    self._refold(reader, row, found, key, covered[source].seq)
+                if number in stale or changed.get(number, 0) > covered[source].change:
+                    behind.append((key, row))
                 elif memory and (not tombstone or actual(row, decode_memory(memory))):
                     found.saved[key] = memory
                 if tombstone:
                     found.tombstones[key], found.buried[key] = tombstone, row.buried
+            self._refold(reader, behind, changed, found)
         return found
 
-    def _refold(self, reader: sa.Connection, row: Any, found: Restored, key: Key, covered: int) -> None:
-        """Folds onto what was saved of a session what came later."""
-        memory = actual(row, decode_memory(row.memory) if row.memory else None)
-        anew = refold(reader, row.id, Grave(row.tombstone, row.buried), memory, covered)
-        if anew:
-            found.refolded[key] = anew
+    def _refold(
+        self, reader: sa.Connection, behind: Sequence[tuple[Key, Any]], changed: dict[int, int], found: Restored
+    ) -> None:
+        """Folds onto what was saved of sessions what came later."""
+        newest = max(found.covered.values(), default=Mark())
+        memories = {row.id: actual(row, decode_memory(row.memory) if row.memory else None) for _, row in behind}
+        for key, row in behind:
+            memory, mine = memories[row.id], found.covered[key[0]]
+            # What was saved behind the place may lack a correction.
+            if memory and changed.get(row.id, 0) <= mine.change and mine == newest and row.seq <= mine.seq:
+                found.before[key] = memory, Grave(row.tombstone, row.buried)
+        plain = {row.id: found.before[key] for key, row in behind if key in found.before}
+        advanced = advance(reader, plain, newest)
+        for key, row in behind:
+            anew = advanced.get(row.id) or refold(
+                reader, row.id, Grave(row.tombstone, row.buried), memories[row.id], found.covered[key[0]].seq
+            )
+            if anew:
+                found.refolded[key] = anew
 
     def _covered(self, reader: sa.Connection, sources: Collection[str]) -> dict[str, Mark]:
         """Up to where the state table covers the log, by source: as far as any shard that held the source has saved."""
@@ -160,8 +179,18 @@ class States:
             covered[row.source] = max(covered[row.source], Mark(row.seq, row.change))
         return covered
 
+    def _certain(self, reader: sa.Connection, row: Any) -> int:
+        """Up to which row a saved memory is certain: one that was saved behind the watermark may lack a correction."""
+        return min(row.seq or 0, self._covered(reader, [row.source])[row.source].seq)
+
+    def _changed(self, reader: sa.Connection, covered: dict[str, Mark]) -> dict[int, int]:
+        """The newest change of each session, by row id, of those that the state table may not cover."""
+        oldest = min((mark.change for mark in covered.values()), default=0)
+        newest = sa.select(change.c.session_id, sa.func.max(change.c.id)).where(change.c.id > oldest)
+        return {row[0]: row[1] for row in reader.execute(newest.group_by(change.c.session_id))}
+
     def _stale(self, reader: sa.Connection, covered: dict[str, Mark]) -> set[int]:
-        """The row ids of sessions with events or changes that the state table does not cover.
+        """The row ids of sessions with events that the state table does not cover.
 
         These are the sessions of the last moments before a crash, and those of a source that was not configured for a
         while.
@@ -175,11 +204,9 @@ class States:
             # `+ 0` makes the database find rows by session: by number it would read all that other sources have sent.
             number = event.c.seq if mark == newest else event.c.seq + 0
             rows = sa.select(event.c.session_id).where(number > mark.seq)
-            changes = sa.select(change.c.session_id).where(change.c.id > mark.change)
             if len(set(covered.values())) > 1:
                 rows = rows.where(event.c.session_id.in_(owners))
             stale.update(reader.scalars(rows))
-            stale.update(reader.scalars(changes))
         return stale
 
     def recollect(self, key: Key, mark: Mark) -> tuple[Memory | None, Grave]:
@@ -192,7 +219,7 @@ class States:
             memory = decode_memory(found.memory) if found.memory and found.seq < mark.seq else None
             if memory and (memory.state.at <= grave.at or found.seq <= grave.seq):
                 memory = None  # of the life before
-            covered = found.seq if memory else 0
+            covered = self._certain(reader, found)
             return refold(reader, found.id, grave, memory, covered, mark.seq, mark.change), grave
 
     def fold(
@@ -224,4 +251,4 @@ class States:
                 return None
             memory = actual(found, decode_memory(found.memory) if found.memory else None)
             grave = Grave(found.tombstone, found.buried)
-            return refold(reader, found.id, grave, memory, found.seq or 0, seq)
+            return refold(reader, found.id, grave, memory, self._certain(reader, found), seq)

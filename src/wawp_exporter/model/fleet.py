@@ -49,7 +49,7 @@ class Fleet(Sessions):
         if session:
             self._touch(session, event.received_at, mono)
         deleted_at, buried = self.graves.get(key, FIRST_LIFE) if self.graves else FIRST_LIFE
-        outcome, late = DUPLICATE, bool(session) and (rows[0] if len(rows) == 1 else min(rows)) < 0
+        outcome, late = DUPLICATE, (rows[0] if len(rows) == 1 else min(rows)) < 0
         if session and late:
             revise(session, event.points, rows)
         for index, seq in enumerate(rows):  # `zip` with `strict` takes three times as long
@@ -67,7 +67,8 @@ class Fleet(Sessions):
                 session, outcome = self._apply_point(session, event, point, seq, now, mono)
         if session:
             self._conclude(session, event, rows[-1], now, mono)
-        return outcome if rows[-1] > 0 else DUPLICATE, late
+        # Of a session that began with this event the log may hold another version of its points, too.
+        return outcome if rows[-1] > 0 else DUPLICATE, late and session is not None
 
     def _apply_point(
         self, session: Session | None, event: StatusEvent, point: Point, seq: int, now: int, mono: float

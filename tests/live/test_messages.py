@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -380,6 +381,29 @@ async def test_counts_that_cannot_be_written_are_written_later(tmp_path: Path) -
         ((digest, *times),) = rows(ingest, "pending")
         assert now == times[0] <= times[1]
         assert len(digest) == 2 * DIGEST_BYTES
+
+
+@alone
+async def test_a_stop_amid_the_writing_counts_nothing_twice(tmp_path: Path) -> None:
+    """The thread writes to the end whatever becomes of the task that waits for it."""
+    async with known(tmp_path) as ingest:
+        await hear(ingest, *[Message(IN)] * 5)
+        begun, store = threading.Event(), ingest.log.messages.store
+
+        def slowly(*args: Any) -> None:
+            begun.set()
+            time.sleep(0.1)
+            store(*args)
+
+        ingest.log.messages.store = slowly  # type: ignore[method-assign]  # so that the stop comes in the middle
+        sharing = asyncio.create_task(ingest.messages.share())
+        await asyncio.to_thread(begun.wait)
+        sharing.cancel()
+        await asyncio.gather(sharing, return_exceptions=True)
+
+        await ingest.messages.share()
+
+        assert rows(ingest, "traffic")[0][:2] == (5, 0)
 
 
 @alone

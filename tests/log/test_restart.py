@@ -22,9 +22,11 @@ from tests.live.test_ingest import Failing
 from wawp_exporter.dialects.waha import parse
 from wawp_exporter.live import saving
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.corrections import Correction
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import refill, restore
 from wawp_exporter.log import judgements
+from wawp_exporter.log.database import Mark
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.replay import point_of
 from wawp_exporter.log.tables import event, session, state, watermark
@@ -320,6 +322,26 @@ def test_a_start_after_an_outage_of_all_asks_the_log_a_few_times(tmp_path: Path)
         sa.event.remove(sa.Engine, "before_cursor_execute", record)
         assert len(asked) < 60
         assert {each.state.status for each in world.live.values()} == {"FAILED"}
+        await world.end()
+
+    asyncio.run(run())
+
+
+def test_what_is_judged_is_saved_later_if_it_cannot_be_saved_now(tmp_path: Path) -> None:
+    """While a late event is to be folded there is no place in the log up to which all is judged."""
+    keys = [("default", f"s{number}") for number in range(2 * saving.TAKEN)]
+
+    async def run() -> None:
+        world = World(tmp_path, Random(0), in_order=True)
+        ingest, now = world.ingest, unix_now() - 60_000
+        for status in ("WORKING", "FAILED"):
+            await asyncio.gather(*(ingest.submit(at(key, status, now + (status == "FAILED"))) for key in keys))
+        ingest.folding.corrections.pending[keys[0]] = Correction(Mark(), now)
+        await ingest.saving.save()
+        del ingest.folding.corrections.pending[keys[0]]
+        await ingest.saving.save()
+        kept = ingest.log.judgements.load(["default"]).sessions
+        assert kept == {key: ingest.fleet.judge.saved(key) for key in keys}
         await world.end()
 
     asyncio.run(run())

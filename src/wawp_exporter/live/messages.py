@@ -3,6 +3,7 @@
 The judge is given what all replicas know: of a shared log what was written to it and read back, every few seconds.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -59,6 +60,7 @@ class Messages:
         self._come = Recent()
         self._ended = Recent()
         self._unwritten = Unwritten()
+        self._sharing = asyncio.Lock()
         self._stored_at = 0
         self._hour = self._hour_end = 0
         self._zone = ""
@@ -146,25 +148,34 @@ class Messages:
 
     async def share(self) -> None:
         """Writes what is new, reads what other replicas have written, and has it judged."""
-        unwritten, self._unwritten, shared = self._unwritten, Unwritten(), False
-        now = unix_now()
+        async with self._sharing:
+            try:
+                if self._unwritten or self.heeding.waiting:
+                    await self._write()
+            except LogError as error:
+                self._access.failed("could not write the counts of messages", error)
+                return
+            if self._log.shared:
+                await self._read()
+            else:
+                self._own(unix_now())
+            self.heeding.listen()
+
+    async def _write(self) -> None:
+        """Writes what is new. A stop waits for it, too: what was written must not be written again."""
+        unwritten, self._unwritten, now = self._unwritten, Unwritten(), unix_now()
+        news = unwritten.news(self._fleet.activity, self._folding.deleted_to)
+        store = self._access.write(self._log.messages.store, news, now, now - PENDING_MS)
+        writing = asyncio.ensure_future(store)
         try:
-            if unwritten or self.heeding.waiting:
-                news = unwritten.news(self._fleet.activity, self._folding.deleted_to)
-                await self._access.write(self._log.messages.store, news, now, now - PENDING_MS)
-            shared = True
-        except LogError as error:
-            self._access.failed("could not write the counts of messages", error)
+            await asyncio.wait([writing])
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
         finally:
-            if not shared:
+            if writing.done() and writing.exception():
                 self._unwritten.take_back(unwritten)
-        if not shared:
-            return
-        if self._log.shared:
-            await self._read()
-        else:
-            self._own(now)
-        self.heeding.listen()
+        writing.result()
 
     def _own(self, now: int) -> None:
         """All that is known is known here."""

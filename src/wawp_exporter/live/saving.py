@@ -68,6 +68,7 @@ class Saving:
         finally:
             if not saved:  # failed, or cut off by a stop
                 self._fleet.unsaved.update(taken)
+            if not (saved and judged):
                 self._fleet.judge.unsaved.update(ahead)
 
     @property

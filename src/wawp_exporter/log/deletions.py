@@ -22,9 +22,10 @@ class Deletions:
         """
         source, name = key
         database = self._database
-        with database.writing(ordered=True) as writer:
-            if database.shared:
+        with database.writing() as writer:
+            if database.shared:  # first, so that appends need not wait for counts of messages
                 writer.execute(sa.select(sa.func.pg_advisory_xact_lock(MESSAGES)))
+            database.hold_appends(writer)
             end = database.newest_mark(writer)
             later = sa.case((session.c.tombstone > tombstone, session.c.tombstone), else_=tombstone)
             owner = writer.scalar(

@@ -50,7 +50,7 @@ class Judgements:
         there = [[*key, memory.decode()] for key, memory in judgement.sessions.items() if memory is not None]
         statements, mark = self._database.statements, judgement.mark
         for rows, statement in ((gone, statements.delete_judged), (there, statements.upsert_judged)):
-            # While many rows are encoded no other thread runs.
+            # In pieces, since while many rows are sorted and encoded no other thread runs.
             for start in range(0, len(rows), AT_ONCE):
                 piece = sorted(rows[start : start + AT_ONCE])
                 writer.execute(statement, {"rows": msgspec.json.encode(piece).decode()})

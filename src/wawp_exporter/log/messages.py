@@ -14,6 +14,7 @@ from wawp_exporter.log.tables import activity, change, hash_key, pending, sessio
 from wawp_exporter.model.rules import Key
 
 PURGED = 5000  # hours deleted in one go
+HEARD_AT = sa.func.coalesce(pending.c.heard_at, pending.c.at)  # the version before has not written it
 
 
 class Traffic(NamedTuple):
@@ -103,7 +104,7 @@ class MessageTables:
         writing where no other replica writes.
         """
         with self._database.writing() as writer:
-            if self._database.shared:  # else a deletion could commit between the question and the answer
+            if self._database.shared:  # so that no deletion commits between what is asked and what is written
                 writer.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(MESSAGES)))
             known = self._living(writer, news)
             stored_at = writer.scalar(sa.select(DATABASE_NOW)) if self._database.shared else now
@@ -113,7 +114,7 @@ class MessageTables:
             self._write(writer, statements.add_activity, rows(known, news.hours))
             self._write(writer, statements.insert_pending, rows(known, news.pending))
             self._write(writer, statements.delete_pending, [row[:2] for row in rows(known, news.gone)])
-            mine, later = traffic.c.session_id == pending.c.session_id, traffic.c.acked_at >= pending.c.heard_at
+            mine, later = traffic.c.session_id == pending.c.session_id, traffic.c.acked_at >= HEARD_AT
             writer.execute(sa.delete(pending).where(sa.or_(pending.c.at < oldest, sa.exists().where(mine, later))))
 
     def _living(self, writer: sa.Connection, news: News) -> dict[Key, int]:
@@ -140,7 +141,7 @@ class MessageTables:
         counts = sa.select(*columns, *[column for column in traffic.columns if not column.primary_key]).join_from(
             traffic, session, session.c.id == traffic.c.session_id
         )
-        waiting = sa.select(*columns, pending.c.digest, pending.c.at, pending.c.heard_at).join_from(
+        waiting = sa.select(*columns, pending.c.digest, pending.c.at, HEARD_AT).join_from(
             pending, session, session.c.id == pending.c.session_id
         )
         with self._database.reading() as reader:

@@ -97,8 +97,8 @@ def refold(
 def arrivals(reader: sa.Connection, owner: int, covered: int, seq: int | None, number: int | None) -> Sequence[Any]:
     """The rows of a session after `covered` in order of arrival; a revised row comes again where it was revised.
 
-    What was revised at the place of row `covered` comes again: whether it was before or after is not known, and nothing
-    that a memory has by then is newer.
+    What was revised right after row `covered` comes again, since nobody knows whether the memory has it already. To
+    apply it twice does no harm, because nothing that the memory has came later.
     """
     columns = (
         *(event.c.seq, event.c.at, event.c.tie, event.c.received_at, event.c.engine, event.c.limits),

@@ -22,8 +22,8 @@ NONE: dict[str, Sent] = {}  # most sessions have none: a dictionary for each wou
 class Activity:
     """Times are Unix ms, 0 if none. `pending` has the own messages that WhatsApp's server has not acknowledged, by the
     keyed hashes of their ids. An acknowledgement ends all that were heard of before it came, since it shows that the
-    server is heard: `acked_at` is when the newest came. It counts on where two come at once, so that what came later
-    has the later time.
+    server is heard: `acked_at` is when the newest came. Of two events in one millisecond the later one gets the next
+    millisecond, so that these times also tell the order.
     """
 
     __slots__ = ("acked_at", "pending", "received", "received_at", "sent", "sent_at")

@@ -77,13 +77,13 @@ class Reloader:
         rules = Rules(settings.config, parts.fleet.rules.deaf)
         # What leaves the fleet must be saved first: it comes back from the log when its source does.
         await parts.ingest.saving.save()
-        await parts.ingest.messages.share()
         added = rules.shard.held(sorted(set(settings.config.sources) - set(parts.settings.config.sources)))
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
         async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():
             restored = await asyncio.to_thread(parts.log.restore, added) if added else None
             messages = await asyncio.to_thread(parts.log.messages.since, 0, added) if added else None
             await parts.watch.configure(settings)
+            await parts.ingest.messages.share()  # after a reload nobody writes them for sources that leave
             # From here on nothing waits and nothing can fail: no webhook meets half a configuration.
             log_lines.configure(settings.config.log.level, settings.config.log.format)
             parts.fleet.reconfigure(rules, unix_now(), time.monotonic())

@@ -10,6 +10,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Of messages that were pending before, the time at which they were sent is near enough."""
-    op.add_column("pending", sa.Column("heard_at", sa.BigInteger, nullable=False, server_default="0"))
-    op.execute("UPDATE pending SET heard_at = at")
+    """Of messages that were pending before, and of a replica of the version before, `at` is near enough."""
+    op.add_column("pending", sa.Column("heard_at", sa.BigInteger))

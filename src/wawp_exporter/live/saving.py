@@ -56,12 +56,14 @@ class Saving:
             applied, end = self._folding.applied, self._folding.corrections.covered()
             taken.update(self._fleet.take_unsaved())
             sources, unsaved = self._sources, [each for each in taken.items() if each[0] in self._fleet.sessions]
-            for start in range(0, len(unsaved), SAVE_SLICE):
-                piece = unsaved[start : start + SAVE_SLICE]
+            pieces = [unsaved[start : start + SAVE_SLICE] for start in range(0, len(unsaved), SAVE_SLICE)]
+            # With the watermark, so that a kill leaves no state behind it, which a start could not use.
+            last = pieces.pop() if pieces and applied.seq == end.seq else []
+            for piece in pieces:
                 await self._access.write(partial(save, covers=False), piece, applied.seq)
             judgement = judged[0] if judged else None
             covering = partial(save, change=end.change, sources=sources, judgement=judgement)
-            await self._access.write(covering, [], end.seq)
+            await self._access.write(covering, last, end.seq)
             self._saved, saved = end, True
         except LogError as error:
             self._access.failed("could not save the state; the next start replays more of the log", error)

@@ -82,6 +82,7 @@ def freeze(world: World) -> None:
 
 def reload(world: World, *, good: bool = True, **more: object) -> None:
     """SIGHUP to all; each must take the configuration, or refuse a bad one and say so."""
+    world.reloaded = more if good else {}
     for replica in world.replicas:
         replica.write({**world.config(replica.port), **more})
     began = time.time()

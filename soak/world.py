@@ -238,13 +238,14 @@ class World:
         self.folder, self.wrapper = folder, wrapper
         self.gateways: list[Gateway] = []
         self.happened = 0  # so many faults
+        self.reloaded: dict[str, Any] = {}  # what the last reload has put into the configuration
         self.rows = (0, 0)  # that were there at the last look, and the newest of them
         self.outages: dict[str, float] = {}  # that were exported at the last look, and since when
         self.replicas = [self.replica(f"replica-{n}") for n in range(options.replicas if server else 1)]
 
     def replica(self, name: str, url: str | None = None) -> Replica:
-        """A process with a folder of its own, on the common database or on another one."""
-        config = self.config(free_port())
+        """A process with a folder of its own, on the common database or on another one, configured as the others."""
+        config = {**self.config(free_port()), **self.reloaded}
         config["database"] = {"url": url or self.url}
         given = {"env": self.clock.environment, "wrapper": self.wrapper, "pace": self.options.pace}
         return Replica(config, made(self.folder / name), newest=self.newest_row, **given)

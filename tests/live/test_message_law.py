@@ -8,10 +8,8 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -20,6 +18,7 @@ from tests.builders import make_fleet
 from tests.live.test_messages import Full
 from tests.live.test_replica_law import Replica, of_now
 from tests.log.test_restart import KEYS
+from tests.stories import Step, story
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import restore
@@ -70,7 +69,6 @@ class World:
         self.folder = folder
         self.draw = draw
         self.lives = self.number = 0
-        self.said: list[str] = []
         self.ingest = self.begin(folder / "0")
 
     def begin(self, folder: Path) -> Ingest:
@@ -160,7 +158,7 @@ async def play(folder: Path, seed: int) -> None:
     """One story."""
     draw = Random(seed)
     world = World(folder, draw)
-    kinds: list[Callable[[], Any]] = [
+    kinds: list[Step] = [
         *[world.messages] * 6,
         *[world.status] * 3,
         *[world.share] * 2,
@@ -171,14 +169,7 @@ async def play(folder: Path, seed: int) -> None:
         world.restart,
     ]
     try:
-        for _ in range(STEPS):
-            step = draw.choice(kinds)
-            world.said.append(step.__name__)
-            await step()
-        await world.restart()
-    except BaseException as error:
-        error.add_note(f"seed {seed}: {world.said}")
-        raise
+        await story(seed, draw, kinds, STEPS, world.restart)
     finally:
         Full.full = False
         await world.end()
@@ -260,18 +251,11 @@ class Pair:
 
 async def play_together(url: str, seed: int) -> None:
     """One story."""
-    draw, said = Random(seed), []
+    draw = Random(seed)
     pair = Pair(url, draw)
-    kinds: list[Any] = [*[pair.messages] * 5, *[pair.status] * 3, *[pair.follow] * 3, *[pair.share] * 3, pair.amid]
+    kinds: list[Step] = [*[pair.messages] * 5, *[pair.status] * 3, *[pair.follow] * 3, *[pair.share] * 3, pair.amid]
     try:
-        for _ in range(STEPS):
-            step = draw.choice(kinds)
-            said.append(step.__name__)
-            await step()
-        await pair.agree()
-    except BaseException as error:
-        error.add_note(f"seed {seed}: {said}")
-        raise
+        await story(seed, draw, kinds, STEPS, pair.agree)
     finally:
         for replica in pair.replicas:
             await replica.end_it()

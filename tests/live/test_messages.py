@@ -388,17 +388,19 @@ async def test_a_stop_amid_the_writing_counts_nothing_twice(tmp_path: Path) -> N
     """The thread writes to the end whatever becomes of the task that waits for it."""
     async with known(tmp_path) as ingest:
         await hear(ingest, *[Message(IN)] * 5)
-        begun, store = threading.Event(), ingest.log.messages.store
+        begun, cancelled, store = threading.Event(), threading.Event(), ingest.log.messages.store
 
         def slowly(*args: Any) -> None:
             begun.set()
-            time.sleep(0.1)
+            cancelled.wait()
             store(*args)
 
         ingest.log.messages.store = slowly  # type: ignore[method-assign]  # so that the stop comes in the middle
         sharing = asyncio.create_task(ingest.messages.share())
         await asyncio.to_thread(begun.wait)
         sharing.cancel()
+        await asyncio.sleep(0)
+        cancelled.set()
         await asyncio.gather(sharing, return_exceptions=True)
 
         await ingest.messages.share()

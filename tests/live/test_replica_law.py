@@ -7,13 +7,13 @@ millisecond, retries, deletions, saves that fail, and kills.
 import asyncio
 import os
 from random import Random
-from typing import Any
 
 import pytest
 
 from tests import parts
 from tests.live.test_ingest import Failing
 from tests.log.test_restart import BRISK, KEYS, Gateway, Told, idle, judged, ordered, rules_of, told
+from tests.stories import Step, story
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
 from wawp_exporter.live.restoring import restore
@@ -122,6 +122,12 @@ class World:
         self.replicas[index] = Replica(self.url)
         await self.agree()
 
+    async def end(self) -> None:
+        """They agree, whichever of them began anew."""
+        await self.agree()
+        for _ in range(2):
+            await self.kill()
+
     async def agree(self) -> None:
         """Both have followed all of the log: they say what its rows say in their order."""
         for replica in self.replicas:
@@ -142,9 +148,9 @@ def of_now(key: Key) -> StatusEvent:
 
 async def play(url: str, seed: int) -> None:
     """One story."""
-    draw, said = Random(seed), []
+    draw = Random(seed)
     world = World(url, draw, in_order=seed % 2 == 0)
-    kinds: list[Any] = [
+    kinds: list[Step] = [
         *[world.events] * 6,
         *[world.follow] * 4,
         world.save,
@@ -153,16 +159,7 @@ async def play(url: str, seed: int) -> None:
         world.kill,
     ]
     try:
-        for _ in range(STEPS):
-            step = draw.choice(kinds)
-            said.append(step.__name__)
-            await step()
-        await world.agree()
-        for _ in range(2):
-            await world.kill()
-    except BaseException as error:
-        error.add_note(f"seed {seed}: {said}")
-        raise
+        await story(seed, draw, kinds, STEPS, world.end)
     finally:
         for replica in world.replicas:
             await replica.end_it()

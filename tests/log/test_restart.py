@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from tests.builders import body, config, memories_of
 from tests.live.test_ingest import Failing
+from tests.stories import Step, story
 from wawp_exporter.dialects.waha import parse
 from wawp_exporter.live import saving
 from wawp_exporter.live.clock import unix_now
@@ -109,7 +110,6 @@ class World:
         self.lives = 0
         self.sources = ["b", "default"]
         self.gateways = [Gateway(key, draw, in_order=in_order) for key in KEYS]
-        self.said: list[str] = []
         self.ingest = self.begin(folder / "0")
 
     def begin(self, folder: Path) -> Ingest:
@@ -272,7 +272,7 @@ async def play(folder: Path, seed: int) -> None:
     """One story."""
     draw = Random(seed)
     world = World(folder, draw, in_order=seed % 8 < 4)
-    kinds: list[Callable[[], Any]] = [
+    kinds: list[Step] = [
         *[world.events] * 8,
         world.save,
         world.save_amid,
@@ -283,14 +283,7 @@ async def play(folder: Path, seed: int) -> None:
         world.kill,
     ]
     try:
-        for _ in range(STEPS):
-            step = draw.choice(kinds)
-            world.said.append(step.__name__)
-            await step()
-        await world.check()
-    except BaseException as error:
-        error.add_note(f"seed {seed}: {world.said}")
-        raise
+        await story(seed, draw, kinds, STEPS, world.check)
     finally:
         await world.end()
 

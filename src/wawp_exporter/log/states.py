@@ -158,12 +158,12 @@ class States:
         """Folds onto what was saved of sessions what came later."""
         newest = max(found.covered.values(), default=Mark())
         memories = {row.id: actual(row, decode_memory(row.memory) if row.memory else None) for _, row in behind}
+        plain: dict[int, tuple[Memory, Grave]] = {}
         for key, row in behind:
             memory, mine = memories[row.id], found.covered[key[0]]
             # What was saved behind the place may lack a correction.
             if memory and changed.get(row.id, 0) <= mine.change and mine == newest and row.seq <= mine.seq:
-                found.before[key] = memory, Grave(row.tombstone, row.buried)
-        plain = {row.id: found.before[key] for key, row in behind if key in found.before}
+                found.before[key] = plain[row.id] = memory, Grave(row.tombstone, row.buried)
         advanced = advance(reader, plain, newest)
         for key, row in behind:
             anew = advanced.get(row.id) or refold(
@@ -219,7 +219,7 @@ class States:
             memory = decode_memory(found.memory) if found.memory and found.seq < mark.seq else None
             if memory and (memory.state.at <= grave.at or found.seq <= grave.seq):
                 memory = None  # of the life before
-            covered = self._certain(reader, found)
+            covered = self._certain(reader, found) if memory else 0
             return refold(reader, found.id, grave, memory, covered, mark.seq, mark.change), grave
 
     def fold(
@@ -251,4 +251,5 @@ class States:
                 return None
             memory = actual(found, decode_memory(found.memory) if found.memory else None)
             grave = Grave(found.tombstone, found.buried)
-            return refold(reader, found.id, grave, memory, self._certain(reader, found), seq)
+            covered = self._certain(reader, found) if memory else 0
+            return refold(reader, found.id, grave, memory, covered, seq)

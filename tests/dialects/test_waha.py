@@ -343,6 +343,19 @@ def test_the_flat_form_counts_in_seconds() -> None:
     assert (event.session, event.own.at) == ("42", 1_722_170_400_500)
 
 
+@pytest.mark.parametrize("at", [1_000_000_000, 1_722_170_400, 1_722_170_400.5, 9_999_999_999])
+def test_a_time_of_ten_digits_is_in_seconds(at: float) -> None:
+    """In milliseconds it would be one of 1970: each event of such a gateway would be late, or 56 years down."""
+    now = 9_999_999_999_000
+    points = statuses(("STARTING", at - 1), ("WORKING", at))
+    enveloped = read(body(timestamp=at, payload=payload()), now)
+    with_history = read(body(timestamp=at, payload=payload(statuses=points)), now)
+    flat = read(json.dumps({"name": "a", "status": "WORKING", "timestamp": at}).encode(), now)
+
+    assert {event.own.at for event in (enveloped, with_history, flat)} == {round(at * 1000)}
+    assert [point.tie for point in with_history.points] == [0, 0]
+
+
 def test_without_any_time_the_first_receipt_counts() -> None:
     """The key is the request's id where there is one, which each retry repeats."""
     raw = body(leave_out=["timestamp"])
@@ -499,7 +512,7 @@ def test_a_useless_history_is_no_history(history: object) -> None:
 @pytest.mark.parametrize(
     "raw",
     [b"", b"{", b"null", b"[]", b"5", b'"text"', b"true", b"\xff", b'{"a": "\xff"}', b'{"a": NaN}', b"{'a': 1}",
-     b'{"a": "\\ud800"}', b"[" * 100_000, b'{"a":' * 100_000, b'{"event": "x"} {}', b"\xef\xbb\xbf{}"],
+     b'{"a": "\\ud80"}', b'"\\ud800"', b"[" * 100_000, b'{"a":' * 100_000, b'{"event": "x"} {}', b"\xef\xbb\xbf{}"],
     ids=lambda raw: repr(raw[:20]),
 )  # fmt: skip
 def test_what_is_no_json_object_is_malformed(raw: bytes) -> None:
@@ -572,7 +585,7 @@ def mostly(good: list[Any], odd: list[Any]) -> st.SearchStrategy[Any]:
 NAMES = mostly(
     ["a", "sales-uk", "x" * 64, "é" * 64, "😀" * 64, 'a"\\/\n\x7f'], ["", "x" * 65, "😀" * 65, "a\0", None, 5]
 )
-TIMES = mostly([1, T0, float(T0), NOW + 60_001, 253_402_300_799_999],
+TIMES = mostly([10**10, T0, float(T0), T0 // 1000, 9_999_999_999, NOW + 60_001, 253_402_300_799_999],
                [T0 + 0.5, 253_402_300_800_000, 10**30, 0, -1, True, "5", None])  # fmt: skip
 STATUS = mostly([*Status, "NEW"], ["", "x" * 65, None])
 POINTS = st.lists(st.fixed_dictionaries({"status": STATUS, "timestamp": TIMES}), max_size=3)
@@ -605,7 +618,7 @@ def test_the_usual_is_read_as_field_by_field(value: dict[str, Any], ascii_only: 
         assert usual_event("default", envelope, NOW) == status_event("default", decode(raw), raw, NOW, "id")
 
 
-@pytest.mark.parametrize("field", ["\xff", "\xed\xa0\x80", "\xc0\x80", "a\\x", "a\x01", "\\ud800"])
+@pytest.mark.parametrize("field", ["\xff", "\xed\xa0\x80", "\xc0\x80", "a\\x", "a\x01", "\\ud80", "\\ud800\xff"])
 def test_what_is_skipped_must_be_json_too(field: str) -> None:
     """Otherwise whether a body is refused would depend on the fields that one version of a gateway adds."""
     raw = body(surprise="HERE").replace(b"HERE", field.encode("latin-1"))
@@ -620,6 +633,33 @@ def test_the_captured_is_usual() -> None:
 
     assert len(bodies) > 200
     assert all(usual(raw) for raw in bodies)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("Ana \\ud83d", "Ana \0"),
+        ("\\uDE00!", "\0!"),
+        ("\\ud83d\\ude00", "😀"),
+        ("\\ud83d\\ud83d\\ude00", "\0😀"),
+        ("\\ud83d\\ude00\\ude00", "😀\0"),
+        ("\\ude00\\ud83d", "\0\0"),
+        ("\\\\ud83d \\ud83d", "\\ud83d \0"),
+        ("\\\\\\ud83d\\n", "\\\0\n"),
+    ],
+)
+def test_half_a_character_leaves_the_rest_readable(given: str, meant: str) -> None:
+    """A name that was cut within an emoji reaches us like this from JavaScript; the session must not vanish by it."""
+    raw = body(surprise="HERE").replace(b"HERE", given.encode())
+
+    assert decode(raw)["surprise"] == meant
+    assert read(raw).points == read(body()).points
+
+
+@pytest.mark.parametrize("name", ["a\\ud800", "\\udfff"])
+def test_half_a_character_is_no_part_of_a_name(name: str) -> None:
+    """A name is UTF-8, and two broken names are not the same session."""
+    assert "session" in str(refused(body(session="HERE").replace(b"HERE", name.encode())))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -110,6 +110,19 @@ def test_an_odd_name_arrives_as_it_is(running: Running, name: str) -> None:
 # -- what goes wrong
 
 
+def test_half_a_character_in_one_session_hides_no_other(running: Running) -> None:
+    """A name that was cut within an emoji comes from JavaScript as an escape that is no Unicode."""
+    named = b'{"name": "a", "status": "WORKING", "me": {"pushName": "Ana \\ud83d"}}'
+    running.gateway.page = (
+        200,
+        b"[" + named + b', {"name": "b\\ud83d", "status": "FAILED"}, {"name": "c", "status": "FAILED"}]',
+    )
+
+    found = asked(GatewayApi(url=running.url), lambda gateway: gateway.sessions())
+
+    assert [(each.names, each.status) for each in found] == [(("a",), W), (("c",), F)]
+
+
 @pytest.mark.parametrize("trouble", ["cut", 401, 500, 301])
 def test_an_error_of_the_gateway_tells_neither_key_nor_address(running: Running, trouble: int | str) -> None:
     """What an operator reads in the log."""

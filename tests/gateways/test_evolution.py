@@ -223,3 +223,21 @@ def test_a_lost_webhook_is_corrected_and_one_that_waits_for_a_scan_is_left(
     assert session("waiting")["status"] == Q
     (transition, *_) = made.get("/api/v1/transitions?session=lost").json()["transitions"]
     assert (transition["origin"], transition["reason"]) == ("reconcile", "logged_out")
+
+
+def test_an_instance_that_cannot_be_asked_hides_no_other(
+    running: Running, exporter: Callable[..., parts.Exporter], tmp_path: Path
+) -> None:
+    """One odd name or one broken instance would blind the exporter for a whole gateway; it is shown and counted."""
+    (tmp_path / "key").write_text(KEY)
+    api = {"kind": "evolution", "url": running.url, "key_file": str(tmp_path / "key"), "poll_interval": "300ms"}
+    running.gateway.sessions = {"..": "open", "s": "open"}
+
+    made = exporter({"sources": {"default": {"dialect": "evolution", "api": api}}})
+    parts.wait_until(lambda: made.get("/api/v1/sessions/default/s").json().get("status") == W)
+    parts.wait_until(lambda: 'wawp_exporter_api_up{source="default"} 0' in made.metrics())
+    running.gateway.sessions["s"] = "close"
+    parts.wait_until(lambda: made.get("/api/v1/sessions/default/s").json()["status"] == D)
+
+    assert made.get("/api/v1/sessions").json()["total"] == 1
+    assert "1 of 2 sessions: the name of the session cannot stand in a URL" in made.log.read_text()

@@ -70,6 +70,17 @@ def test_sessions_that_no_webhook_told_of_are_found(running: Running, start: Sta
     assert (sample(exporter, f"wawp_exporter_reconcile_last_success_timestamp_seconds{{{SOURCE}}}") or 0) > 0
 
 
+def test_the_sessions_of_a_large_gateway_share_their_commits(running: Running, start: Start) -> None:
+    """With a commit for each, a slow disk would take minutes for them, and longer than until the next look."""
+    running.gateway.sessions = {f"s{number}": W for number in range(1000)}
+    exporter = start()
+
+    parts.wait_until(lambda: up(exporter) == 1)
+
+    assert exporter.get("/api/v1/sessions").json()["total"] == 1000
+    assert (sample(exporter, "wawp_exporter_log_append_duration_seconds_count") or 0) < 100
+
+
 def test_a_missed_webhook_is_corrected_counted_and_marked(running: Running, start: Start) -> None:
     """The status, its time (that of the first reading), and where it came from stand in the log."""
     exporter = start()

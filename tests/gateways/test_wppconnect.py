@@ -72,6 +72,18 @@ def test_a_word_is_read_as_the_status_that_it_most_likely_is(
     assert {each.value for each in Status if found.fits(each)} == fitting
 
 
+def test_a_wrong_token_concerns_its_own_session_only(running: Running) -> None:
+    """Tokens are made one by one; a server that answers for the others is not down."""
+    running.gateway.sessions = {"sales": "CONNECTED"}
+
+    found = asked(running, lambda gateway: gateway.sessions(), f"{LINE}\nother:wrong")
+
+    assert [(each.names, each.status, each.trouble) for each in found] == [
+        (("sales",), "WORKING", ""),
+        (("other",), "", "it refuses the key (401)"),
+    ]
+
+
 def test_connected_without_a_browser_is_lost(running: Running) -> None:
     """The server says CONNECTED for as long as it runs after a browser has crashed."""
     running.gateway.sessions = {"sales": "CONNECTED"}

@@ -7,7 +7,6 @@ from wawp_exporter.model.event import Ack, Direction, Message
 
 MANY = ("@g.us", "@broadcast", "@newsletter")  # how the ids of chats with many people end
 MAX_MESSAGES = 1000  # of one event, the first ones
-FIRST_MS = 100_000_000_000  # a time below it is in seconds: as ms it would be in 1973
 # Events about messages, and whether they say that a message is there, or only how far it was acknowledged.
 WAHA = {"message": True, "message.any": True, "message.ack": False, "message.ack.group": False}
 EVOLUTION = {"messages.upsert": True, "send.message": True, "messages.update": False}
@@ -89,10 +88,9 @@ def said(there: bool, own: bool, at: object, ack: Ack | None, key: object, chat:
     """
     if not there:
         return (Message(None, 0, ack, id_of(key)),) if own and ack else ()
-    unit = 1000 if type(at) in (int, float) and at < FIRST_MS else 1  # type: ignore[operator]  # a number
     if own and ack in (None, Ack.PENDING):
         ack = None if to_many(key, chat) else Ack.PENDING
-    return (Message(Direction.OUT if own else Direction.IN, instant(at, unit), ack if own else None, id_of(key)),)
+    return (Message(Direction.OUT if own else Direction.IN, instant(at), ack if own else None, id_of(key)),)
 
 
 def to_many(*chats: object) -> bool:

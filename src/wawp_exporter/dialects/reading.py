@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from wawp_exporter.dialects.json_text import decode_json
 from wawp_exporter.dialects.reasons import reason_of
 from wawp_exporter.errors import InvalidEvent, Malformed
 from wawp_exporter.model.event import (
@@ -22,6 +23,7 @@ from wawp_exporter.model.event import (
 
 MAX_NAME_BYTES = 256
 MAX_INSTANT_MS = 253_402_300_799_999  # the end of the year 9999
+FIRST_S, FIRST_MS = 10**9, 10**10  # a time of ten digits is in seconds; in ms it would be one of 1970
 NOT_LOST = frozenset({WORKING, STOPPED, UNKNOWN})
 MAX_POINTS = 64  # of one event: gateways send ten at most
 
@@ -29,7 +31,7 @@ MAX_POINTS = 64  # of one event: gateways send ten at most
 def decode(body: bytes) -> dict[str, Any]:
     """The body as a JSON object."""
     try:
-        data = msgspec.json.decode(body)
+        data = decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Malformed("the body is not JSON") from None
     if not isinstance(data, dict):
@@ -115,7 +117,7 @@ def name_of(value: object, field: str, hint: str = "") -> str:
     if size > MAX_NAME_BYTES:
         raise InvalidEvent(f"{field}: {size} bytes long, expected at most {MAX_NAME_BYTES}")
     if "\0" in value:
-        raise InvalidEvent(f"{field}: contains a NUL character, expected text")
+        raise InvalidEvent(f"{field}: contains a NUL or half of a character, expected text")
     return value
 
 
@@ -128,9 +130,14 @@ def usable(value: object) -> str | None:
 
 
 def instant(value: object, unit: int = 1) -> int:
-    """A gateway's number × `unit` → Unix ms; 0 (which gateways send for "none") for anything else."""
+    """A gateway's number × `unit` → Unix ms; 0 (which gateways send for "none") for anything else.
+
+    One of ten digits is in seconds, whatever the field: forwarders and some versions send such.
+    """
     if type(value) is not int and type(value) is not float:  # a bool is neither
         return 0
+    if FIRST_S <= value < FIRST_MS:
+        unit = 1000
     if not 0 < value * unit <= MAX_INSTANT_MS:
         return 0
     return int(value * unit)

@@ -6,6 +6,7 @@ import msgspec
 
 from wawp_exporter.dialects.messages import waha_messages
 from wawp_exporter.dialects.reading import (
+    FIRST_MS,
     MAX_INSTANT_MS,
     MAX_NAME_BYTES,
     because,
@@ -34,7 +35,7 @@ BACKSLASH = ord("\\")
 
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_BYTES // 4)]  # no character takes more bytes
-Instant = Annotated[int, msgspec.Meta(gt=0, le=MAX_INSTANT_MS)]
+Instant = Annotated[int, msgspec.Meta(ge=FIRST_MS, le=MAX_INSTANT_MS)]  # not one in seconds
 
 
 class Entry(msgspec.Struct, gc=False):

@@ -1,5 +1,6 @@
 """Answers of a gateway's API, decompressed and decoded within limits."""
 
+import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -8,9 +9,11 @@ from typing import Any
 import httpx
 import msgspec
 
+from wawp_exporter.dialects.json_text import decode_json
 from wawp_exporter.errors import GatewayError
 
 ACCEPTED = "gzip, deflate"  # what can be read; a proxy may compress although nobody asked it to
+PIECES_AT_ONCE = 100
 MAX_ENCODINGS = 3  # one on another
 MAX_MEMBERS = 64  # that gzip has joined
 GZIP, ZLIB, RAW = 31, 15, -15  # as zlib names the formats
@@ -48,7 +51,7 @@ def text_of(answer: httpx.Response) -> bytes:
 def decode(text: bytes, kind: Any) -> Any:
     """JSON of a kind. Raises GatewayError, with nothing of the text."""
     try:
-        return msgspec.json.decode(text, type=kind)
+        return decode_json(text, kind)
     except (msgspec.ValidationError, UnicodeError):
         raise GatewayError("its answer is not what was asked for") from None
     except (msgspec.DecodeError, RecursionError):
@@ -57,11 +60,14 @@ def decode(text: bytes, kind: Any) -> Any:
 
 async def collect(pieces: AsyncIterator[bytes], limit: int) -> bytes:
     """The pieces of a body joined. Raises GatewayError if they are over `limit` bytes."""
-    body = bytearray()
+    body, number = bytearray(), 0
     async for piece in pieces:
         body += piece
+        number += 1
         if len(body) > limit:
             raise too_long(limit)
+        if number % PIECES_AT_ONCE == 0:
+            await asyncio.sleep(0)  # webhooks get their turn: a piece may be a single byte
     return bytes(body)
 
 

@@ -98,6 +98,19 @@ async def each(ask: Callable[[T], Awaitable[Reading | None]], items: Sequence[T]
     return [reading for reading in found if reading]
 
 
+async def read(session: str, ask: Awaitable[Reading | None]) -> Reading | None:
+    """What `ask` reads of one of several sessions. An error that is an answer concerns this session only.
+
+    Raises GatewayError if nobody answered.
+    """
+    try:
+        return await ask
+    except GatewayError as error:
+        if error.unreachable:
+            raise
+        return Reading((session,), "", trouble=str(error))
+
+
 def segment(session: str) -> str:
     """A session's name as one segment of a path. Raises GatewayError for a name that would ask for another path.
 

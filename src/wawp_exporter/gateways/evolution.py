@@ -10,7 +10,7 @@ from wawp_exporter.dialects.reasons import reason_of
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.answers import decode, items_of
 from wawp_exporter.gateways.bodies import FOREIGN, MAX_QR_BYTES, answered, done, image_in, refusal_in
-from wawp_exporter.gateways.client import PROBE_TIMEOUT_S, QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, segment
+from wawp_exporter.gateways.client import PROBE_TIMEOUT_S, QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, read, segment
 from wawp_exporter.gateways.gateway import Reading
 from wawp_exporter.model.event import LOGIN, Status
 
@@ -74,8 +74,12 @@ class Evolution(Client):
             name, state = usable(inner.get("instanceName")), usable(inner.get("status")) or ""
             return reading_of(name, state, {"ownerJid": True}) if name else None
         name = usable(item.get("name")) if isinstance(item, dict) else None
-        given = await self._state(name) if name else None
-        return None if name is None or given is None else reading_of(name, given, item)
+        return await read(name, self._present(name, item)) if name else None
+
+    async def _present(self, name: str, row: Mapping[str, Any]) -> Reading | None:
+        """An instance of 2.x, whose list has what stands in the database."""
+        state = await self._state(name)
+        return None if state is None else reading_of(name, state, row)
 
     async def _state(self, session: str) -> str | None:
         """The state of an instance: "" of one that is not loaded, None of one that Evolution does not know."""

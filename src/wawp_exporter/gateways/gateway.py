@@ -12,6 +12,7 @@ class Reading(msgspec.Struct, frozen=True):
     """A session as its gateway lists it: the status, "" if unusable; webhooks use one of `names`.
 
     `also` are the statuses that the gateway's word may mean as well: some APIs tell less than the webhooks do.
+    `trouble` is why the gateway gave no status of this one session.
     """
 
     names: tuple[str, ...]
@@ -19,6 +20,7 @@ class Reading(msgspec.Struct, frozen=True):
     engine: str | None = None
     also: frozenset[Status] = frozenset()
     reason: str = ""
+    trouble: str = ""
 
     def fits(self, status: Status) -> bool:
         """Whether a session that is in `status` may be listed so."""

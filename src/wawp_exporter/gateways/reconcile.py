@@ -7,7 +7,9 @@ twice before it is believed: gateways show a healthy session as STARTING or STOP
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 import structlog
 
@@ -32,6 +34,8 @@ SLICE = 500
 RESTARTED_MS = 5000  # what a gateway's start time may move without a restart
 
 logger = structlog.get_logger()
+T = TypeVar("T")
+Work = Coroutine[Any, Any, None]
 
 
 class Suspect:
@@ -63,6 +67,7 @@ class Reconciler:
         self._ingest = ingest
         self._telemetry = telemetry.gateway(source)
         self._suspects: dict[str, Suspect] = {}
+        self._unread: set[str] = set()  # sessions that are not confirmed yet, though their source is
         self._over: set[str] = set()  # names over metrics.max_names_per_source
         self._absent: set[str] = set()
         self._started_at: int | None = None
@@ -122,7 +127,7 @@ class Reconciler:
 
     def doubt(self, session: Session) -> str:
         """Why the gateway does not bear out what is known of a session; "" if nothing speaks against it."""
-        if not self.confirmed:
+        if not self.confirmed or session.name in self._unread:
             return "the status is not confirmed by the gateway yet"
         if self.unreachable:
             return "the gateway does not answer"
@@ -134,19 +139,23 @@ class Reconciler:
     async def look(self, asked: int, mono: float) -> None:
         """Compares the gateway's sessions with ours as of `asked` (Unix ms). Raises GatewayError, LogError."""
         readings = await self.gateway.sessions()
+        trouble = trouble_in(readings)
         await self._notice_restart()
         named = {self._name(reading): reading for reading in readings}
-        for number, (name, reading) in enumerate(named.items()):
-            if reading.status:
-                await self._compare(name, reading, asked, mono)
-            if number % SLICE == SLICE - 1:
-                await asyncio.sleep(0)  # webhooks get their turn
+        for part in batched(named.items(), SLICE):
+            # What is to be appended shares its commits: one for each session of a large gateway takes minutes.
+            await together([self._compare(*each, asked, mono) for each in part if each[1].status])
+            await asyncio.sleep(0)  # webhooks get their turn
         await self._forget_absent(named, asked)
         self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in named}
         self._over &= named.keys()
+        unread = {name for name, reading in named.items() if reading.trouble}
+        self._unread = self._unread & unread if self.confirmed else unread
         self._telemetry.up.set(1)
         self._telemetry.last_success.set(asked / 1000)
         self.confirmed, self.unreachable, self.failing = True, False, False
+        if trouble:  # to be shown and counted, now that the other sessions have been compared
+            raise GatewayError(trouble)
 
     def _name(self, reading: Reading) -> str:
         """The one of its names that webhooks use; the last one if no webhook came yet."""
@@ -154,24 +163,23 @@ class Reconciler:
         known = (name for name in reading.names if self._ingest.fleet.find((self.source, name), now, mono))
         return next(known, reading.names[-1])
 
-    async def _compare(self, name: str, reading: Reading, asked: int, mono: float) -> None:
+    def _compare(self, name: str, reading: Reading, asked: int, mono: float) -> Work | None:
+        """What is to be done about a reading, if anything."""
         key = (self.source, name)
         session = self._ingest.fleet.find(key, asked, mono)
         if session is None:
-            await self._first(key, reading, asked)
-            return
+            return self._first(key, reading, asked)
         if reading.fits(session.state.status) or came_since(session, asked):
             self._suspects.pop(name, None)
-            return
+            return None
         suspect = self._suspects.get(name)
         if suspect is None or suspect.reading.status != reading.status or came_since(session, suspect.at):
             self._suspects[name] = Suspect(reading, asked, mono)
-            return
+            return None
         doubtful = session.state.status is Status.WORKING and normal(reading.status) in DOUBTFUL
         if mono - suspect.mono < (DOUBTFUL_S if doubtful else AGAIN_S) - 0.5:
-            return
-        await self._correct(key, reading, suspect.at, session.state.status)
-        self._suspects.pop(name, None)  # not before: until it is corrected, it is in doubt
+            return None
+        return self._correct(key, reading, suspect.at, session.state.status)
 
     async def _first(self, key: Key, reading: Reading, asked: int) -> None:
         """Appends a session that no webhook reported, no correction. A stopped one that was forgotten stays so."""
@@ -191,6 +199,7 @@ class Reconciler:
             self._telemetry.corrections.inc()
             after = normal(reading.status).value
             logger.warning("status corrected", source=key[0], session=key[1], before=before.value, after=after)
+        self._suspects.pop(key[1], None)  # not before: until it is corrected, it is in doubt
 
     async def _append(self, key: Key, reading: Reading, at: int) -> Outcome:
         point = Point(reading.status, at, 0, at, reason=reading.reason)
@@ -237,6 +246,29 @@ class Reconciler:
                 self._absent.clear()  # what it listed while it started counts for nothing
             self._started_at = started_at
             self._telemetry.started_at.set(started_at / 1000)
+
+
+def trouble_in(readings: Sequence[Reading]) -> str:
+    """What is wrong with some of the sessions, "" with none. Raises GatewayError if it is all of them."""
+    failed = [reading.trouble for reading in readings if reading.trouble]
+    if failed and len(failed) == len(readings):
+        raise GatewayError(failed[0])
+    return f"{len(failed)} of {len(readings)} sessions: {failed[0]}" if failed else ""
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, at most `size` at a time."""
+    remaining = iter(items)
+    while part := list(islice(remaining, size)):
+        yield part
+
+
+async def together(works: Sequence[Work | None]) -> None:
+    """Does them side by side and waits for all; raises what the first one that failed has raised."""
+    ends = await asyncio.gather(*filter(None, works), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
 
 
 def came_since(session: Session, asked: int) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from wawp_exporter.config.schema import GatewayApi
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.bodies import FOREIGN, MAX_QR_BYTES, code_in, done, only_reading, refusal_in
-from wawp_exporter.gateways.client import QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client
+from wawp_exporter.gateways.client import QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, read
 from wawp_exporter.gateways.gateway import Reading
 
 # How it says that it does not know an instance. Any other 404 is of a proxy, or of another service.
@@ -28,7 +28,7 @@ class Wawp(Client):
         """`GET /v2/session/info` of each instance."""
         found = []
         for instance in self.instances:
-            reading = await self._info(instance)
+            reading = await read(instance, self._info(instance))
             if reading:
                 self._ids.update((name, instance) for name in reading.names)
                 found.append(reading)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from wawp_exporter.config.schema import GatewayApi
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.bodies import MAX_QR_BYTES, PNG, answered, done
-from wawp_exporter.gateways.client import PROBE_TIMEOUT_S, QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, segment
+from wawp_exporter.gateways.client import PROBE_TIMEOUT_S, QR_TIMEOUT_S, RESTART_TIMEOUT_S, Client, each, read, segment
 from wawp_exporter.gateways.gateway import Reading
 from wawp_exporter.model.event import Status
 
@@ -40,7 +40,7 @@ class Wppconnect(Client):
 
     async def sessions(self) -> list[Reading]:
         """Each session of which there is a token."""
-        return await each(self._reading, list(self._headers))
+        return await each(lambda session: read(session, self._reading(session)), list(self._headers))
 
     async def status(self, session: str) -> str | None:
         """One session's status; it says CLOSED of a session that it does not know."""

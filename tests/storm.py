@@ -46,6 +46,11 @@ class Gateways:
         async with httpx.AsyncClient(timeout=SILENCE_S, trust_env=False, limits=limits) as client:
             await asyncio.gather(*(self._send(client, session) for session in self.said))
 
+    async def until(self, sent: int) -> None:
+        """Returns when so many events have been sent, however slow the replicas are."""
+        while self.sent < sent:  # noqa: ASYNC110 - what is waited for knows no event
+            await asyncio.sleep(0.01)
+
     async def _send(self, client: httpx.AsyncClient, session: str) -> None:
         while not self.done:
             status, at = self.next_event(session)

@@ -780,18 +780,17 @@ def test_nothing_is_lost_or_counted_twice_while_things_break(
     order = random.Random(3).sample(disasters.all, k=4)
 
     async def run() -> None:
-        sending = asyncio.create_task(gateways.run())
-        for disaster in order:
-            await asyncio.sleep(1)
-            await asyncio.to_thread(disaster)
-        await asyncio.sleep(1)
-        gateways.done = True
-        await sending
+        async with asyncio.TaskGroup() as group:
+            group.create_task(gateways.run())
+            for number, disaster in enumerate(order, 1):
+                await gateways.until(100 * number)
+                await asyncio.to_thread(disaster)
+            await gateways.until(500)
+            gateways.done = True
 
     asyncio.run(run())
 
     assert gateways.retries
-    assert gateways.sent > 500
     steady = [replica for index, replica in enumerate(three) if index not in disasters.restarted]
     storm.judge(gateways, postgres, database, steady)
 

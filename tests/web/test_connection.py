@@ -19,16 +19,29 @@ from tests import parts
 from tests.served import Inside, answer, rest, statuses
 from tests.test_service import make_certificate
 from wawp_exporter.live import ingest
-from wawp_exporter.web import handshakes
+from wawp_exporter.web import channel, handshakes
 from wawp_exporter.web.api.qr import MAX_SCANNING
-from wawp_exporter.web.channel import KEEP_ALIVE_S, LINGER_BYTES, LINGER_S, WRITE_TIMEOUT_S
+from wawp_exporter.web.channel import LINGER_BYTES
 from wawp_exporter.web.connection import Connection
-from wawp_exporter.web.webhook import BODY_TIMEOUT_S, MAX_BODY_BYTES
+from wawp_exporter.web.webhook import MAX_BODY_BYTES
 from wawp_exporter.web.wire import MAX_HEAD_BYTES
 
 PIECE = 256 * 1024  # what the loop reads at once
 HIGH_WATER = 64 * 1024  # of the transport's buffer
 LOCAL = b"Host: localhost\r\n"
+
+# The tests move the clock to these times. They are longer than the product's, so that no test ends in one by being slow.
+KEEP_ALIVE_S, WRITE_TIMEOUT_S, LINGER_S, BODY_TIMEOUT_S = 75_000.0, 10_000.0, 5_000.0, 10_000.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def long_times() -> Iterator[None]:
+    """The times of connections, in the proportions of the product's."""
+    assert (channel.KEEP_ALIVE_S, channel.WRITE_TIMEOUT_S, channel.LINGER_S, channel.BODY_TIMEOUT_S) == (75, 10, 5, 10)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("KEEP_ALIVE_S", "WRITE_TIMEOUT_S", "LINGER_S", "BODY_TIMEOUT_S"):
+            patch.setattr(channel, name, globals()[name])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +89,7 @@ def stuff(inside: Inside, connection: socket.socket, data: bytes) -> int:
     """Sends the same again and again until the service neither reads nor writes; how many bytes were taken."""
     held = the_only(inside)
     # Else the system takes megabytes of answers.
-    buffer = (socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    buffer = (socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     inside.call(held.transport.get_extra_info("socket").setsockopt, *buffer)
     sent, stuck = 0, False
     while sent < 50_000_000:
@@ -113,7 +126,7 @@ def test_who_reads_no_answers_is_read_no_further(inside: Inside, request_: bytes
     """One piece of what is sent is kept, and one buffer of answers; the rest stays with the sender, on every path."""
     blob = request_ * (65536 // len(request_))
     with inside.connect() as peer:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sent = stuff(inside, peer, blob)
         held = the_only(inside)
         read_ahead, unwritten = (
@@ -169,12 +182,12 @@ def test_a_peer_that_takes_nothing_for_ten_seconds_is_cut_off(inside: Inside) ->
             parts.wait_until(lambda held=held: inside.call(held.transport.get_write_buffer_size))
             now = inside.loop.time()
             inside.call(held.expire, now)
-            inside.call(held.expire, now + WRITE_TIMEOUT_S - 1)
+            inside.call(held.expire, now + WRITE_TIMEOUT_S * 0.9)
             assert inside.connections
             assert peer.recv(65536)
             inside.call(setattr, held, "taken", held.taken - 1)
-            inside.call(held.expire, now + WRITE_TIMEOUT_S - 1)
-            inside.call(held.expire, now + WRITE_TIMEOUT_S + 1)
+            inside.call(held.expire, now + WRITE_TIMEOUT_S * 0.9)
+            inside.call(held.expire, now + WRITE_TIMEOUT_S * 1.1)
             assert inside.connections
             inside.call(held.expire, now + 2 * WRITE_TIMEOUT_S)
             parts.wait_until(lambda: not inside.connections)
@@ -201,10 +214,10 @@ def test_a_request_that_does_not_become_whole_ends_after_ten_seconds(
         peer.sendall(start)
         held = the_only(inside)
         parts.wait_until(lambda: held.request is not None or not answered)
-        inside.expire(BODY_TIMEOUT_S - 1)
+        inside.expire(BODY_TIMEOUT_S * 0.9)
         assert inside.connections == [held]
         assert not held.closing
-        inside.expire(BODY_TIMEOUT_S + 1)
+        inside.expire(BODY_TIMEOUT_S * 1.1)
         received = rest(peer)
 
     assert received.startswith(answered)
@@ -217,9 +230,9 @@ def test_an_idle_connection_is_kept_for_a_minute(inside: Inside) -> None:
         with inside.connect() as peer:
             peer.sendall(request)
             assert answer(peer).startswith(b"HTTP/1.1 200 ")
-            inside.expire(KEEP_ALIVE_S - 5)
+            inside.expire(KEEP_ALIVE_S * 0.9)
             assert not the_only(inside).closing
-            inside.expire(KEEP_ALIVE_S + 1)
+            inside.expire(KEEP_ALIVE_S * 1.1)
             assert rest(peer) == b""
 
 
@@ -267,7 +280,7 @@ def test_what_is_sent_after_an_answer_is_read_for_a_while_only(inside: Inside) -
     with inside.connect() as peer:
         peer.sendall(head)
         assert answer(peer).startswith(b"HTTP/1.1 413 ")
-        inside.expire(LINGER_S + 1)
+        inside.expire(LINGER_S * 1.1)
         parts.wait_until(lambda: not inside.connections)
 
 
@@ -475,6 +488,7 @@ def test_a_tls_client_that_says_nothing_is_let_go(tmp_path: Path, monkeypatch: p
     with Inside(tmp_path, {"web": {"tls": {"cert_file": "cert.pem", "key_file": "key.pem"}}}) as service:
         with closing(socket.create_connection(("127.0.0.1", service.port))) as silent:
             assert rest(silent) in (b"", b"<reset>")
+        monkeypatch.setattr(handshakes, "HANDSHAKE_S", 600.0)
         context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
         with (
             closing(socket.create_connection(("127.0.0.1", service.port))) as plain,
@@ -482,7 +496,7 @@ def test_a_tls_client_that_says_nothing_is_let_go(tmp_path: Path, monkeypatch: p
         ):
             secure.sendall(post(b"x" * (MAX_BODY_BYTES + 1)))
             assert statuses(answer(secure)) == [413]
-            service.expire(LINGER_S + 1)
+            service.expire(LINGER_S * 1.1)
             parts.wait_until(lambda: not service.connections)
 
 

@@ -26,11 +26,12 @@ run: $(VENV)/installed ## set up what is missing, then serve on loopback with SQ
 demo: dev ## an hour of a fleet in two minutes, and the notifications of each receiver (make demo ARGS="--minutes 1")
 	@exec $(BIN)/python scripts/demo.py $(ARGS)
 
+# With eatmydata no test waits for the disk: a crash of the machine, from which fsync protects, is none that they play.
 # The tests wait more than they compute, so there are three times as many workers as cores of a small machine.
 # While the types are checked, the other core collects once: pytest rewrites the assertions of all files, for each worker.
 test: dev tools ## set up what is missing, then lint, types and every test (make test ARGS="-k qr")
 	@$(BIN)/pytest --collect-only -qq $(ARGS) >/dev/null 2>&1 & $(MAKE) --no-print-directory lint && wait
-	@$(BIN)/pytest --numprocesses 6 $(ARGS)
+	@$$(command -v eatmydata) $(BIN)/pytest --numprocesses 6 $(ARGS)
 
 lint: dev ## check with ruff and mypy; change nothing
 	@$(BIN)/ruff check

@@ -69,11 +69,13 @@ def test_a_stuck_reader_holds_little_and_is_cut_off(tmp_path: Path, monkeypatch:
 def test_a_reader_that_takes_too_little_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then satisfies the connection, but not the stream."""
     monkeypatch.setattr(stream, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(channel, "WRITE_TIMEOUT_S", 3600)
 
     async def test() -> None:
         async with served(tmp_path) as service:
             with stuck(service, 1):
                 await flood(service, 1)
+                service.service.hub._publish(0, FRAME)  # what it cannot be sent any more
                 await eventually(lambda: service.service.hub.readers == 0 and not connections(service))
 
     run(test())

@@ -29,7 +29,6 @@ READ_AT_SCRAPE = {
     "wawp_exporter_log_follow_lag_seconds",
     "wawp_exporter_log_oldest_event_timestamp_seconds",
     "wawp_exporter_queue_depth",
-    "wawp_exporter_time_seconds",
 }
 
 

@@ -54,6 +54,14 @@ def test_what_ends_no_down_episode_is_no_recovery(statuses: list[tuple[str, floa
     assert recovery_of(last(*statuses)) is None
 
 
+def test_what_is_heard_while_the_log_is_read_counts_once() -> None:
+    """A gateway sends what it could not deliver as soon as the exporter is back; those are in the log, too."""
+    known = learned(4, 6, 60, at=20)
+    known.learn([("GOWS", False, seconds, ms(at)) for seconds, at in ((6, 20), (6, 20), (8, 10), (4, 20))])
+
+    assert known.expected("GOWS", login=False, elapsed=0) == (6, 5)
+
+
 def test_the_median_is_expected() -> None:
     """Of a session that has just gone down."""
     assert learned(4, 6, 8, 10, 60).expected("GOWS", login=False, elapsed=0) == (8, 5)

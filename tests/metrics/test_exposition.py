@@ -703,6 +703,13 @@ def test_a_change_in_the_middle_of_a_scrape_does_not_tear_it() -> None:
     assert all(ours(text) == ours(expected) for text in ended)
 
 
+def test_the_clock_is_that_of_the_seconds_in_the_same_scrape() -> None:
+    """Whatever the time is by then: an uptime is the one divided by the other."""
+    (shown,) = re.findall(rb"^wawp_exporter_time_seconds (.*)$", scrape(exposed(large_fleet()), 10), re.MULTILINE)
+
+    assert float(shown) == ms(10) / 1000
+
+
 def test_a_scrape_gives_others_their_turn() -> None:
     """A piece holds one family of some of the sessions."""
     pieces = list(exposed(large_fleet()).scrape(False, False, ms(10), clock(10)))

@@ -30,7 +30,7 @@ PIECE = 256 * 1024  # what the loop reads at once
 HIGH_WATER = 64 * 1024  # of the transport's buffer
 LOCAL = b"Host: localhost\r\n"
 
-# The tests move the clock to these times. They are longer than the product's, so that no test ends in one by being slow.
+# The tests move the clock to these times: longer than the product's, so that no test ends in one by being slow.
 KEEP_ALIVE_S, WRITE_TIMEOUT_S, LINGER_S, BODY_TIMEOUT_S = 75_000.0, 10_000.0, 5_000.0, 10_000.0
 
 

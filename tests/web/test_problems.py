@@ -24,21 +24,23 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Exporte
         "groups": {"sales": ["single/alone"]},
     }
     with parts.Exporter(config, tmp_path_factory.mktemp("problems"), pace=0.02) as exporter:
+        now = parts.now_ms()
         for number in range(8):
-            send(exporter, "mass", f"s{number}", W, 600)
+            send(exporter, now, "mass", f"s{number}", W, 600)
         for name in ("alone", "login", "fine"):
-            send(exporter, "single", name, W, 600)
+            send(exporter, now, "single", name, W, 600)
         for number in range(4):
-            send(exporter, "mass", f"s{number}", D, 60 - number)
-        send(exporter, "single", "alone", D, 50)
-        send(exporter, "single", "login", Q, 40)
-        parts.wait_until(lambda: get(exporter)["total"] == 2 and get(exporter)["outages"])
+            send(exporter, now, "mass", f"s{number}", D, 60 - number / 100)
+        send(exporter, now, "single", "alone", D, 50)
+        send(exporter, now, "single", "login", Q, 40)
+        parts.wait_until(lambda: [each["sessions"] for each in get(exporter)["outages"]] == [4])
+        parts.wait_until(lambda: get(exporter)["total"] == 2)
         yield exporter
 
 
-def send(exporter: parts.Exporter, source: str, session: str, status: str, ago: float) -> None:
-    """A webhook of `ago` seconds before now."""
-    at = parts.now_ms() - round(ago * 1000)
+def send(exporter: parts.Exporter, now: int, source: str, session: str, status: str, ago: float) -> None:
+    """A webhook of `ago` seconds before `now` (Unix ms)."""
+    at = now - round(ago * 1000)
     body = parts.envelope(session=session, status=status, timestamp=at, statuses=[], engine="GOWS")
     exporter.post(body, source=source).raise_for_status()
 
@@ -151,18 +153,18 @@ def test_a_stream_says_what_is_judged_as_it_changes(tmp_path_factory: pytest.Tem
         parts.Exporter({}, tmp_path_factory.mktemp("stream"), pace=0.01) as exporter,
         exporter.client.stream("GET", f"{exporter.url}/api/v1/events", timeout=parts.PATIENCE_S) as stream,
     ):
-        lines = stream.iter_lines()
+        lines, now = stream.iter_lines(), parts.now_ms()
         for number in range(5):
-            send(exporter, "default", f"s{number}", W, 600)
-        send(exporter, "default", "s0", D, 60)
+            send(exporter, now, "default", f"s{number}", W, 600)
+        send(exporter, now, "default", "s0", D, 60)
         assert take(lines, "problems")["problems"][0]["problem"] == "disconnected"
-        send(exporter, "default", "s0", X, 50)
+        send(exporter, now, "default", "s0", X, 50)
         assert take(lines, "problems")["problems"] == []
         for number in range(1, 4):
-            send(exporter, "default", f"s{number}", D, 40 - number / 100)
+            send(exporter, now, "default", f"s{number}", D, 40 - number / 100)
         begun = take(lines, "outage")
         for number in range(1, 4):
-            send(exporter, "default", f"s{number}", X, 30)
+            send(exporter, now, "default", f"s{number}", X, 30)
         over = take(lines, "outage", over=True)
 
     assert (begun["kind"], begun["sessions"], begun["over"]) == ("disconnect", 3, False)

@@ -1,7 +1,8 @@
 """How long a session that is down will take until it is WORKING again, from recent recoveries of its engine."""
 
 from bisect import bisect_right
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from heapq import nlargest
 from itertools import chain
 from operator import itemgetter
@@ -27,7 +28,7 @@ def recovery_of(transition: Transition) -> tuple[bool, float] | None:
 
 
 def recoveries(place: Place, now: int, until: int) -> list[tuple[str, bool, float, int]]:
-    """What `Recoveries.add` takes, of every recovery of the last 30 days before `until` (Unix ms) in the log.
+    """What `Recoveries.learn` takes, of every recovery of the last 30 days before `until` (Unix ms) in the log.
 
     Oldest first; no more of a kind than are kept.
     """
@@ -48,7 +49,7 @@ class Recoveries:
     """The recoveries of the last 30 days, by engine and by whether a login was part of them."""
 
     def __init__(self) -> None:
-        self._ended: defaultdict[Kind, deque[tuple[int, float]]] = defaultdict(deque)
+        self._ended = defaultdict[Kind, deque[tuple[int, float]]](lambda: deque(maxlen=KEPT))
         self._sorted: dict[Kind, list[float]] = {}  # made when they are asked for
 
     def add(self, engine: str, login: bool, seconds: float, at: int) -> None:
@@ -56,9 +57,18 @@ class Recoveries:
         kind = (engine, login)
         ended = self._ended[kind]
         ended.append((at, seconds))
-        while len(ended) > KEPT or ended[0][0] <= at - WINDOW_MS:
+        while ended[0][0] <= at - WINDOW_MS:
             ended.popleft()
         self._sorted.pop(kind, None)
+
+    def learn(self, found: Iterable[tuple[str, bool, float, int]]) -> None:
+        """Learns those of the log. One that has been added meanwhile is among them, and counts once."""
+        of_log = defaultdict[Kind, Counter[tuple[int, float]]](Counter)
+        for engine, login, seconds, at in found:
+            of_log[engine, login][at, seconds] += 1
+        for kind, ended in of_log.items():
+            self._ended[kind] = deque(sorted((ended | Counter(self._ended[kind])).elements()), KEPT)
+            self._sorted.pop(kind, None)
 
     def expected(self, engine: str, login: bool, elapsed: float) -> tuple[float | None, int]:
         """(seconds still to wait, from how many recoveries); None when too few took longer than `elapsed`.

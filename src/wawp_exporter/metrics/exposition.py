@@ -44,7 +44,7 @@ class Exposition:
         self.shelf = Shelf()
         self.judged = Judged(fleet)
         self._joined = Joined()
-        self._registry: CollectorRegistry = telemetry.registry
+        self._telemetry = telemetry
 
     def sync(self, most: int | None = None) -> bool:
         """Takes over what changed in the fleet, of at most so many sessions (None: all); whether any is left."""
@@ -76,7 +76,8 @@ class Exposition:
         for _ in self.refresh(now):
             pass
         self.shelf.hear(self.fleet.take_heard())
-        parts = [own_metrics(self._registry, is_openmetrics), *self.fleet_parts(is_openmetrics, mono)]
+        self._telemetry.time.set(now / 1000)
+        parts = [own_metrics(self._telemetry.registry, is_openmetrics), *self.fleet_parts(is_openmetrics, mono)]
         views = [page.view for page in self.shelf.pages]
         return (compressed if gzip else plain)(chain(parts, self.session_parts(views, is_openmetrics, mono)))
 

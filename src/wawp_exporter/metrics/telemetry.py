@@ -62,6 +62,8 @@ class Telemetry:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        # Set by each scrape to its instant: the seconds of all statuses are those up to then.
+        self.time = Gauge("wawp_exporter_time_seconds", "The exporter's clock (Unix seconds).", registry=registry)
         self._sources: dict[str, SourceTelemetry] = {}
         self.strays = Strays(self)
         registry.register(Webhooks(self._sources, self.strays))

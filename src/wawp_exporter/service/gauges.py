@@ -1,7 +1,5 @@
 """The exporter's own gauges that are read from its parts at each scrape."""
 
-import time
-
 from wawp_exporter.service.jobs import Jobs
 from wawp_exporter.service.parts import Parts
 
@@ -29,4 +27,3 @@ def register(parts: Parts, jobs: Jobs) -> None:
         "When the oldest logged event was received (Unix seconds), 0 for an empty log.",
         lambda: jobs.oldest_event / 1000,
     )
-    read("wawp_exporter_time_seconds", "The exporter's clock (Unix seconds).", time.time)

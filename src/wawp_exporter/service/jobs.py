@@ -106,11 +106,11 @@ class Jobs:
         parts, now = self._parts, unix_now()
         try:
             if not self._learned:
-                for each in await parts.reader.background(recoveries, parts.log.place, now, self._began):
-                    parts.recoveries.add(*each)
+                found = await parts.reader.background(recoveries, parts.log.place, now, self._began)
+                parts.recoveries.learn(found)
                 self._learned = True
-            found = await parts.reader.background(patterns, parts.log.place, parts.settings.config, now)
-            parts.fleet.recur(found)
+            recurring = await parts.reader.background(patterns, parts.log.place, parts.settings.config, now)
+            parts.fleet.recur(recurring)
         except LogError as error:
             if not parts.stopping:
                 logger.error("log not readable", error=describe(error))

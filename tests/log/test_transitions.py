@@ -1,5 +1,7 @@
 """Pages of transitions: what is read for one is bounded, whatever is asked for and whatever lies between."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -36,6 +38,24 @@ def fill_repeats(log: Log, sessions: int, events: int) -> None:
         writer.execute(sa.text(f"UPDATE event SET status = 'FAILED' WHERE at <= {first}"))
 
 
+@contextmanager
+def listening(history: History, call: Callable[..., None]) -> Iterator[None]:
+    """Calls something before each statement that is sent to the database."""
+    sa.event.listen(history._engine, "before_cursor_execute", call)
+    try:
+        yield
+    finally:
+        sa.event.remove(history._engine, "before_cursor_execute", call)
+
+
+@contextmanager
+def counted(history: History) -> Iterator[Callable[[], int]]:
+    """Counts the statements that are sent to the database."""
+    sent: list[object] = []
+    with listening(history, lambda *_: sent.append(None)):
+        yield lambda: len(sent)
+
+
 COMBINATIONS: list[Filters] = [
     {key: value for key, value in zip(("source", "session", "start", "end"), values, strict=True) if value is not None}
     for values in product(("default", None), ("s3", None), (ms(-900 * 3600), None), (ms(-3600), None))
@@ -65,18 +85,66 @@ def test_repeats_are_not_looked_at_one_by_one(log: Log, history: History, filter
     """A gateway that says WORKING again and again does not make pages slow: the status before each is not looked up."""
     fill_repeats(log, sessions=3, events=6000)
     expected = 1 if "session" in filters else 0 if filters.get("source") == "nobody" else 3
-    statements = 0
 
-    def count(*_: object) -> None:
-        nonlocal statements
-        statements += 1
-
-    sa.event.listen(history._engine, "before_cursor_execute", count)
-    found, cursor = history.transitions(limit=100, **filters)
+    with counted(history) as statements:
+        found, cursor = history.transitions(limit=100, **filters)
 
     assert len(found) == 2 * expected
     assert cursor is None
-    assert statements <= 6
+    assert statements() <= 6
+
+
+def test_a_source_of_a_hundred_is_found_among_the_events_of_all_at_once(log: Log, history: History) -> None:
+    """Its page is read with one statement, however few of the events are its own: each costs a plan for every month."""
+    plans.fill(log, sessions=1200, events=12)
+    with log.database.writing() as writer:
+        writer.execute(sa.text("UPDATE session SET source = 'other' WHERE id % 100 > 0"))
+
+    with counted(history) as statements:
+        found, cursor = history.transitions(source="default", limit=100)
+
+    assert len(found) == 100
+    assert cursor
+    assert statements() == 2  # its sessions, and the page
+    assert walked(history, 100, source="default")[0] == walked(history, 7, source="default")[0]
+
+
+@pytest.mark.parametrize("among", [1, 2, 7, 50])
+def test_a_source_is_read_to_its_end_wherever_a_look_ends(
+    log: Log, history: History, monkeypatch: pytest.MonkeyPatch, among: int
+) -> None:
+    """Nothing of a source is told twice or left out between two looks, not even what has the same time."""
+    keys = [(source, name) for source in ("gw1", "gw2", "gw3") for name in ("a", "b")]
+    log.append([event(status, at // 3, key=key) for at, status in enumerate([S, W, F] * 3) for key in keys])
+    expected = [each for each in walked(history, 5)[0] if each.source == "gw2"]
+    monkeypatch.setattr(transitions, "MAX_OWNERS", 1)
+    monkeypatch.setattr(transitions, "AMONG", among)
+    monkeypatch.setattr(transitions, "CHUNK", 3)
+
+    for limit in (1, 4, 100):
+        assert walked(history, limit, source="gw2")[0] == expected
+        assert walked(history, limit, source="gw2", end=ms(2))[0] == [each for each in expected if each.at < ms(2)]
+
+
+def test_what_arrives_while_a_page_is_read_is_no_reason_to_tell_something_twice(
+    log: Log, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is read with several statements, each of which goes on where the one before has ended."""
+    monkeypatch.setattr(transitions, "MAX_OWNERS", 1)
+    monkeypatch.setattr(transitions, "AMONG", 3)
+    names = [("gw1", "a"), ("gw1", "b"), *[("gw2", name) for name in "abcde"]]
+    log.append([event(status, at, key=key) for at, status in enumerate([S, W, F, S]) for key in names])
+    expected = history.transitions(source="gw1")[0]
+    times = iter(range(100, 200))
+
+    def append(*_: object) -> None:
+        log.append([event(W, at, key=(source, f"new-{at}")) for at, source in zip(times, ["gw1", "gw2"], strict=False)])
+
+    with listening(history, append):
+        found, _ = history.transitions(source="gw1")
+
+    assert len({each.seq for each in found}) == len(found)
+    assert [each for each in found if not each.session.startswith("new")] == expected
 
 
 def test_a_page_looks_at_so_many_events_and_the_next_goes_on(

@@ -156,12 +156,7 @@ def is_undecided(row: Any | None, newest: int) -> bool:
 def room_of(reader: sa.Connection, source: str, limit: int) -> int:
     """How many more names of a source can be folded, by the log."""
     taken = sa.select(sa.func.count()).select_from(session)
-    return limit - (reader.scalar(taken.where(session.c.source == source, folded())) or 0)
-
-
-def folded() -> sa.ColumnElement[bool]:
-    """The condition that a name is folded, written so that the database uses the partial index."""
-    return session.c.standing == sa.literal_column(str(int(FOLDED)))
+    return limit - (reader.scalar(taken.where(session.c.source == source, session.c.standing == int(FOLDED))) or 0)
 
 
 def is_over() -> sa.ColumnElement[bool]:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wawp_exporter.errors import LogError
 
-SCHEMA = "0014"  # the newest of `migrations/versions`
+SCHEMA = "0015"  # the newest of `migrations/versions`
 BUSY_S = 5.0
 PRIVATE = 0o600  # the modes of files and folders that are made here
 PRIVATE_FOLDER = 0o700
@@ -50,7 +50,11 @@ POSTGRES_WRITES = (
 # Unix ms by the clock of the database, which all replicas share.
 DATABASE_NOW = sa.literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", sa.BigInteger)
 SEVERITY = re.compile(r"\b(?:FATAL|PANIC|ERROR): +")
-POSTGRES_READS = "SET default_transaction_read_only = on; SET statement_timeout = '10min'; SET jit = off"
+# A page is read with several statements: what arrives between two of them must not move the place where one goes on.
+POSTGRES_READS = (
+    "SET default_transaction_read_only = on; SET default_transaction_isolation = 'repeatable read'; "
+    "SET statement_timeout = '10min'; SET jit = off"
+)
 
 Place = Path | str
 Progress = Callable[[int, int], None]  # called with the rows or sessions that are done, and the total

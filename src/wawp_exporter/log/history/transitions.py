@@ -16,8 +16,9 @@ from wawp_exporter.model.machine import State, fold, step
 
 CHUNK = 500  # events that are read first: few pages need more
 LARGEST_CHUNK = 8000
-MAX_EVENTS = 100_000  # that are read for one page; the next page goes on from there
-MAX_OWNERS = 10  # sessions that are read one by one; for more than these all events are read in order of time
+AMONG = 20_000  # events of all sessions among which those of a chunk are looked for
+MAX_EVENTS = 100_000  # that are looked at for one page; the next page goes on from there
+MAX_OWNERS = 10  # sessions that are read one by one; more than these are looked for among the events of all
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
@@ -90,28 +91,27 @@ def page(
     A page may be short, or empty, and not the last.
     """
     owners, looked_at, size = owners_of(reader, asked), 0, CHUNK
+    among = AMONG if owners is None and asked.about() else 0
     found: list[TransitionRow] = []
     while looked_at < MAX_EVENTS:
         rows = reader.execute(chunk(asked, owners, position, size)).all()
-        for item in transitions_in(reader, asked, rows):
+        for item in transitions_in(reader, rows):
             if len(found) == limit:
                 return found, Position(found[-1].at, found[-1].tie, found[-1].seq)
             found.append(item)
-        if not rows or rows[-1].place < size:
+        full = rows and rows[-1].place == size
+        position = position_of(rows[-1]) if full else end_of(reader, asked, position) if among else None
+        if position is None:
             return found, None
-        position = Position(rows[-1].at, rows[-1].tie, rows[-1].seq)
-        looked_at += size * len(owners or [0])
+        looked_at += among or size * len(owners or [0])
         size = min(size * 4, LARGEST_CHUNK)
     return found, position
 
 
-def transitions_in(reader: sa.Connection, asked: Filter, rows: Sequence[sa.Row[Any]]) -> Iterator[TransitionRow]:
-    """The transitions among the rows of a chunk, whose last row may be of another session."""
-    for row in rows:
-        if asked.source in (None, row.source) and asked.session in (None, row.name):
-            item = transition_at(reader, row)
-            if item.before is not item.status:
-                yield item
+def transitions_in(reader: sa.Connection, rows: Sequence[sa.Row[Any]]) -> Iterator[TransitionRow]:
+    """The transitions among the rows of a chunk."""
+    items = (transition_at(reader, row) for row in rows)
+    return (item for item in items if item.before is not item.status)
 
 
 def owners_of(reader: sa.Connection, asked: Filter) -> list[int] | None:
@@ -123,9 +123,20 @@ def owners_of(reader: sa.Connection, asked: Filter) -> list[int] | None:
     return list(found) if len(found) <= MAX_OWNERS else None
 
 
+def end_of(reader: sa.Connection, asked: Filter, position: Position | None) -> Position | None:
+    """Where those events of all sessions end among which a chunk was looked for; None: where the log ends."""
+    last = reader.execute(newest(asked, position, 1, IN_ORDER).offset(AMONG - 1)).first()
+    return position_of(last) if last else None
+
+
+def position_of(row: sa.Row[Any]) -> Position:
+    """The place of an event in the order of events."""
+    return Position(row.at, row.tie, row.seq)
+
+
 def chunk(asked: Filter, owners: list[int] | None, position: Position | None, size: int) -> sa.Select[Any]:
     """Those of the newest `size` events before a position that may be transitions, and always the last event."""
-    events = asked_among(asked, owners, position, size).subquery("events")
+    events = chosen(asked, owners, position, size).subquery("events")
     order = (events.c.at, events.c.tie, events.c.seq)
     known = sa.case((certain(events), events.c.status), else_=UNCERTAIN)
     seen = sa.select(
@@ -144,24 +155,31 @@ def chunk(asked: Filter, owners: list[int] | None, position: Position | None, si
     return (
         sa.select(*seen.c, sessions.c.source, sessions.c.name, before)
         .join_from(seen, sessions, sessions.c.id == seen.c.session_id)
-        .where(sa.or_(sa.and_(changed, *asked.about()), seen.c.place == size))
+        .where(sa.or_(changed, seen.c.place == size))
         .order_by(seen.c.place)
     )
 
 
-def asked_among(asked: Filter, owners: list[int] | None, position: Position | None, size: int) -> sa.Select[Any]:
-    """The newest `size` events before a position, numbered; of other sessions than the asked ones the last alone."""
-    chosen = newest(asked, position, size, IN_ORDER) if owners is None else newest_of(asked, owners, position, size)
-    events = chosen.subquery("chosen")
-    order = [column.desc() for column in (events.c.at, events.c.tie, events.c.seq)]
-    placed = sa.select(*events.c, sa.func.row_number().over(order_by=order).label("place")).subquery("placed")
-    about = asked.about()
-    if owners is not None or not about or size == CHUNK:
-        return sa.select(*placed.c)
-    # In a large chunk few may be of the asked sessions. They are looked up one by one: PostgreSQL would read all names
-    # for a join, of which there may be a million.
-    mine = sa.select(sa.literal(1)).where(sessions.c.id == placed.c.session_id, *about).scalar_subquery() == 1
-    return sa.select(*placed.c).where(sa.or_(mine, placed.c.place == size))
+def chosen(asked: Filter, owners: list[int] | None, position: Position | None, size: int) -> sa.Select[Any]:
+    """The newest `size` events of the asked sessions before a position, each with its `place` among them."""
+    if owners is not None:
+        rows = newest_of(asked, owners, position, size).subquery("rows")
+    elif asked.about():
+        rows = newest_among(asked, position, size).subquery("rows")
+    else:
+        rows = newest(asked, position, size, IN_ORDER).subquery("rows")
+    newest_first = [column.desc() for column in (rows.c.at, rows.c.tie, rows.c.seq)]
+    return sa.select(*rows.c, sa.func.row_number().over(order_by=newest_first).label("place"))
+
+
+def newest_among(asked: Filter, position: Position | None, size: int) -> sa.Select[Any]:
+    """The newest `size` events of the asked sessions among the newest AMONG of all sessions."""
+    events = newest(asked, position, AMONG, IN_ORDER).subquery("among")
+    # In a CASE, since for a join PostgreSQL might read the events session by session, or the names of all sessions.
+    known = sa.exists().where(sessions.c.id == events.c.session_id, *asked.about())
+    # Both databases take the events one by one, in their order, until there are enough. SQLite would read and sort them
+    # all if this statement asked for an order of its own.
+    return sa.select(*events.c).where(sa.case((known, sa.true()), else_=sa.false())).limit(size)
 
 
 def newest(

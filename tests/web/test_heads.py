@@ -75,4 +75,4 @@ def test_a_long_head_is_not_kept() -> None:
     raw = head_of(STARTS[0], (b"X-Id: " + b"a" * MAX_KNOWN_BYTES,))
 
     assert connection.read(raw) == connection.read(raw) == parse(raw)
-    assert not connection._lines
+    assert not connection._start

@@ -83,9 +83,14 @@ class Full(Log):
             with write(**how) as writer:
                 raw: Any = writer.connection.driver_connection
                 before = raw.total_changes
-                yield writer
-                if self.full and raw.total_changes != before:
-                    raise LogError("the disk is full")
+                raw.execute("SAVEPOINT full")  # so that nothing is kept where each statement would commit by itself
+                try:
+                    yield writer
+                    if self.full and raw.total_changes != before:
+                        raw.execute("ROLLBACK TO full")
+                        raise LogError("the disk is full")
+                finally:
+                    raw.execute("RELEASE full")
 
         self.database.writing = writing  # type: ignore[method-assign]  # the disk may be full
 

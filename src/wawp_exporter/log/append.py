@@ -11,7 +11,7 @@ from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.insertion import NEWEST, Insertion, Stored
 from wawp_exporter.log.names import UNLIMITED, newest_of
 from wawp_exporter.log.replay import point_of
-from wawp_exporter.log.statements import Numbers, Row
+from wawp_exporter.log.statements import AT_ONCE, Numbers, Row
 from wawp_exporter.log.tables import change, event, session
 from wawp_exporter.log.timeless import TimelessKeys
 from wawp_exporter.model.event import Point, StatusEvent
@@ -63,8 +63,10 @@ class Appender:
         database = self._database
         newest = newest_of(events)
         keyed = [e for e in events if e.timeless_key]
-        single = database.shared and not keyed and database.names.remembers(newest)
-        with database.writing(single=single) as writer:
+        single = not keyed and database.names.remembers(newest)
+        if single and not database.shared and (done := self._append_new(events)):
+            return done
+        with database.writing(single=single and database.shared) as writer:
             settled = database.names.settle(writer, newest, max_names)
             known = settled.ids
             repeated = self._repeated(writer, keyed, known, now) if keyed else set()
@@ -75,6 +77,23 @@ class Appender:
         database.names.remember(settled)
         database.end = stored.end
         return Appended(shared_out(stored.numbers, events, repeated), stored.end, stored.new, before, settled.over)
+
+    def _append_new(self, events: Sequence[StatusEvent]) -> Appended | None:
+        """Appends events of remembered names to SQLite with one statement, a transaction of its own.
+
+        None, and nothing is appended, if the log has one of the points already, or if there are too many.
+        """
+        database = self._database
+        ids = database.names.ids
+        rows = [row for e in events for row in rows_for(e, ids[e.source, e.session])]
+        if not 0 < len(rows) <= AT_ONCE:
+            return None
+        with database.writing(single=True) as writer:
+            numbers = database.statements.insert_events(writer, rows)
+        if not numbers:
+            return None
+        database.end = end = database.end._replace(seq=numbers[-1])
+        return Appended(shared_out(numbers, events, set()), end, len(rows))
 
     def _repeated(
         self, writer: sa.Connection, keyed: Sequence[StatusEvent], known: Mapping[Key, int], now: int | None
@@ -91,7 +110,7 @@ class Appender:
             return Stored((), end)
         if self._insertion:
             return self._insertion.store(writer, rows, end)
-        numbers = self._database.statements.store_events(writer, rows, end.seq)
+        numbers = self._database.statements.store_events(writer, rows)
         end = end._replace(seq=max(end.seq, *numbers))
         if min(numbers) < 0:
             end = end._replace(change=self._note_revised(writer, rows, numbers))

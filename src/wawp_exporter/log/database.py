@@ -66,26 +66,28 @@ class Database:
         """A transaction of the writer. With `ordered` the replicas commit one after another, in order of `seq`.
 
         PostgreSQL gives out row numbers before the commit. Without the lock a row could appear after a follower has
-        read a higher number, and would never be followed. With `single` each statement is a transaction of its own.
+        read a higher number, and would never be followed. With `single` each statement is a transaction of its own,
+        which saves BEGIN and COMMIT: with PostgreSQL their round trips, with SQLite two waits for the interpreter.
         """
-        with naming_errors("write", self.place), self.writer.begin(), self._committing_each(single):
+        with naming_errors("write", self.place), self._alone() if single else self.writer.begin():
             if ordered:
                 self.hold_appends(self.writer)
             yield self.writer
 
     @contextmanager
-    def _committing_each(self, single: bool) -> Iterator[None]:
-        """PostgreSQL commits each statement by itself, which saves the round trips of BEGIN and COMMIT."""
-        if not single:
+    def _alone(self) -> Iterator[None]:
+        """Each statement commits by itself. SQLite's do so wherever SQLAlchemy has begun nothing."""
+        if not self.shared:
             yield
             return
-        raw: Any = self.writer.connection.driver_connection
-        raw.autocommit = True
-        try:
-            yield
-        finally:
-            if not raw.closed:
-                raw.autocommit = False
+        with self.writer.begin():
+            raw: Any = self.writer.connection.driver_connection
+            raw.autocommit = True
+            try:
+                yield
+            finally:
+                if not raw.closed:
+                    raw.autocommit = False
 
     def hold_appends(self, writer: sa.Connection) -> None:
         """Makes appends of other replicas wait until this transaction ends."""

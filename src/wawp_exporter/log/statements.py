@@ -35,7 +35,6 @@ EVENT_COLUMNS = (
     *("limits", "origin", "reason"),
 )
 USUAL = 8  # the first columns: few events have one of the others, and binding None is slow
-NEWER = "SELECT seq, session_id, key_at, status, revision FROM event WHERE seq > ?"
 
 
 class Statements:
@@ -118,35 +117,40 @@ class Statements:
         found = (session.c.id, session.c.source, session.c.name, session.c.tombstone, session.c.standing)
         return sa.select(*found).join_from(each, session, same)
 
-    def store_events(self, writer: sa.Connection, rows: Sequence[Row], after: int) -> Numbers:
-        """Inserts points into SQLite; what the log's rows (up to number `after`) did not know, they take from them."""
-        raw: Any = writer.connection.driver_connection
-        if len(rows) <= AT_ONCE:
-            return self._store(raw, rows, after)
-        numbers: list[int] = []
-        for start in range(0, len(rows), AT_ONCE):
-            numbers += self._store(raw, rows[start : start + AT_ONCE], max([after, *numbers]))
-        return numbers
+    def store_events(self, writer: sa.Connection, rows: Sequence[Row]) -> Numbers:
+        """Inserts points into SQLite; what the log's rows did not know, they take from them."""
+        pieces = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
+        return [number for piece in pieces for number in self._store(writer, piece)]
 
-    def _store(self, raw: sqlite3.Connection, rows: Sequence[Row], after: int) -> Numbers:
-        """At most AT_ONCE points in SQLite: that all are new, as nearly always, needs no row to be read back."""
+    def _store(self, writer: sa.Connection, rows: Sequence[Row]) -> Numbers:
+        numbers = self.insert_events(writer, rows)
+        if numbers:
+            return numbers
+        raw: Any = writer.connection.driver_connection
+        stored = raw.execute(self._text(True, len(EVENT_COLUMNS), len(rows)), tuple(chain.from_iterable(rows)))
+        return numbered(rows, stored.fetchall())
+
+    def insert_events(self, writer: sa.Connection, rows: Sequence[Row]) -> range | None:
+        """Inserts at most AT_ONCE points into SQLite: that all are new, as nearly always, needs no row to be read back.
+
+        None, and nothing is inserted, if the log has one of them already.
+        """
+        raw: Any = writer.connection.driver_connection
         usual = not any(row[8] or row[9] or row[10] for row in rows)
         width = USUAL if usual else len(EVENT_COLUMNS)
         values = tuple(chain.from_iterable([row[:width] for row in rows]))
-        inserted = raw.execute(self._text(False, width, len(rows)), values)
-        last = inserted.lastrowid or 0
-        if inserted.rowcount == len(rows):
-            return range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT: one number after another
-        stored = raw.execute(NEWER, (after,)).fetchall()
-        again = raw.execute(self._text(True, len(EVENT_COLUMNS), len(rows)), tuple(chain.from_iterable(rows)))
-        return numbered(rows, stored + again.fetchall())
+        try:
+            last = raw.execute(self._text(False, width, len(rows)), values).lastrowid
+        except sqlite3.IntegrityError:
+            return None
+        return range(last - len(rows) + 1, last + 1)  # AUTOINCREMENT: one number after another
 
     def _text(self, upsert: bool, width: int, count: int) -> str:
         """SQLite's statement for so many points: to take them out of JSON costs it more than to store them."""
         key = (upsert, width, count)
         if key not in self._texts:
             one = self.insert(event).values(dict.fromkeys(EVENT_COLUMNS[:width]))
-            one = self.upsert_events(one) if upsert else one.on_conflict_do_nothing()
+            one = self.upsert_events(one) if upsert else one
             marks = f"({', '.join('?' * width)})"
             self._texts[key] = str(one.compile(dialect=sqlite.dialect())).replace(marks, ", ".join([marks] * count))
         return self._texts[key]

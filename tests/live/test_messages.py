@@ -128,6 +128,15 @@ def test_messages_are_counted_once_they_are_seen(working: parts.Exporter) -> Non
     assert values(working, SINCE) == {"": 0}
 
 
+def test_an_own_message_and_an_incoming_one_are_two(working: parts.Exporter) -> None:
+    """Also if both have the same id, as in the examples of WAHA's documentation."""
+    send(working, fromMe=False, id="false_11111111111@c.us_AAAAAAAAAAAAAAAAAAAA")
+
+    send(working, fromMe=True, id="true_11111111111@c.us_AAAAAAAAAAAAAAAAAAAA")
+
+    assert values(working, COUNT) == {'direction="in"': 1, 'direction="out"': 1}
+
+
 def test_a_message_of_an_unknown_session_creates_nothing(working: parts.Exporter) -> None:
     """Only a status makes a session."""
     working.post(waha() | {"session": "unknown"}).raise_for_status()

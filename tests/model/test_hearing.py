@@ -132,6 +132,19 @@ def test_an_own_message_that_is_not_acknowledged_is_a_problem() -> None:
     assert problems(fleet, 171) == {}
 
 
+def test_a_message_that_is_heard_of_late_settles_before_it_is_a_problem() -> None:
+    """After a pause senders try again: the message and its acknowledgement come some seconds apart, long after both."""
+    fleet = live((W, 0), thresholds={"undelivered": "60s"})
+    assert problems(fleet, 500) == {}
+
+    fleet.hearing.overhear(KEY, unacknowledged=ms(100))
+
+    assert problems(fleet, 509) == {}
+    assert problems(fleet, 510) == {"undelivered": 100}
+    fleet.hearing.overhear(KEY, unacknowledged=ms(200))
+    assert problems(fleet, 511) == {"undelivered": 200}
+
+
 def test_in_a_silence_of_all_it_holds_without_being_said() -> None:
     """The outage stands for it; but the check before a send must know."""
     fleet = live((W, 0), thresholds={"undelivered": "60s", "silent": "30s"})

@@ -130,10 +130,17 @@ def word(value: object) -> Ack | None:
 
 
 def id_of(key: object) -> str:
-    """The id of a message without the chat around it, which events may write in several ways; "" if there is none."""
+    """The id of a message without what events write around it, in several ways; "" if there is none.
+
+    `fromMe` and the chat are before it; behind it the sender, in a group, and `in` or `out`, in the chat with oneself.
+    """
     if isinstance(key, dict):
         key = key.get("id") or key.get("_serialized")
     if not isinstance(key, str):
         return ""
     parts = key.split("_")
-    return parts[2] if len(parts) > 2 and parts[0] in ("true", "false") else key
+    if len(parts) < 3 or parts[0] not in ("true", "false"):
+        return key
+    while len(parts) > 3 and ("@" in parts[-1] or parts[-1] in ("in", "out")):
+        parts.pop()
+    return "_".join(parts[2:])

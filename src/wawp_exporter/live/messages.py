@@ -96,10 +96,11 @@ class Messages:
     def _take(self, key: Key, activity: Activity, message: Message, digest: str, now: int, mono: float) -> None:
         """A message, unless it was counted: two events may report it, and one may be sent again."""
         assert message.direction  # noqa: S101 - the caller's condition
-        if digest and digest in self._come:
+        seen = f"{message.direction}{digest}"  # a message to oneself goes out and comes in
+        if digest and seen in self._come:
             return
         if digest:
-            self._come.add(digest, mono)
+            self._come.add(seen, mono)
         at = min(message.at or now, now)
         activity.count(message.direction, at)
         unsaved = self._unwritten.of(key, activity)

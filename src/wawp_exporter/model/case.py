@@ -23,6 +23,7 @@ DATED = (
     "login_learned",
     "flaps_learned",
     "quiet_learned",
+    "unacknowledged_learned",
     "alone",
 )  # by the clock, not a gateway
 
@@ -52,7 +53,8 @@ class Case(msgspec.Struct, array_like=True):
     the last problem that `down` yields to. The end of maintenance, or of an outage, counts as learning anew. `excused`
     is the end of the last maintenance. `unresponsive` is since when WhatsApp has not answered probes, 0 if it has.
     Messages are not in the log: `unacknowledged` is when the oldest own one was sent that is not acknowledged, `quiet`
-    when the last one came if by its habit more should have come since, 0 otherwise; that is learnt at `quiet_learned`.
+    when the last one came if by its habit more should have come since, 0 otherwise. They are learnt at
+    `unacknowledged_learned` and `quiet_learned`.
     """
 
     key: Key
@@ -74,6 +76,7 @@ class Case(msgspec.Struct, array_like=True):
     unacknowledged: int = 0
     quiet: int = 0
     quiet_learned: int = 0
+    unacknowledged_learned: int = 0
 
     @property
     def status(self) -> Status:
@@ -210,7 +213,7 @@ def learn(case: Case, facts: Facts, now: int, constants: Constants, *, recount: 
 
 def relearn(case: Case, now: int) -> None:
     """What holds now is news again: it settles before it is exported."""
-    case.learned = case.login_learned = case.quiet_learned = case.alone = now
+    case.learned = case.login_learned = case.quiet_learned = case.unacknowledged_learned = case.alone = now
 
 
 def since_first(known: tuple[Restricted, ...], stated: tuple[Restricted, ...]) -> Iterator[Restricted]:

@@ -81,6 +81,8 @@ class Judge(Verdicts):
             return
         if said.get("quiet", case.quiet) != case.quiet:
             case.quiet_learned = self.now
+        if not case.unacknowledged:
+            case.unacknowledged_learned = self.now
         for name, value in said.items():
             setattr(case, name, value)
         self.cases[key] = case

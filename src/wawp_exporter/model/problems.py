@@ -87,7 +87,12 @@ ROWS = (
     Row(Problem.MESSAGE_CAPPING, restricted_since(Problem.MESSAGE_CAPPING)),
     Row(Problem.SILENT, lambda case, _now, _c: case.hushed, "silent"),
     Row(Problem.SILENT, lambda case, _now, _c: case.muffled, "", "quiet_learned"),
-    Row(Problem.UNDELIVERED, lambda case, now, constants: case.undelivered(now, constants), "undelivered"),
+    Row(
+        Problem.UNDELIVERED,
+        lambda case, now, constants: case.undelivered(now, constants),
+        "undelivered",
+        "unacknowledged_learned",
+    ),
     Row(Problem.UNRESPONSIVE, lambda case, _now, _c: case.unanswered, settle=""),
     Row(
         Problem.DOWN,

@@ -390,11 +390,17 @@ def test_a_reload_takes_effect_and_a_bad_one_does_not(exporter: Start, tmp_path:
 
 
 def test_a_source_that_is_taken_out_and_put_back_has_its_sessions_again(exporter: Start, tmp_path: Path) -> None:
-    """The log still has them, however soon after their last event the source went."""
+    """The log still has them, however soon after their last event the source went. What was sent meanwhile is not
+    known: neither what was said before is waited for, nor is it a silence."""
     both, one = {"sources": {"a": {}, "b": {}}}, {"sources": {"a": {}}}
     running = exporter(both, tmp_path)
     last = event(session="x", status="FAILED")
     running.post(last, source="b")
+    running.post(event(session="y"), source="b")
+    own = {"fromMe": True, "ack": 0, "id": "true_1@c.us_own"}
+    running.post({"event": "message.any", "session": "y", "payload": own}, source="b")
+    waiting = {"source": "b", "session": "y"}
+    assert value(running, "wawp_session_unacknowledged_since_timestamp_seconds", **waiting) > 0
     shown = 'wawp_session_status{source="b",session="x",status="FAILED"} 1'
     assert shown in running.metrics()
     running.write(one)
@@ -406,6 +412,7 @@ def test_a_source_that_is_taken_out_and_put_back_has_its_sessions_again(exporter
 
     assert running.post(last, source="b").json() == {"outcome": "duplicate"}
     assert shown in running.metrics()
+    assert value(running, "wawp_session_unacknowledged_since_timestamp_seconds", **waiting) == 0
 
 
 # Deletion

@@ -2,10 +2,11 @@
 
 import asyncio
 import re
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,25 @@ def test_a_restart_goes_on_with_what_was_known(working: parts.Exporter) -> None:
     assert values(working, SINCE) == before
     send(working, "message.ack", id="true_1@c.us_lost", ack=1)
     parts.wait_until(lambda: problems(working) == set())
+
+
+def test_what_was_sent_before_a_pause_is_not_waited_for(exporter: Start) -> None:
+    """Its acknowledgement may have come meanwhile; what was a problem before stays one."""
+    service = exporter({"thresholds": {"undelivered": "1h"}}, pace=PACE)
+    for session in ("s", "lost"):
+        long_ago = parts.now_ms() - 3 * HOUR * 1000
+        service.post(parts.envelope(session=session, status="WORKING", timestamp=long_ago)).raise_for_status()
+    send(service)
+    service.post(waha(timestamp=round(time.time()) - HOUR - 60) | {"session": "lost"}).raise_for_status()
+    parts.wait_until(lambda: problems(service) == {"undelivered"})
+    service.stop()
+    with closing(sqlite3.connect(service.directory / "wawp.db", isolation_level=None)) as log:
+        log.execute("UPDATE run SET started_at = started_at - 120000, seen_at = seen_at - 120000")
+
+    service.start()
+
+    assert values(service, SINCE) == {"": 0}
+    assert problems(service) == {"undelivered"}
 
 
 def test_a_deleted_session_takes_its_messages_along(working: parts.Exporter) -> None:
@@ -538,3 +558,20 @@ async def test_a_source_without_messages_for_a_week_is_deaf(tmp_path: Path) -> N
         ingest.messages.heeding.source("default").message_at -= HEARD_MS
         ingest.messages.heeding.listen()
         assert fleet.sessions[KEY].meta.limits.silent == 0
+
+
+@alone
+async def test_no_silence_is_older_than_the_first_message_of_its_source(tmp_path: Path) -> None:
+    """Until then only `session.status` came: whoever subscribes to messages must not be paged for all sessions."""
+    async with known(tmp_path, thresholds={"silent": "60s"}) as ingest:
+        ingest.messages.restore(["default"])
+        await ingest.submit(event("WORKING", key=("default", "another")))
+        now = parts.now_ms()
+
+        ingest.messages.hear(("default", "another"), [Message(IN)], now)
+        await ingest.messages.share()
+
+        assert ingest.fleet.judge.cases[KEY].heard == now
+        assert not ingest.fleet.sessions[KEY].silent(now + 60_000)
+        ingest.fleet.advance(now + 60_001, time.monotonic())
+        assert ingest.fleet.sessions[KEY].silent(now + 60_001)

@@ -26,6 +26,7 @@ from tests.builders import (
 from tests.event_log import purge_all, transitions_of
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.place import Place, make_engine
+from wawp_exporter.log.runs import Runs
 from wawp_exporter.log.statements import AT_ONCE
 from wawp_exporter.model.event import StatusEvent
 from wawp_exporter.model.machine import State, fold
@@ -42,6 +43,19 @@ def log(place: Place) -> Iterator[Log]:
     log = Log(place)
     yield log
     log.close()
+
+
+def test_the_exporters_ran_since_their_last_pause(log: Log) -> None:
+    """Replicas side by side, and starts anew within a minute, are none."""
+    assert log.runs.since(ms(0)) == ms(0)
+    log.runs.beat(ms(0))
+    log.runs.beat(ms(100))
+    another = Runs(log.database)
+    another.beat(ms(90))
+    another.beat(ms(150))
+
+    assert log.runs.since(ms(160)) == log.runs.since(ms(210)) == ms(0)
+    assert log.runs.since(ms(211)) == ms(211)
 
 
 def story(*steps: tuple[str, float], key: Key = KEY) -> list[StatusEvent]:

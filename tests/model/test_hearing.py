@@ -121,6 +121,20 @@ def test_a_silent_session_is_heard_of_by_messages() -> None:
     assert problems(fleet, 145) == {"silent": 75}
 
 
+def test_a_pause_of_the_exporter_is_no_silence_of_a_session() -> None:
+    """What came meanwhile is not known. A silence that was too long before goes on."""
+    fleet = live((W, 0), thresholds={"silent": "60s"})
+    live((W, 50), key=("default", "b"), fleet=fleet)
+    assert problems(fleet, 80) == {"silent": 0}
+
+    fleet.hearing.pause(ms(500))
+
+    assert problems(fleet, 569) == {"silent": 0}
+    assert not fleet.judge.problems(("default", "b"))
+    problems(fleet, 570)
+    assert fleet.judge.problems(("default", "b")) == {"silent": ms(500)}
+
+
 def test_an_own_message_that_is_not_acknowledged_is_a_problem() -> None:
     """From when it was sent, once it is over the limit and has settled; an acknowledgement ends it."""
     fleet = live((W, 0), thresholds={"undelivered": "60s"})

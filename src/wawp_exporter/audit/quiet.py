@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 from wawp_exporter.log.history.history import History
 from wawp_exporter.log.place import Place
+from wawp_exporter.log.runs import PAUSE_MS
 from wawp_exporter.model.hours import HOUR_S, hour_of
 from wawp_exporter.model.quiet import HABITS, WEEK, is_quiet, missed, received
 from wawp_exporter.model.rules import Key
 
-PAUSE_MS = 60_000  # without a sign that the exporter ran: what came in a longer pause is not known
 LEAST = 3  # sessions of a source that are one outage when all of it is silent
 HUSHED = 10  # messages of a source in the same hour of each of the last weeks: none of them is no accident
 

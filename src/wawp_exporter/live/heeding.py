@@ -52,10 +52,11 @@ class Heeding:
     def listen(self) -> None:
         """Says from which sources no messages come, so that nothing follows from the silence of their sessions."""
         since = unix_now() - HEARD_MS
-        config = self._fleet.rules.config
-        deaf = frozenset(name for name in config.sources if self.source(name).message_at <= since)
-        if deaf != self._fleet.rules.deaf:
-            self._fleet.reconfigure(Rules(config, deaf), unix_now(), time.monotonic())
+        rules = self._fleet.rules
+        deaf = frozenset(name for name in rules.config.sources if self.source(name).message_at <= since)
+        if deaf != rules.deaf:
+            fresh = {name: self.source(name).message_at for name in rules.deaf - deaf}
+            self._fleet.reconfigure(Rules(rules.config, deaf, {**rules.heard, **fresh}), unix_now(), time.monotonic())
 
     def judge(self, oldest: Mapping[Key, int], now: int) -> None:
         """Has judged when the oldest message of each session was sent that is not acknowledged (Unix ms)."""

@@ -6,7 +6,7 @@ The judge is given what all replicas know: of a shared log what was written to i
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from wawp_exporter.live.unwritten import Unwritten, oldest_of
 from wawp_exporter.log.messages import Kept
 from wawp_exporter.model.activity import PENDING_MS, Activity, Sent
 from wawp_exporter.model.event import Ack, Direction, Message
+from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.hours import HOUR_S, hour_of
 from wawp_exporter.model.rules import Key
 
@@ -146,6 +147,16 @@ class Messages:
     def take_over(self, kept: Kept) -> None:
         """Takes what the log has of sources that are new here."""
         self._merge(kept)
+
+    def pause(self, until: int, sources: Collection[str]) -> None:
+        """Nothing came from these sources for a while up to `until`: what was sent before is waited for no more, as
+        its acknowledgement may be lost, unless that is a problem already."""
+        for key in {key for key in self.heeding.waiting if key[0] in sources} & self._fleet.activity.keys():
+            activity, case = self._fleet.activity[key], self._fleet.judge.cases.get(key)
+            known = case is not None and Problem.UNDELIVERED in case.problems
+            for digest in [name for name, sent in activity.pending.items() if sent.heard_at < until and not known]:
+                activity.end(digest)
+                self._unwritten.end(key, activity, digest)
 
     async def share(self) -> None:
         """Writes what is new, reads what other replicas have written, and has it judged."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from wawp_exporter.model.deadlines import Deadlines
 from wawp_exporter.model.ear import Ear
 from wawp_exporter.model.event import STOPPED, UNKNOWN, WORKING
-from wawp_exporter.model.facts import Facts
+from wawp_exporter.model.facts import Facts, Problem
 from wawp_exporter.model.judge import Judge
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Session
@@ -103,6 +103,17 @@ class Hearing(Ear):
         if before:
             self.wake(now)
             self.judge.observe(key, before, None, now)
+
+    def pause(self, until: int) -> None:
+        """Nothing was heard for a while up to `until`: what was sent then is not known.
+
+        Silence counts from there, and own messages of before are waited for no more, unless that was a problem already.
+        """
+        for case in self.judge.cases.values():
+            if case.hushed and not case.silence(self.judge.now):
+                case.heard = max(case.heard, until)
+            if Problem.UNDELIVERED not in case.problems:
+                case.unacknowledged = 0
 
     def recall(self, session: Session, now: int) -> None:
         """A session is back from the state table: the judge may know it, or not, or under another configuration."""

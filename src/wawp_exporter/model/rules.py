@@ -18,6 +18,7 @@ class Meta(msgspec.Struct, frozen=True):
     """What the configuration says of a session. Thresholds are overrides in seconds, windows are Unix ms.
 
     `limits` are the thresholds that hold for it: the defaults, and its overrides over them; so is `quiet`, in messages.
+    `heard` is since when its source is heard (Unix ms), 0 for always: no silence began before.
     """
 
     group: str = ""
@@ -28,6 +29,7 @@ class Meta(msgspec.Struct, frozen=True):
     windows: tuple[tuple[int, int], ...] = ()
     limits: Limits = Limits()
     quiet: int = 0
+    heard: int = 0
 
     @property
     def unheard(self) -> "Meta":
@@ -42,12 +44,16 @@ class Meta(msgspec.Struct, frozen=True):
 class Rules:
     """The configuration as the fleet needs it: globs compiled, equal metadata shared.
 
-    `deaf` are the sources from which no messages come: the silence of their sessions says nothing.
+    `deaf` are the sources from which no messages come: the silence of their sessions says nothing. `heard` says since
+    when others are heard (Unix ms), where that was not always so.
     """
 
-    def __init__(self, config: Config, deaf: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, config: Config, deaf: frozenset[str] = frozenset(), heard: Mapping[str, int] | None = None
+    ) -> None:
         self.config = config
         self.deaf = deaf
+        self.heard = heard or {}
         self.shard = shard_of(config)
         self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
         self._group_of = {key: name for name, members in self.groups.items() for key in members}
@@ -68,9 +74,12 @@ class Rules:
         """The first matching `sessions` rule, the group, and every maintenance window that matches."""
         meta = self._default if self._same_for_all else self._meta(source, session)
         if source in self.deaf:
-            unheard = meta.unheard
-            return self._shared.setdefault(unheard, unheard)
-        return meta
+            meta = meta.unheard
+        elif source in self.heard:
+            meta = replace(meta, heard=self.heard[source])
+        else:
+            return meta
+        return self._shared.setdefault(meta, meta)
 
     def _meta(self, source: str, session: str) -> Meta:
         rule = next((r for s, n, r in self._sessions if s.fullmatch(source) and n.fullmatch(session)), None)

@@ -163,10 +163,15 @@ class Session:
         limit, _ = self.limits[restriction]
         return limit.active and (not limit.until or now < limit.until)
 
+    @property
+    def heard(self) -> int:
+        """Since when nothing has been heard of it (Unix ms)."""
+        return self.last_event if self.last_event > self.meta.heard else self.meta.heard
+
     def silent(self, now: int) -> bool:
         """WORKING, and without any event for longer than its limit."""
         limit = self.meta.silent
-        return limit > 0 and self.state.status is WORKING and now - self.last_event > limit * 1000
+        return limit > 0 and self.state.status is WORKING and now - self.heard > limit * 1000
 
     def troubled(self, now: int) -> bool:
         """Whether it needs attention: not WORKING or STOPPED, in an episode, restricted or silent."""
@@ -194,7 +199,7 @@ class Session:
         limits = stated(self.limits.values()) if self.limits else ()
         meta, state = self.meta, self.state
         excused = bool(meta.windows) and meta.excuses(now)
-        return Facts(state, self.engine, excused, meta.limits, limits, self.last_event, state.reason)
+        return Facts(state, self.engine, excused, meta.limits, limits, self.heard, state.reason)
 
     def excused_until(self, now: int) -> int:
         """When the maintenance ends that it is in at `now` (Unix ms), windows that follow at once included; else 0."""

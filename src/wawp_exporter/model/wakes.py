@@ -70,6 +70,6 @@ class Wakes:
         if session.state.status is STOPPED:
             yield max(now, int(self.forget_at(session)))
         if session.meta.silent and session.state.status is WORKING and not session.silent(now):
-            yield session.last_event + int(session.meta.silent * 1000) + 1
+            yield session.heard + int(session.meta.silent * 1000) + 1
         if session.rank in (AT_WORK, AT_REST) and session.linger > now:
             yield session.linger

@@ -74,10 +74,12 @@ class Reloader:
         self.renewal.tried(settings.stamps)
         refuse_fixed(parts.settings.config, settings.config)
         replace_front = self.front.prepare(settings) if self.front else None
-        rules = Rules(settings.config, parts.fleet.rules.deaf)
         # What leaves the fleet must be saved first: it comes back from the log when its source does.
         await parts.ingest.saving.save()
-        added = rules.shard.held(sorted(set(settings.config.sources) - set(parts.settings.config.sources)))
+        added = sorted(set(settings.config.sources) - set(parts.settings.config.sources))
+        known, back = parts.fleet.rules, unix_now()  # what was sent to sources that come back is not known
+        rules = Rules(settings.config, known.deaf, {**known.heard, **dict.fromkeys(added, back)})
+        added = rules.shard.held(added)
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
         async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():
             restored = await asyncio.to_thread(parts.log.restore, added) if added else None
@@ -91,6 +93,7 @@ class Reloader:
             if restored and messages:
                 parts.ingest.messages.take_over(messages)
                 refill(parts.fleet, restored)
+                parts.ingest.messages.pause(back, added)
             parts.put_in_force(settings)
             parts.remedies.configure(settings.config.remedy)
             parts.ingest.messages.heeding.listen()

@@ -56,6 +56,10 @@ class Service(Parts):
         sources = self.fleet.rules.shard.held(self.settings.config.sources)
         self.ingest.messages.restore(sources)  # before the judge goes on, who must know which sources are heard
         restored = restore(self.fleet, self.log, sources)
+        running = self.log.runs.since(unix_now())
+        if running > self.fleet.judge.now:
+            self.fleet.hearing.pause(running)
+            self.ingest.messages.pause(running, sources)
         self.ingest.folding.restored(restored.mark)
         self.hub.newest = restored.seq
         took = round(time.perf_counter() - started, 3)

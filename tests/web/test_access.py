@@ -133,6 +133,14 @@ def test_a_request_without_a_host_is_not_local() -> None:
     assert not is_local(NOBODY)
 
 
+def test_only_http_1_0_may_leave_out_the_host() -> None:
+    """RFC 9112, 3.2: such a request of HTTP/1.1 is answered 400. All HTTP clients send it."""
+    caller(version="1.0").check_host()
+    caller(("host", "")).check_host()
+    with pytest.raises(Malformed, match="Host is missing, expected it once"):
+        caller(version="1.1").check_host()
+
+
 @pytest.mark.parametrize("hosts", [("localhost", "evil.org"), ("evil.org", "localhost"), ("localhost", "localhost")])
 def test_a_request_with_several_hosts_is_refused(hosts: tuple[str, str]) -> None:
     """A proxy may believe one of them and we another; none is local, and the request is answered 400."""
@@ -377,6 +385,7 @@ def test_a_stranger_behind_a_proxy_deletes_nothing(exporter: Start) -> None:
 
     assert delete("1.0", f"Host: 127.0.0.1:{running.port}").startswith(b"HTTP/1.1 403 ")
     assert delete("1.0").startswith(b"HTTP/1.1 403 ")
+    assert delete("1.1").startswith(b"HTTP/1.1 400 ")
     assert delete("1.1", "Host: localhost", "CF-Connecting-IP: 192.0.2.1").startswith(b"HTTP/1.1 403 ")
     assert delete("1.1", "Host: localhost", "Host: evil.org").startswith(b"HTTP/1.1 400 ")
     assert delete("1.1", "Host: evil.org", "Host: localhost").startswith(b"HTTP/1.1 400 ")
@@ -395,6 +404,7 @@ def test_a_stranger_behind_a_proxy_sends_no_unsigned_webhook(exporter: Start, mo
 
     assert b" 401 Unauthorized\r\n" in post("1.0", f"Host: 127.0.0.1:{running.port}")
     assert b" 401 Unauthorized\r\n" in post("1.1", "Host: localhost", "True-Client-IP: 192.0.2.1")
+    assert b" 400 Bad Request\r\n" in post("1.1")
     assert b" 400 Bad Request\r\n" in post("1.1", "Host: localhost", "Host: evil.org")
     assert b" 400 Bad Request\r\n" in post("1.1", "Host: evil.org", "Host: localhost")
     assert b" 200 OK\r\n" in post("1.1", "Host: localhost")

@@ -32,14 +32,16 @@ LOCAL = b"Host: localhost\r\n"
 
 # The tests move the clock to these times: longer than the product's, so that no test ends in one by being slow.
 KEEP_ALIVE_S, WRITE_TIMEOUT_S, LINGER_S, BODY_TIMEOUT_S = 75_000.0, 10_000.0, 5_000.0, 10_000.0
+HALF_CLOSED_S = 2000.0
 
 
 @pytest.fixture(scope="module", autouse=True)
 def long_times() -> Iterator[None]:
     """The times of connections, in the proportions of the product's."""
     assert (channel.KEEP_ALIVE_S, channel.WRITE_TIMEOUT_S, channel.LINGER_S, channel.BODY_TIMEOUT_S) == (75, 10, 5, 10)
+    assert channel.HALF_CLOSED_S == 2
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("KEEP_ALIVE_S", "WRITE_TIMEOUT_S", "LINGER_S", "BODY_TIMEOUT_S"):
+        for name in ("KEEP_ALIVE_S", "WRITE_TIMEOUT_S", "LINGER_S", "BODY_TIMEOUT_S", "HALF_CLOSED_S"):
             patch.setattr(channel, name, globals()[name])
         yield
 
@@ -320,12 +322,59 @@ def test_a_good_webhook_before_garbage_is_answered_first(inside: Inside) -> None
         assert b"<reset>" not in answer
 
 
-def test_a_sender_that_says_it_is_done_is_still_answered(inside: Inside) -> None:
-    """It closes its half of the connection after the request."""
+CHUNKED = b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("pieces", [1, 3], ids=["at once", "in pieces"])
+@pytest.mark.parametrize("times", [1, 2, 50])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get(b"/-/healthy"),
+        get(b"/webhook"),
+        post(event(session="half-closed")),
+        CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in event(session="half-closed")) + b"0\r\n\r\n",
+    ],
+    ids=["page", "refused at once", "webhook", "many chunks"],
+)
+def test_a_sender_that_says_it_is_done_is_still_answered(
+    inside: Inside, request_: bytes, times: int, pieces: int
+) -> None:
+    """It closes its half of the connection after its requests; each of them is answered, then the connection ends."""
+    status = 405 if request_.startswith(b"GET /webhook") else 200
+    data = request_ * times
     with inside.connect() as peer:
-        peer.sendall(post(event(session="half-closed")))
+        for number in range(pieces):
+            peer.sendall(data[len(data) * number // pieces : len(data) * (number + 1) // pieces])
         peer.shutdown(socket.SHUT_WR)
-        assert rest(peer).startswith(b"HTTP/1.1 200 ")
+
+        assert statuses(rest(peer)) == [status] * times
+
+
+def test_what_a_sender_has_left_unfinished_when_it_is_done_is_not_waited_for(inside: Inside) -> None:
+    """The requests before it are answered."""
+    whole = post(event(session="unfinished"))
+    for unfinished in (whole[:20], whole[:-1], CHUNKED + b"5\r\nab"):
+        with inside.connect() as peer:
+            peer.sendall(whole + unfinished)
+            peer.shutdown(socket.SHUT_WR)
+
+            assert statuses(rest(peer)) == [200]
+
+
+def test_a_stream_is_not_kept_for_a_peer_that_sends_no_more(inside: Inside) -> None:
+    """As a rule it has gone altogether, which would show only with the next line of the stream."""
+    for before in (b"", get(b"/-/healthy")):
+        with inside.connect() as peer:
+            peer.sendall(before + get(b"/api/v1/events"))
+            peer.shutdown(socket.SHUT_WR)
+            held = the_only(inside)
+            parts.wait_until(lambda held=held: held.ended and inside.served.service.hub.streams)
+            inside.expire(HALF_CLOSED_S * 0.9)
+            assert not held.lost
+
+            inside.expire(HALF_CLOSED_S * 1.1)
+            parts.wait_until(lambda: not inside.connections)
 
 
 UPGRADES = [

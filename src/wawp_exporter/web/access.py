@@ -48,8 +48,14 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     headers: Headers
 
     def check_host(self) -> None:
-        """Raises Malformed if there are several Host headers: each reader would believe another one (RFC 9112, 3.2)."""
-        if len(self.lines) != len(self.headers) and len(self.all(b"host")) > 1:
+        """Raises Malformed unless there is one Host header: of several each reader would believe another one.
+
+        Only HTTP/1.0 may be without (RFC 9112, 3.2).
+        """
+        if b"host" not in self.headers:
+            if self.version == "1.1":
+                raise Malformed("the header Host is missing, expected it once")
+        elif len(self.lines) != len(self.headers) and len(self.all(b"host")) > 1:
             raise Malformed("the header Host was sent more than once, expected it once")
 
     def all(self, name: bytes) -> list[bytes]:

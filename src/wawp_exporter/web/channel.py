@@ -12,6 +12,7 @@ from wawp_exporter.web.wire import Reader
 
 KEEP_ALIVE_S = 75.0
 WRITE_TIMEOUT_S = 10.0  # without the peer taking a single byte
+HALF_CLOSED_S = 2.0  # for an answer other than a webhook's, when the peer sends no more: it may have gone altogether
 LINGER_S = 5.0  # after an answer, for what is still being sent: to close at once would destroy the answer
 LINGER_BYTES = 8 * 1024 * 1024
 MAX_UNWRITTEN_BYTES = 64 * 1024  # and what one write adds to them
@@ -31,6 +32,7 @@ class Channel(asyncio.Protocol):
         # When the request that is coming in began, when the last was answered, when the end began (loop time); 0: not.
         self.began = self.idle = self.closing = 0.0
         self.lost = False
+        self.ended = 0.0  # since when the peer sends no more
         self.garbled = False  # what came cannot be read, so that nobody knows where it ends
         self.reading = True
         self.discarded = 0
@@ -150,6 +152,8 @@ class Channel(asyncio.Protocol):
             self.taken, self.taken_at = self.written - waiting, now
         if now - self.taken_at >= WRITE_TIMEOUT_S or (self.closing and not waiting and now - self.closing >= LINGER_S):
             self.transport.abort()
+        elif self.ended and now - self.ended >= HALF_CLOSED_S and isinstance(self.request, Exchange):
+            self.transport.close()
         elif self.idle and now - self.idle >= KEEP_ALIVE_S:
             self.close()
         elif self.began and now - self.began >= BODY_TIMEOUT_S:

@@ -47,9 +47,12 @@ class Connection(Channel):
             self._read()
 
     def eof_received(self) -> bool:
-        """The peer sends no more; a webhook that is whole is answered first."""
-        self.last = True
-        return isinstance(self.request, Delivery) and self.reader.complete and not self.tls and not self.closing
+        """The peer sends no more; what it has sent whole is answered first."""
+        self.ended = self.loop.time()
+        if self.request is None and self.reader.waiting:
+            self.loop.call_soon(self.advance)  # the connection ends there if the next request is not whole
+        waits = self.reader.complete if self.request else self.reader.waiting
+        return waits and not self.tls and not self.closing
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -80,6 +83,9 @@ class Connection(Channel):
 
     def _wait(self) -> None:
         """More has to come of a request that has begun."""
+        if self.ended:
+            self.transport.close()
+            return
         if not self.began:
             self.began, self.idle = self.loop.time(), 0.0
             self.crowd.coming(self)
@@ -181,6 +187,8 @@ class Connection(Channel):
         if self.reader.waiting:
             self.pause_reading()
             self.loop.call_soon(self.advance)
+        elif self.ended:
+            self.transport.close()
         else:
             self.idle = self.loop.time()
             self.crowd.idle(self)

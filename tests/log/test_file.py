@@ -50,6 +50,26 @@ def test_a_refused_batch_leaves_no_key(log: Log, path: Path) -> None:
     assert fresh_of(log.append([timeless(1)])) == [(True,)]
 
 
+@pytest.mark.parametrize("gone", ["wawp.db", "wawp.db-wal"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_to_a_file_that_is_not_there_any_more(
+    log: Log, path: Path, gone: str, replaced: bool
+) -> None:
+    """SQLite would go on writing to it, and after a restart all that was answered 200 would be forgotten."""
+    log.append([event(S, 0)])
+    away = path.with_name("away")
+    path.with_name(gone).rename(away)
+    if replaced:
+        path.with_name(gone).write_bytes(away.read_bytes())
+
+    for write in (lambda: log.save([], 1), lambda: log.append([event(W, 1)])):
+        with pytest.raises(LogError, match="another file is in its place" if replaced else "No such file"):
+            write()
+
+    away.rename(path.with_name(gone))
+    assert fresh_of(log.append([event(W, 1)])) == [(True,)]
+
+
 def test_a_second_process_is_refused(log: Log, path: Path) -> None:
     """Two would each hold half of the fleet; closing lets the next one in."""
     with pytest.raises(LogError, match="another process is using it"):

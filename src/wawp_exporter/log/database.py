@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from wawp_exporter.errors import LogError
 from wawp_exporter.log.names import Names
 from wawp_exporter.log.place import APPENDING, Place, make_engine, migrate, naming_errors, take_lock
 from wawp_exporter.log.statements import Statements
@@ -17,11 +18,28 @@ from wawp_exporter.model.shard import Shard
 CHANNEL = "wawp_log"  # PostgreSQL's notifications that something was appended
 
 
+File = tuple[int, int]  # its device, and its number there
+
+
 class Mark(NamedTuple):
     """A place in the order of the log: the newest row of `event`, and the newest of `change`."""
 
     seq: int = 0
     change: int = 0
+
+
+def file_at(path: str) -> File:
+    """Which file a path leads to. Raises OSError."""
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
+
+
+def files_of(place: Place) -> dict[str, File]:
+    """The files that SQLite writes to, by path; none for PostgreSQL."""
+    if isinstance(place, str):
+        return {}
+    paths = (str(place), f"{place.resolve()}-wal")  # a link leads to both
+    return {path: file_at(path) for path in paths if Path(path).exists()}
 
 
 class Database:
@@ -50,12 +68,15 @@ class Database:
 
     def _open(self) -> None:
         self.engine = make_engine(self.place)
+        self._files: dict[str, File] = {}
+        self._replaced = False  # one of them
         with naming_errors("open", self.place):
             self.writer = self.engine.connect().execution_options(writes=True)
             try:
                 migrate(self.writer, self.place)
                 self.end = self.newest_mark(self.writer)
                 self.writer.rollback()
+                self._files = files_of(self.place)
             except BaseException:
                 self.writer.close()  # a transaction that was refused would hold the others' lock
                 self.engine.dispose()
@@ -69,10 +90,25 @@ class Database:
         read a higher number, and would never be followed. With `single` each statement is a transaction of its own,
         which saves BEGIN and COMMIT: with PostgreSQL their round trips, with SQLite two waits for the interpreter.
         """
-        with naming_errors("write", self.place), self._alone() if single else self.writer.begin():
-            if ordered:
-                self.hold_appends(self.writer)
-            yield self.writer
+        with naming_errors("write", self.place):
+            if self._replaced or not single:
+                self._check_files()
+            with self._alone() if single else self.writer.begin():
+                if ordered:
+                    self.hold_appends(self.writer)
+                yield self.writer
+
+    def _check_files(self) -> None:
+        """SQLite would go on writing to a file that was removed, and the next start would find nothing of it.
+
+        Not before each event: to ask the system takes the writer as long as to append one. States are saved, and with
+        them this is noticed, every few seconds; from then on each write asks.
+        """
+        self._replaced = True
+        for path, file in self._files.items():
+            if file_at(path) != file:
+                raise LogError(f"cannot write the event log {path}: another file is in its place, restart to use that")
+        self._replaced = False
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -42,6 +42,7 @@ SOURCES = "sources: {heard: {}, deaf: {api: {url: 'http://127.0.0.1:1'}}, never:
         ("thresholds: {quiet: 70}", "thresholds.quiet"),
         ("sessions: [{thresholds: {silent: 1h}}]", "sessions.0.thresholds.silent"),
         ("remedy: {alerts: [WawpSessionSilent]}", "remedy.alerts"),
+        ("remedy: {alerts: [WawpMassSilence]}", "remedy.alerts"),
         ("thresholds: {silent: 1h, quiet: 20}", "thresholds.silent, thresholds.quiet"),
     ],
 )
@@ -55,6 +56,17 @@ def test_a_limit_without_effect_is_noted(log: Path, text: str, key: str) -> None
         f"note: sources.{name}: no message event has come in 7 days, so that {key} has no effect, expected some"
         for name in ("deaf", "never")
     ]
+
+
+def test_a_limit_of_one_source_is_noted_for_that_source(log: Path) -> None:
+    """Another one's messages have nothing to do with it."""
+    ended = checked(
+        log, SOURCES + "sessions: [{source: heard, thresholds: {silent: 1h}}, {source: n*, thresholds: {quiet: 9}}]"
+    )
+
+    (note,) = ended.stderr.splitlines()
+    assert note.startswith("note: sources.never: ")
+    assert "sessions.1.thresholds.quiet has no effect" in note
 
 
 @pytest.mark.parametrize("text", ["", "thresholds: {silent: 0s, quiet: 0}", "thresholds: {undelivered: 1m}"])

@@ -243,6 +243,7 @@ def test_a_wppconnect_event_without_a_session_takes_the_urls() -> None:
     assert parse("wpp", parts.encode(without), ms(0), None, "shop").session == "shop"
     assert parse("wpp", parts.encode({**without, "session": "own"}), ms(0), None, "shop").session == "own"
     assert parse("wpp", parts.encode(other), ms(0), None, "shop").session == "shop"
+    assert parse("wpp", parts.encode({**other, "session": None}), ms(0), None, "shop").session == "shop"
     with pytest.raises(InvalidEvent, match=r"^session: "):
         parse("wpp", parts.encode(without), ms(0), None, "")
 

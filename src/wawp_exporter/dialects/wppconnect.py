@@ -37,7 +37,7 @@ def parse(
     data = decode(body)
     kind = name_of(data.get("event"), "event")
     if kind != "status-find" and kind not in EVENTS:
-        return OtherEvent(usable(data.get("session", named)), wppconnect_messages(kind, data))
+        return OtherEvent(usable(data.get("session") or named), wppconnect_messages(kind, data))
     session = name_of(data.get("session") or named, "session", IN_URL)
     status = EVENTS.get(kind) or status_of(data.get("status"))
     # A retry is recognized by the body, which is the same for two sessions if their names are in the URL only.

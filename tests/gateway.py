@@ -68,6 +68,7 @@ class Gateway:
     restart_trouble: int | None = None
     delay: float = 0.0
     whatsapp: bool | str = True  # whether it answers probes; `hang`: the gateway waits for it
+    proxy: int = 0  # what a proxy answers to probes
     qr_image: str = str(QR["data"])
     qr_after: float = 0.0  # Unix seconds from which there is an image
     webhook: str | None = None
@@ -120,6 +121,8 @@ class Gateway:
         self.busiest = max(self.busiest, self.busy)
         time.sleep(self.delay)
         self.busy -= 1
+        if self.proxy and any(word in call.path for word in PROBES):
+            return self.proxy, {}
         if self.whatsapp == "hang" and any(word in call.path for word in PROBES):
             return "hang"
         if isinstance(self.trouble, str):

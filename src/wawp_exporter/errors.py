@@ -1,6 +1,7 @@
 """Every error raised on purpose, as one tree; each knows its HTTP or exit status."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 
@@ -39,13 +40,16 @@ class LogError(WawpExporterError):
 class GatewayError(WawpExporterError):
     """The gateway did not do what it was asked; `status` is what it answered, if it did.
 
-    `unreachable`: nobody answered, or a proxy said that nobody is behind it.
+    `unreachable`: nobody answered, or a proxy said that nobody is behind it. `late`: nobody answered in time.
     """
 
-    def __init__(self, message: str, status: int | None = None, *, unreachable: bool = False) -> None:
+    def __init__(
+        self, message: str, status: int | None = None, *, unreachable: bool = False, late: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.unreachable = unreachable or status in (502, 503, 504)
+        self.late = late or status == HTTPStatus.GATEWAY_TIMEOUT
+        self.unreachable = unreachable or self.late or status in (502, 503)
 
 
 class Refusal(WawpExporterError):

@@ -99,6 +99,13 @@ def test_a_gateway_that_waits_for_whatsapp_is_not_one_that_is_away(kind: Kind, m
     assert answered(running, kind) is None  # nobody listens there any more
 
 
+@pytest.mark.parametrize(("status", "said"), [(502, None), (503, None), (504, False)])
+def test_of_a_proxy_only_that_it_has_waited_is_a_failure(status: int, said: bool | None) -> None:
+    """502 and 503 say that the gateway was not asked: then nothing is learnt, though it answers the next call."""
+    with Running(sessions={"sales": W}, proxy=status) as running:
+        assert answered(running, KINDS[0]) is said
+
+
 def test_two_failures_in_a_row_are_enough() -> None:
     """One may be chance; they began with the first."""
     first = Probe(0, 0).followed(1000, 5, answered=False)

@@ -19,18 +19,19 @@ NEEDED = (ALERTS[Problem.SILENT], ALERTS[Problem.UNDELIVERED], MASS_ALERTS[Kind.
 
 def notes(config: Config) -> Iterator[str]:
     """One for each source from which no message has come in a week, if something is set that needs them."""
-    wanted = {name: ", ".join(keys) for name in config.sources if (keys := list(wanting(config, name)))}
-    if not wanted:
+    wanted = {name: list(wanting(config, name)) for name in config.sources}
+    if not any(wanted.values()):
         return
     try:
         with History(place_of(config.database.url)) as history:
             heard = history.heard()
     except LogError:
-        keys = ", ".join(dict.fromkeys(key for some in wanted.values() for key in some.split(", ")))
-        yield f"{keys}: needs message events; whether they come is not known, since the database cannot be read"
+        unknown = dict.fromkeys(key for some in wanted.values() for key in some)
+        yield f"{', '.join(unknown)}: needs message events; whether they come is not known, since the database cannot be read"
         return
-    for name, keys in wanted.items():
-        if heard.get(name, 0) <= unix_now() - HEARD_MS:
+    for name, some in wanted.items():
+        if some and heard.get(name, 0) <= unix_now() - HEARD_MS:
+            keys = ", ".join(some)
             yield f"sources.{name}: no message event has come in 7 days, so that {keys} has no effect, expected some"
 
 

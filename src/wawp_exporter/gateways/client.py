@@ -77,7 +77,7 @@ class Client:
         except GatewayError:
             raise
         except (httpx.TimeoutException, TimeoutError):
-            raise GatewayError(f"no answer within {seconds:g} s", unreachable=True) from None
+            raise GatewayError(f"no answer within {seconds:g} s", late=True) from None
         except httpx.HTTPError as error:
             raise GatewayError(f"no answer ({type(error).__name__})", unreachable=True) from None
         except httpx.InvalidURL:

@@ -116,7 +116,7 @@ class Prober:
             if await self._gateway.probe(session, self._number):
                 return True
         except GatewayError as error:
-            if not error.unreachable:
+            if not error.late:
                 return None
         # A gateway that waits for WhatsApp answers late or never, but it still answers what it knows by itself.
         try:

@@ -26,8 +26,8 @@ def notes(config: Config) -> Iterator[str]:
         with History(place_of(config.database.url)) as history:
             heard = history.heard()
     except LogError:
-        unknown = dict.fromkeys(key for some in wanted.values() for key in some)
-        yield f"{', '.join(unknown)}: needs message events; whether they come is not known, since the database cannot be read"
+        keys = ", ".join(dict.fromkeys(key for some in wanted.values() for key in some))
+        yield f"{keys}: needs message events; whether they come is not known, since the database cannot be read"
         return
     for name, some in wanted.items():
         if some and heard.get(name, 0) <= unix_now() - HEARD_MS:

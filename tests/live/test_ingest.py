@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import KEY, capping, clock, event, make_fleet, memories_of, ms, point, told
+from tests.served import eventually
 from wawp_exporter.errors import LogError, LogUnavailable
 from wawp_exporter.live import rejudging
 from wawp_exporter.live.ingest import Ingest
@@ -274,6 +275,24 @@ def test_a_session_that_was_not_folded_is_folded_from_the_log(tmp_path: Path, mo
             return ingest.fleet.sessions[DEFECTIVE].state
 
     assert asyncio.run(play()) == told((F, 0), (W, 10))
+
+
+def test_a_deletion_that_failed_is_not_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in the log: whoever asked for it is answered so, and the session goes when the log is read again."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    async def play() -> tuple[bool, float, set[Key]]:
+        async with ingesting(tmp_path) as ingest:
+            await ingest.submit(event(F, 0, key=DEFECTIVE))
+            with monkeypatch.context() as patch:
+                patch.setattr(ingest.fleet, "_drop", broken)
+                done = await ingest.forget(DEFECTIVE)
+            await eventually(lambda: not ingest.folding.corrections.pending)
+            return done, defects(ingest, "fold"), set(ingest.fleet.sessions)
+
+    assert asyncio.run(play()) == (True, 1, set())
 
 
 @pytest.mark.parametrize("listener", ["on_transition", "on_forget"])

@@ -256,6 +256,48 @@ def test_a_defect_with_a_deletion_keeps_nothing_behind_it_from_being_folded(
     assert asyncio.run(play()) == ({("default", "behind")}, 1)
 
 
+@pytest.mark.parametrize("after", [[], [event(W, 30)]], ids=["nothing after it", "an event after it"])
+def test_a_deletion_that_failed_is_done_by_what_the_log_holds(
+    open_log: Callable[..., Log], monkeypatch: pytest.MonkeyPatch, after: list[StatusEvent]
+) -> None:
+    """A defect must not keep a session alive until the next start; what came after the deletion is kept."""
+
+    async def play() -> dict[Key, str]:
+        log = open_log()
+        log.append([event(F, 10)])
+        ingest = Ingest(make_fleet(), log, Telemetry())
+        ingest.folding.follow(*log.feed.after(Mark(), 10)[:2])
+        log.forget(KEY, ms(20))
+        log.append(after)
+        with monkeypatch.context() as patch:
+            patch.setattr(ingest.fleet, "_drop", broken)
+            ingest.folding.follow(*log.feed.after(ingest.folding.applied, 10)[:2])
+        await ingest.close()
+        assert ingest.telemetry.registry.get_sample_value("wawp_exporter_defects_total", {"part": "fold"}) == 1
+        return {key: session.state.status for key, session in ingest.fleet.sessions.items()}
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    assert asyncio.run(play()) == ({KEY: W} if after else {})
+
+
+def test_a_session_is_deleted_where_its_first_event_was_not_followed_yet(open_log: Callable[..., Log]) -> None:
+    """Whoever was answered 200 by one replica is not answered 404 by another; what is nowhere is."""
+
+    async def play() -> tuple[bool, bool, set[Key]]:
+        log = open_log()
+        log.append([event(W, 10)])
+        ingest = Ingest(make_fleet(), open_log(), Telemetry())
+        deleted, unknown = await ingest.forget(KEY), await ingest.forget(("default", "nobody"))
+        again = await ingest.forget(KEY)
+        ingest.folding.follow(*log.feed.after(Mark(), 10)[:2])
+        await ingest.close()
+        return deleted, unknown or again, set(ingest.fleet.sessions)
+
+    assert asyncio.run(play()) == (True, False, set())
+
+
 def test_a_batch_of_known_names_is_one_statement(open_log: Callable[..., Log]) -> None:
     """Each further one would be a round trip, and while the others wait for the lock."""
     log, asked = open_log(), list[str]()

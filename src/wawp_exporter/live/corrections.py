@@ -78,17 +78,25 @@ class Corrections:
         self, event: StatusEvent, rows: Sequence[int], since: Mark, done: Callable[[], None] | None = None
     ) -> None:
         """Asks for the session of an event to be folded anew; `since` is the place in the log before the event."""
-        key = (event.source, event.session)
-        each = self.pending.get(key)
-        if each is None:
-            each = self.pending[key] = Correction(since, event.received_at)
-            task = asyncio.get_running_loop().create_task(self._run(key, each))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        each = self._begin((event.source, event.session), since, event.received_at)
         each.whole |= min(rows) < 0
         each.around = min([each.around, *(point.at for point in event.points)])
         if done:
             each.done.append(done)
+
+    def want_again(self, key: Key, since: Mark, received_at: int) -> None:
+        """Asks for all that the log holds of a session, which may be nothing: then it is deleted."""
+        each = self._begin(key, since, received_at)
+        each.whole, each.around = True, 0
+
+    def _begin(self, key: Key, since: Mark, received_at: int) -> Correction:
+        """The correction of a session, which is under way from now on if it was not."""
+        if key not in self.pending:
+            each = self.pending[key] = Correction(since, received_at)
+            task = asyncio.get_running_loop().create_task(self._run(key, each))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return self.pending[key]
 
     async def close(self) -> None:
         """Returns when no reading is under way. What could not be read is not `covered`: the next start reads it."""
@@ -141,6 +149,8 @@ class Corrections:
                 return False
             if memory:
                 self._fleet.replace(key, memory, unix_now(), time.monotonic(), each.received_at)
+            elif key in self._fleet.sessions:
+                self._fleet.forget(key, grave.at, time.monotonic(), grave.seq)
             return True
         state = await self._read(self._log.states.fold, key, around, grave.at, end.seq, grave.seq)
         if self._fleet.grave(key) != grave:

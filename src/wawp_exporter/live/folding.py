@@ -123,7 +123,7 @@ class Folding:
 
     def _follow(self, entry: Entry, since: Mark, mark: Mark, now: int, mono: float) -> None:
         if isinstance(entry, Deleted):
-            self.drop(entry)
+            self.drop(entry, since)
         elif isinstance(entry, Joined):
             self._log.names.unlearn(entry.key)
             self.adopt(entry.key, entry.memory)
@@ -132,8 +132,8 @@ class Folding:
             if late:
                 self.correct(entry.event, entry.rows, since, mark)
 
-    def drop(self, deleted: Deleted) -> None:
-        """Takes a deletion that this or another replica has logged."""
+    def drop(self, deleted: Deleted, since: Mark) -> None:
+        """Takes a deletion that this or another replica has logged; `since` is a place in the log before it."""
         key, grave = deleted.key, self.fleet.grave(deleted.key)
         self._log.names.unlearn(key)
         if key in self._ahead and deleted.change >= self._ahead[key].change:
@@ -141,7 +141,7 @@ class Folding:
         if grave.seq >= deleted.buried and grave.at >= deleted.tombstone:
             return
         self.fleet.find(key, unix_now(), time.monotonic())
-        self.fleet.forget(key, deleted.tombstone, time.monotonic(), deleted.buried)
+        self._forget(key, deleted.tombstone, deleted.buried, since)
 
     def delete(self, key: Key, tombstone: int, mark: Mark) -> None:
         """Takes a deletion that this process has logged at a place of the log."""
@@ -150,11 +150,20 @@ class Folding:
                 return  # it has followed the log to there
             self._ahead[key] = mark
             self.rehear(self.applied)
-        self.fleet.forget(key, tombstone, time.monotonic(), mark.seq)
+        self._forget(key, tombstone, mark.seq, self.applied)
         if not self._log.shared:
             self.applied, self.deleted_to = self.applied._replace(change=mark.change), mark.change
         self.rehearing.move()
         self.alarm.arm()
+
+    def _forget(self, key: Key, tombstone: int, buried: int, since: Mark) -> None:
+        """As `Fleet.forget`; if that fails (a defect), the session is looked up in the log again."""
+        try:
+            self.fleet.forget(key, tombstone, time.monotonic(), buried)
+        except Exception as error:  # noqa: BLE001 - the deletion is in the log: it must not be undone here
+            self.defects("fold", error)
+            self.fleet.bury(key, tombstone, buried)
+            self.corrections.want_again(key, since, tombstone)
 
     def adopt(self, key: Key, memory: Memory) -> None:
         """Folds a name from now on that was over the limit."""

@@ -214,9 +214,9 @@ class Ingest:
     # -- one session --------------------------------------------------------------------------------------------
 
     async def find(self, key: Key) -> Session | None:
-        """A session of this shard by its live state, of another one as the log has it. Raises LogError."""
+        """A session by its live state; of another shard, or not followed yet, as the log has it. Raises LogError."""
         session = self.fleet.find(key, unix_now(), time.monotonic())
-        if session or self.log.shard.holds(key[0]) or key[0] not in self.fleet.rules.config.sources:
+        if session or not self.log.shared or key[0] not in self.fleet.rules.config.sources:
             return session
         memory = await self.access.read(self.log.states.look, key)
         return guest(self.fleet.rules, key, memory, unix_now(), time.monotonic()) if memory else None

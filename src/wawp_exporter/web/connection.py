@@ -46,14 +46,6 @@ class Connection(Channel):
         else:
             self._read()
 
-    def eof_received(self) -> bool:
-        """The peer sends no more; what it has sent whole is answered first."""
-        self.ended = self.loop.time()
-        if self.request is None and self.reader.waiting:
-            self.loop.call_soon(self.advance)  # the connection ends there if the next request is not whole
-        waits = self.reader.complete if self.request else self.reader.waiting
-        return waits and not self.tls and not self.closing
-
     # -- requests -------------------------------------------------------------------------------------------------
 
     @property

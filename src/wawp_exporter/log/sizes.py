@@ -16,12 +16,12 @@ class Sizes:
         self._place = database.place
 
     def log_bytes(self) -> int:
-        """The bytes that the log takes on disk, its write-ahead log included. Raises LogError."""
+        """The bytes that the log takes on disk, its write-ahead log included. Raises LogError, OSError."""
         if isinstance(self._place, str):
             with self._database.reading() as reader:
                 return reader.scalar(sa.select(sa.func.pg_database_size(sa.func.current_database()))) or 0
-        files = (self._place, self._place.with_name(self._place.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        ahead = self._place.with_name(self._place.name + "-wal")
+        return self._place.stat().st_size + (ahead.stat().st_size if ahead.exists() else 0)
 
     def free_bytes(self) -> int | None:
         """The bytes that are free on the file system of the log; None with PostgreSQL, which does not say."""

@@ -13,7 +13,7 @@ from tests.served import Served, eventually, run, served
 from wawp_exporter.live import frames, stream
 from wawp_exporter.live.frames import PIECE_BYTES, pieces
 from wawp_exporter.live.reader import MAX_READS
-from wawp_exporter.live.stream import MAX_STREAMS
+from wawp_exporter.live.stream import MAX_STREAMS, SENT_AHEAD_BYTES
 from wawp_exporter.web import channel, listener
 
 HIGH_WATER = 65_536  # bytes that a connection holds back before writers wait
@@ -62,6 +62,20 @@ def test_a_stuck_reader_holds_little_and_is_cut_off(tmp_path: Path, monkeypatch:
 
                 monkeypatch.setattr(channel, "WRITE_TIMEOUT_S", 0)
                 await eventually(lambda: not connections(service) and service.service.hub.readers == 0)
+
+    run(test())
+
+
+def test_what_the_system_holds_of_a_stream_is_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would take two megabytes for a reader that does not read, where no limit of a process counts them."""
+    monkeypatch.setattr(channel, "WRITE_TIMEOUT_S", 3600)
+
+    async def test() -> None:
+        async with served(tmp_path) as service:
+            with stuck(service, 3):
+                held = await flood(service, 3)
+                taken = [each.written for each in connections(service)]  # type: ignore[attr-defined]
+                assert max(taken) - min(held) < 4 * SENT_AHEAD_BYTES
 
     run(test())
 

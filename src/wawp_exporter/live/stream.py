@@ -1,6 +1,7 @@
 """Server-sent events: each transition as it happens, to at most MAX_STREAMS readers, resumable from the log."""
 
 import asyncio
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -35,6 +36,7 @@ RING = 8192  # frames kept for the slowest reader: a few batches of the log
 CHUNK = 512  # frames taken off the ring at once
 HEARTBEAT_S = 15.0
 PATIENCE_S = 30.0  # for a reader that is too slow; one that takes nothing is cut off by the connection after 10 s
+SENT_AHEAD_BYTES = 64 * 1024  # that the system takes for a reader ahead of its reading; Linux doubles it
 GOODBYE_S = 1.0  # how long readers have at a stop to take what is left
 RETRY = b"retry: 2000\n\n"
 RESET = b"event: reset\ndata: {}\n\n"
@@ -204,6 +206,9 @@ class Stream(StreamingResponse):
                 await send(message)
 
         self.abort = scope.get("abort", self.abort)
+        if "socket" in scope:
+            with suppress(OSError):  # the reader has left already
+                scope["socket"].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD_BYTES)
         self.hub.streams.add(self)
         try:
             with suppress(ClientDisconnect):

@@ -69,7 +69,9 @@ def scope_of(head: Head, client: Address, server: Address, transport: asyncio.Tr
         "client": client,
         "server": server,
         "state": {},
-        "abort": transport.abort,  # for an answer without an end whose reader is stuck
+        # For an answer without an end whose reader may be stuck.
+        "abort": transport.abort,
+        "socket": transport.get_extra_info("socket"),
     }
 
 

@@ -97,6 +97,17 @@ for _name, _alert in PROBLEMS.items():
     case("session", _alert)(_build)
 
 
+@case("session", *[PROBLEMS[name] for name in ("disconnected", "failed", "stuck_starting", "down")])
+def a_loss_after_a_restriction_says_how_long_after() -> Group:
+    """Of its own restriction: two replicas export it, and another session has one too."""
+    lost = ("disconnected", "failed", "stuck_starting", "down")
+    rows = [problem(name, "_ 60+0x5 stale", **FULL, reason="restricted") for name in lost]
+    rows += [problem("reachout_timelock", "20+0x9", instance=instance) for instance in ("a:1", "b:1")]
+    rows += [problem("message_capping", "70+0x9"), problem("message_capping", "50+0x9", "another")]
+    checks = [check for name in lost for check in reads(f"{name}-restricted", 370)]
+    return group(10, [synced("1+0x45"), *stretched(rows)], checks)
+
+
 @case("session", "WawpSessionDisconnected")
 def a_clock_that_runs_ahead_makes_no_negative_age() -> Group:
     """The exporter's clock is 40 s ahead of Prometheus's."""

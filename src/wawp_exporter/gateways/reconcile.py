@@ -30,7 +30,7 @@ AGAIN_S = 2.5  # until a difference is looked at again: a webhook that is under 
 DOUBTFUL_S = 10.5  # until a healthy session's false readings are over
 DOUBTFUL = frozenset({Status.STARTING, Status.STOPPED})
 JITTER = 0.1
-SLICE = 500
+SLICE = 100  # sessions that are compared, and appended in one commit, before webhooks get their turn
 RESTARTED_MS = 5000  # what a gateway's start time may move without a restart
 
 logger = structlog.get_logger()
@@ -145,7 +145,7 @@ class Reconciler:
         for part in batched(named.items(), SLICE):
             # What is to be appended shares its commits: one for each session of a large gateway takes minutes.
             await together([self._compare(*each, asked, mono) for each in part if each[1].status])
-            await asyncio.sleep(0)  # webhooks get their turn
+            await asyncio.sleep(0)
         await self._forget_absent(named, asked)
         self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in named}
         self._over &= named.keys()

@@ -5,6 +5,7 @@ import signal
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 END_TO_END, INCIDENTS = "alerts/tests/test_end_to_end.py", "alerts/tests/test_incidents.py"
@@ -50,9 +51,13 @@ def group(nodeid: str) -> str:
 
 
 def pytest_configure() -> None:
-    """A shell lets what it runs in the background ignore Ctrl-C, and so would every process that a test starts."""
+    """What holds for all tests: signals, and property tests without limits of time."""
+    # A shell lets what it runs in the background ignore Ctrl-C, and so would every process that a test starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Else a property test would fail on a busy machine: one example may take 200 ms, and ten of them a second to make.
+    settings.register_profile("patient", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

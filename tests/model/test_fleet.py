@@ -674,6 +674,19 @@ def test_a_new_configuration_changes_metadata_and_windows() -> None:
     assert not only(fleet).maintenance
 
 
+def test_a_new_configuration_touches_only_the_sessions_that_it_changes() -> None:
+    """Of a hundred thousand sessions the others need no new lines, and the judge need not look at them."""
+    fleet = live((S, 0), (W, 10))
+    live((S, 0), (W, 10), key=("default", "other"), fleet=fleet)
+    fleet.changed.clear()
+
+    fleet.reconfigure(Rules(config(sessions=[{"session": "other", "owner": "ana"}])), ms(20), clock(20))
+    assert fleet.changed == {("default", "other")}
+
+    fleet.reconfigure(Rules(config(thresholds={"failed": "1h"})), ms(30), clock(30))
+    assert fleet.changed == {KEY, ("default", "other")}
+
+
 def test_a_removed_source_takes_its_sessions_along() -> None:
     """What nobody can report on any more must not look alive."""
     fleet = make_fleet(sources={"default": {}, "old": {}})

@@ -5,6 +5,7 @@ import os
 import shutil
 import ssl
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from tests import parts
 from tests.served import Served, eventually, run, served
 from wawp_exporter.errors import WawpExporterError
+from wawp_exporter.live import pace
+from wawp_exporter.model.rules import Meta, Rules
 from wawp_exporter.web.management import MAX_RELOADS
 
 TLS = {"web": {"tls": {"cert_file": "tls.crt", "key_file": "tls.key"}}}
@@ -230,5 +233,34 @@ def test_so_many_wait_for_a_reload_and_the_next_is_told_to_wait(tmp_path: Path) 
             assert statuses == [200] * MAX_RELOADS + [503] * 3
             assert {each.headers["Retry-After"] for each in refused} == {"10"}
             assert (await service.client.post("/-/reload")).status_code == 200
+
+    run(check())
+
+
+def test_others_get_their_turn_while_the_new_rules_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many sessions and many rules take seconds; then the change itself needs one turn."""
+    turns, looked_up, meta = [0], Counter[int](), Rules.meta
+
+    def counting(self: Rules, *key: str) -> Meta:
+        looked_up[turns[0]] += 1
+        return meta(self, *key)
+
+    def turn() -> None:
+        turns[0] += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    async def check() -> None:
+        async with served(tmp_path) as service:
+            await asyncio.gather(*(service.post(session=f"s{number}") for number in range(60)))
+            service.write({"sessions": [{"session": "s1*", "owner": "ana"}]})
+            monkeypatch.setattr(pace, "TURN_S", 0)
+            monkeypatch.setattr(Rules, "meta", counting)
+            turn()
+            await service.service.reload()
+            assert sum(looked_up.values()) >= 60
+            assert max(looked_up.values()) <= 2
+            assert service.service.fleet.sessions["default", "s12"].meta.owner == "ana"
 
     run(check())

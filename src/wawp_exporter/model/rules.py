@@ -6,12 +6,13 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from wawp_exporter.config.schema import Config
+from wawp_exporter.config.schema import Config, SessionRule
 from wawp_exporter.config.values import glob
 from wawp_exporter.model.limits import Limits
 from wawp_exporter.model.shard import shard_of
 
 Key = tuple[str, str]  # (source, session)
+Windows = tuple[tuple[int, int], ...]  # begins and ends of maintenance (Unix ms)
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ class Meta(msgspec.Struct, frozen=True):
     tier: str = ""
     thresholds: tuple[tuple[str, float], ...] = ()
     silent: float = 0.0
-    windows: tuple[tuple[int, int], ...] = ()
+    windows: Windows = ()
     limits: Limits = Limits()
     quiet: int = 0
     heard: int = 0
@@ -57,11 +58,14 @@ class Rules:
         self.shard = shard_of(config)
         self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
         self._group_of = {key: name for name, members in self.groups.items() for key in members}
-        self._sessions = [(glob(rule.source), glob(rule.session), rule) for rule in config.sessions]
+        self._sessions = [
+            (glob(rule.source), glob(rule.session), place, rule) for place, rule in enumerate(config.sessions)
+        ]
         self._windows = [(glob(w.source), glob(w.session), unix_ms(w.from_), unix_ms(w.to)) for w in config.maintenance]
         self.session_histograms = config.metrics.session_histograms
         self.troubled_only = config.metrics.sessions == "troubled"
         self._shared: dict[Meta, Meta] = {}
+        self._made: dict[tuple[int, str, Windows], Meta] = {}  # by the rule's place, the group, and the windows
         self._same_for_all = not (self._group_of or self._sessions or self._windows)
         thresholds = config.thresholds
         self._default = Meta(silent=thresholds.silent, limits=self._limits({}), quiet=thresholds.quiet)
@@ -82,19 +86,27 @@ class Rules:
         return self._shared.setdefault(meta, meta)
 
     def _meta(self, source: str, session: str) -> Meta:
-        rule = next((r for s, n, r in self._sessions if s.fullmatch(source) and n.fullmatch(session)), None)
+        found = ((place, r) for s, n, place, r in self._sessions if s.fullmatch(source) and n.fullmatch(session))
+        place, rule = next(found, (-1, None))
+        group = self._group_of.get((source, session), "")
+        windows = tuple((a, b) for s, n, a, b in self._windows if s.fullmatch(source) and n.fullmatch(session))
+        alike = (place, group, windows)
+        if alike not in self._made:
+            self._made[alike] = self._make(rule, group, windows)
+        return self._made[alike]
+
+    def _make(self, rule: SessionRule | None, group: str, windows: Windows) -> Meta:
         overrides = rule.thresholds.given() if rule else {}
-        meta = Meta(
-            group=self._group_of.get((source, session), ""),
+        return Meta(
+            group=group,
             owner=rule.owner if rule else "",
             tier=rule.tier if rule else "",
             thresholds=tuple((kind, value) for kind, value in overrides.items() if kind != "quiet"),
             silent=overrides.get("silent", self.config.thresholds.silent),
-            windows=tuple((a, b) for s, n, a, b in self._windows if s.fullmatch(source) and n.fullmatch(session)),
+            windows=windows,
             limits=self._limits(overrides),
             quiet=round(overrides.get("quiet", self.config.thresholds.quiet)),
         )
-        return self._shared.setdefault(meta, meta)
 
     def _limits(self, overrides: Mapping[str, float]) -> Limits:
         """The default thresholds with these over them, in ms."""

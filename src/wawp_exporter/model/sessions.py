@@ -11,7 +11,7 @@ from wawp_exporter.model.hearing import Hearing
 from wawp_exporter.model.judge import Judge
 from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.probe import Probe
-from wawp_exporter.model.rules import Key, Rules
+from wawp_exporter.model.rules import Key, Meta, Rules
 from wawp_exporter.model.session import Memory, Pattern, Session, decode_memory
 from wawp_exporter.model.wakes import Wakes
 
@@ -140,8 +140,9 @@ class Sessions:
                 self._refresh(session, now, mono)
         return stale
 
-    def reconfigure(self, rules: Rules, now: int, mono: float) -> None:
-        """Takes a new configuration: metadata, windows and limits change, counts go on; unknown sources go."""
+    def reconfigure(self, rules: Rules, now: int, mono: float, metas: Mapping[Key, Meta] | None = None) -> None:
+        """Takes new rules, whose `metas` may have been looked up: counts go on; sessions of unknown sources go."""
+        metas, same = metas or {}, rules.config.metrics == self.rules.config.metrics
         self.ear.end()
         self.awaken(len(self.dormant), now, mono)
         self.away |= set(self.rules.config.sources) ^ set(rules.config.sources)
@@ -153,10 +154,11 @@ class Sessions:
                 self._drop(session, self.judge.now, mono)
                 self.activity.pop(session.key, None)
                 continue
-            session.meta = rules.meta(*session.key)
-            session.wake = 0
-            self._refresh(session, now, mono)
-            self.hearing.reconfigured(session, now)
+            before, session.meta = session.meta, metas.get(session.key) or rules.meta(*session.key)
+            if not same or session.meta != before:
+                session.wake = 0
+                self._refresh(session, now, mono)
+                self.hearing.reconfigured(session, now)
 
     def recur(self, patterns: Mapping[Key, Pattern]) -> None:
         """Takes the recurring disconnects of all sessions as the audit has found them; what is not there has none."""

@@ -15,8 +15,9 @@ from wawp_exporter.config.schema import Config
 from wawp_exporter.config.settings import Settings
 from wawp_exporter.errors import ConfigError, TooBusy, WawpExporterError
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.pace import Pace
 from wawp_exporter.live.restoring import refill
-from wawp_exporter.model.rules import Rules
+from wawp_exporter.model.rules import Key, Meta, Rules
 from wawp_exporter.service.jobs import Jobs
 from wawp_exporter.service.parts import Parts
 from wawp_exporter.service.renewal import Renewal, stamps_of
@@ -80,6 +81,7 @@ class Reloader:
         known, back = parts.fleet.rules, unix_now()  # what was sent to sources that come back is not known
         rules = Rules(settings.config, known.deaf, {**known.heard, **dict.fromkeys(added, back)})
         added = rules.shard.held(added)
+        metas = await self._metas(rules)
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
         async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():
             restored = await asyncio.to_thread(parts.log.restore, added) if added else None
@@ -88,7 +90,7 @@ class Reloader:
             await parts.ingest.messages.share()  # after a reload nobody writes them for sources that leave
             # From here on nothing waits and nothing can fail: no webhook meets half a configuration.
             log_lines.configure(settings.config.log.level, settings.config.log.format)
-            parts.fleet.reconfigure(rules, unix_now(), time.monotonic())
+            parts.fleet.reconfigure(rules, unix_now(), time.monotonic(), metas)
             parts.log.database.shard = rules.shard
             if restored and messages:
                 parts.ingest.messages.take_over(messages)
@@ -104,6 +106,16 @@ class Reloader:
         if restored:
             self._upkeep.spawn("warm", self._jobs.warm)
         self._upkeep.spawn("look", self._jobs.look)  # metrics.max_names_per_source may have become larger
+
+    async def _metas(self, rules: Rules) -> dict[Key, Meta]:
+        """What new rules say of each session, in turns: of many sessions and rules it takes long."""
+        await self._jobs.awaken()
+        pace, metas = Pace(), dict[Key, Meta]()
+        for key in list(self._parts.fleet.sessions):
+            metas[key] = rules.meta(*key)
+            if pace.over:
+                await pace.rest()
+        return metas
 
 
 def refuse_fixed(old: Config, new: Config) -> None:

@@ -61,12 +61,12 @@ class Appender:
         without it the newest receipt does. At most `max_names` names of a source are folded.
         """
         database = self._database
-        newest = newest_of(events)
         keyed = [e for e in events if e.timeless_key]
-        single = not keyed and database.names.remembers(newest)
-        if single and not database.shared and (done := self._append_new(events)):
+        if not (keyed or database.shared) and (done := self._append_new(events)):
             return done
-        with database.writing(single=single and database.shared) as writer:
+        newest = newest_of(events)
+        single = database.shared and not keyed and database.names.remembers(newest)
+        with database.writing(single=single) as writer:
             settled = database.names.settle(writer, newest, max_names)
             known = settled.ids
             repeated = self._repeated(writer, keyed, known, now) if keyed else set()
@@ -79,13 +79,17 @@ class Appender:
         return Appended(shared_out(stored.numbers, events, repeated), stored.end, stored.new, before, settled.over)
 
     def _append_new(self, events: Sequence[StatusEvent]) -> Appended | None:
-        """Appends events of remembered names to SQLite with one statement, a transaction of its own.
+        """Appends events to SQLite with one statement, a transaction of its own.
 
-        None, and nothing is appended, if the log has one of the points already, or if there are too many.
+        None, and nothing is appended, if a name is not remembered, if the log has one of the points already, or if they
+        are too many.
         """
         database = self._database
         ids = database.names.ids
-        rows = [row for e in events for row in rows_for(e, ids[e.source, e.session])]
+        try:
+            rows = [row for e in events for row in rows_for(e, ids[e.source, e.session])]
+        except KeyError:
+            return None
         if not 0 < len(rows) <= AT_ONCE:
             return None
         with database.writing(single=True) as writer:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -36,6 +37,38 @@ def test_each_commit_is_flushed(log: Log) -> None:
     with log.database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def statements(log: Log) -> list[str]:
+    """What SQLite is asked to do from now on, by the first word of each statement."""
+    asked: list[str] = []
+    raw: Any = log.database.writer.connection.driver_connection
+    raw.set_trace_callback(lambda text: asked.append(text.split()[0]))
+    return asked
+
+
+def test_new_events_of_known_names_are_one_statement(log: Log) -> None:
+    """It is a transaction of its own: BEGIN and COMMIT would cost a batch as much as storing 30 events."""
+    log.append(story((S, 0)))
+    asked = statements(log)
+
+    appended = log.append(story((W, 10), (S, 20)))
+
+    assert asked == ["INSERT"]
+    assert (appended.rows, appended.new, appended.seq) == ([(2,), (3,)], 2, 3)
+
+
+def test_a_batch_with_one_event_that_the_log_has_is_stored_in_one_transaction(log: Log) -> None:
+    """The first try stores nothing of it, so that it is whole or not there; numbers go on as if it had not been."""
+    log.append(story((S, 0), (W, 10)))
+    asked = statements(log)
+
+    appended = log.append(story((S, 20), (W, 10), (W, 30)))
+
+    assert asked == ["INSERT", "BEGIN", "INSERT", "INSERT", "COMMIT"]
+    assert [bool(*rows) for rows in appended.rows] == [True, False, True]
+    assert appended.new == 2
+    assert log.append(story((S, 40))).rows == [(appended.seq + 1,)]
 
 
 def test_a_refused_batch_leaves_no_key(log: Log, path: Path) -> None:

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from tests.builders import body, config, memories_of
 from tests.live.test_ingest import Failing
 from tests.stories import Step, story
+from wawp_exporter.dialects.reading import ending
 from wawp_exporter.dialects.waha import parse
 from wawp_exporter.live import saving
 from wawp_exporter.live.clock import unix_now
@@ -32,7 +33,7 @@ from wawp_exporter.log.log import Log
 from wawp_exporter.log.replay import point_of
 from wawp_exporter.log.tables import event, session, state, watermark
 from wawp_exporter.metrics.telemetry import Telemetry
-from wawp_exporter.model.event import Limit, Point, StatusEvent
+from wawp_exporter.model.event import ENDINGS, USUAL_ENDINGS, Limit, Point, StatusEvent, normal
 from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.limits import Constants
 from wawp_exporter.model.machine import State, fold
@@ -58,6 +59,7 @@ class Gateway:
         self.draw = draw
         self.in_order = in_order
         self.ahead = draw.choice([0, 0, 30_000, 400_000])
+        self.says_how = draw.random() < 0.3  # a session ends, as Evolution and wppconnect-server do, in several events
         self.history: list[tuple[str, int]] = []
 
     def event(self) -> StatusEvent:
@@ -98,6 +100,8 @@ class Gateway:
         )
         item = parse(self.key[0], raw, now)
         assert isinstance(item, StatusEvent)
+        if self.says_how and normal(status) in USUAL_ENDINGS:
+            item = ending(replace(item, points=(item.own,)), self.draw.choice([None, *ENDINGS]))
         return item
 
 

@@ -303,15 +303,17 @@ def test_a_restart_tells_what_was_told_and_what_the_log_says(part: int, monkeypa
             asyncio.run(play(Path(folder), seed))
 
 
-def test_a_start_after_an_outage_of_all_asks_the_log_a_few_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("new", [0, 200, 300], ids=["all were saved", "some are new", "all are new"])
+def test_a_start_after_an_outage_of_all_asks_the_log_a_few_times(tmp_path: Path, new: int) -> None:
     """Killed before anything of it was saved: to fold the sessions one by one would take minutes for a large fleet."""
     keys = [("default", f"s{number}") for number in range(300)]
 
     async def run() -> None:
         world = World(tmp_path, Random(0), in_order=True)
         now = unix_now() - 60_000
-        await asyncio.gather(*(world.ingest.submit(at(key, "WORKING", now)) for key in keys))
-        await world.ingest.saving.save()
+        await asyncio.gather(*(world.ingest.submit(at(key, "WORKING", now)) for key in keys[new:]))
+        if new < len(keys):
+            await world.ingest.saving.save()
         await asyncio.gather(*(world.ingest.submit(at(key, "FAILED", now + 1000)) for key in keys))
         asked: list[str] = []
         sa.event.listen(sa.Engine, "before_cursor_execute", record := lambda *args: asked.append(args[2]))

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.names import FOLDED, OVER
-from wawp_exporter.log.onward import advance
+from wawp_exporter.log.onward import advance, unborn
 from wawp_exporter.log.replay import actual, anchor, fold_session, grave_at, owner_of, refold
 from wawp_exporter.log.tables import change, event, session, state, watermark
 from wawp_exporter.model.machine import State
@@ -42,7 +42,8 @@ class Restored:
     """What a start needs: every session's memory, the tombstones, and where the log ended when it was read.
 
     `saved` are memories as the state table has them, not decoded; `refolded` are those with events after their copy in
-    the table, and `before` has what they were at `covered`, as far as the table tells it. `tombstones` are in Unix ms;
+    the table, and `before` has what they were at `covered` (None: they were not), as far as the table tells it.
+    `tombstones` are in Unix ms;
     `buried` has the newest row at the deletion of each session that has one.
     """
 
@@ -53,7 +54,7 @@ class Restored:
     buried: dict[Key, int] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     covered: dict[str, Mark] = field(default_factory=dict)
-    before: dict[Key, tuple[Memory, Grave]] = field(default_factory=dict)
+    before: dict[Key, tuple[Memory | None, Grave]] = field(default_factory=dict)
 
     @property
     def seq(self) -> int:
@@ -158,11 +159,14 @@ class States:
         """Folds onto what was saved of sessions what came later."""
         newest = max(found.covered.values(), default=Mark())
         memories = {row.id: actual(row, decode_memory(row.memory) if row.memory else None) for _, row in behind}
-        plain: dict[int, tuple[Memory, Grave]] = {}
+        unknown = [row.id for _, row in behind if memories[row.id] is None and not row.tombstone]
+        new = unborn(reader, unknown, newest)
+        plain: dict[int, tuple[Memory | None, Grave]] = {}
         for key, row in behind:
             memory, mine = memories[row.id], found.covered[key[0]]
             # What was saved behind the place may lack a correction.
-            if memory and changed.get(row.id, 0) <= mine.change and mine == newest and row.seq <= mine.seq:
+            known = row.id in new if memory is None else row.seq <= mine.seq
+            if known and changed.get(row.id, 0) <= mine.change and mine == newest:
                 found.before[key] = plain[row.id] = memory, Grave(row.tombstone, row.buried)
         advanced = advance(reader, plain, newest)
         for key, row in behind:

@@ -356,6 +356,16 @@ def test_a_time_of_ten_digits_is_in_seconds(at: float) -> None:
     assert [point.tie for point in with_history.points] == [0, 0]
 
 
+def test_a_longer_time_is_in_milliseconds_where_seconds_are_usual() -> None:
+    """Wawp v1's `ts`, and the end of a restriction, which would never come."""
+    flat = read(json.dumps({"instance_id": "42", "status": "WORKING", "ts": T0}).encode())
+    lock = {"reachoutTimelock": {"isActive": True, "timeEnforcementEnds": T0}}
+    limited = read(body(payload=payload(data=lock)))
+
+    assert flat.own.at == T0
+    assert [limit.until for limit in limited.limits] == [T0]
+
+
 def test_without_any_time_the_first_receipt_counts() -> None:
     """The key is the request's id where there is one, which each retry repeats."""
     raw = body(leave_out=["timestamp"])

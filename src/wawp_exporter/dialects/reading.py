@@ -132,12 +132,12 @@ def usable(value: object) -> str | None:
 def instant(value: object, unit: int = 1) -> int:
     """A gateway's number × `unit` → Unix ms; 0 (which gateways send for "none") for anything else.
 
-    One of ten digits is in seconds, whatever the field: forwarders and some versions send such.
+    One of ten digits is in seconds, and a longer one in ms, whatever the field: forwarders and some versions differ.
     """
     if type(value) is not int and type(value) is not float:  # a bool is neither
         return 0
-    if FIRST_S <= value < FIRST_MS:
-        unit = 1000
+    if value >= FIRST_S:
+        unit = 1000 if value < FIRST_MS else 1
     if not 0 < value * unit <= MAX_INSTANT_MS:
         return 0
     return int(value * unit)

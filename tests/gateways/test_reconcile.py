@@ -1,5 +1,6 @@
 """The gateway's own word, over real HTTP: what webhooks did not tell, false readings, and a gateway in trouble."""
 
+import json
 import signal
 import sqlite3
 import time
@@ -261,6 +262,20 @@ def test_an_odd_answer_is_no_reading(running: Running, start: Start) -> None:
     parts.wait_until(lambda: len(running.gateway.asked("/api/sessions")) > looked + 8)
     assert status_of(exporter) == W
     assert exporter.get("/api/v1/sessions").json()["total"] == 1
+
+
+def test_a_session_that_is_listed_with_two_statuses_keeps_its_own(running: Running, start: Start) -> None:
+    """The last one in the list would be believed, and be another in the next look: a healthy session would be lost."""
+    running.gateway.sessions = {"s": W, "other": W}
+    exporter = start()
+    parts.wait_until(lambda: status_of(exporter) == status_of(exporter, "other") == W)
+
+    listed = [{"name": "s", "status": W}, {"name": "s", "status": F}, {"name": "other", "status": F}]
+    running.gateway.page = (200, json.dumps(listed).encode())
+
+    parts.wait_until(lambda: status_of(exporter, "other") == F)
+    assert status_of(exporter) == W
+    assert corrections(exporter) == 1
 
 
 # -- after an outage

@@ -141,7 +141,7 @@ class Reconciler:
         readings = await self.gateway.sessions()
         trouble = trouble_in(readings)
         await self._notice_restart()
-        named = {self._name(reading): reading for reading in readings}
+        named = by_name((self._name(reading), reading) for reading in readings)
         for part in batched(named.items(), SLICE):
             # What is to be appended shares its commits: one for each session of a large gateway takes minutes.
             await together([self._compare(*each, asked, mono) for each in part if each[1].status])
@@ -254,6 +254,16 @@ def trouble_in(readings: Sequence[Reading]) -> str:
     if failed and len(failed) == len(readings):
         raise GatewayError(failed[0])
     return f"{len(failed)} of {len(readings)} sessions: {failed[0]}" if failed else ""
+
+
+def by_name(readings: Iterable[tuple[str, Reading]]) -> dict[str, Reading]:
+    """The readings by session. One that is listed with several statuses is there, and has none that could be used."""
+    found: dict[str, Reading] = {}
+    for name, reading in readings:
+        other = found.setdefault(name, reading)
+        if other.status != reading.status:
+            found[name] = Reading((name,), "")
+    return found
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -119,7 +119,7 @@ class Lived:
             if memory:
                 fleet.replace(key, memory, item.received_at, clock(self.now), item.received_at)
         elif late:
-            state = self.log.states.fold(key, item.own.at, grave.at, appended.seq, grave.seq)
+            state = self.log.states.fold(key, grave.at, appended.seq, grave.seq)
             if state:
                 fleet.correct(key, state, item.received_at, clock(self.now), item.received_at)
 

@@ -132,7 +132,7 @@ class Watched:
         rows = self.log.append([event]).rows[0]
         outcome, late = self.fleet.apply(event, rows, now, mono)
         if late:
-            state = self.log.states.fold(key, event.own.at)
+            state = self.log.states.fold(key)
             assert state
             assert self.fleet.correct(key, state, now, mono)
         return outcome
@@ -190,7 +190,7 @@ def test_an_end_is_the_same_in_any_order(watched: Watched) -> None:
             assert state.status in (story.status or (F, D)), session
             assert bool(state.auth_since) is story.login, session
             assert bool(state.down_since) is (state.status is not Status.STOPPED), session
-            assert watched.log.states.fold((story.dialect, session), ms(0)) == state, session
+            assert watched.log.states.fold((story.dialect, session)) == state, session
 
     restored = watched.log.restore(["evolution", "wppconnect"])
     assert {key: memory.state for key, memory in memories_of(restored).items()} == {

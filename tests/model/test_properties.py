@@ -95,14 +95,14 @@ class Service:
         told = [apply(self.fleet, e, fresh=f, now=self.seconds) for e, f in zip(batch, fresh_of(appended), strict=True)]
         for item, (_, late) in zip(batch, told, strict=True):
             if late:
-                self.correct((item.source, item.session), min(point.at for point in item.points))
+                self.correct((item.source, item.session))
         for key in self.fleet.sessions:
             self.first_seen.setdefault(key, self.seconds)
         return [outcome for outcome, _ in told]
 
-    def correct(self, key: Key, around: int) -> None:
+    def correct(self, key: Key) -> None:
         """Folds a session anew from the log."""
-        state = self.log.states.fold(key, around, self.fleet.grave(key).at)
+        state = self.log.states.fold(key, self.fleet.grave(key).at)
         assert state is None or self.fleet.correct(key, state, ms(self.seconds), clock(self.seconds))
 
     def delete(self, key: Key) -> None:
@@ -234,7 +234,7 @@ def test_replay_equals_live(steps: list[Step], data: st.DataObject, size: int, s
         assert {key: memory.state for key, memory in memories_of(restored).items()} == service.states()
         assert restored.tombstones == {key: grave.at for key, grave in service.fleet.graves.items()}
         for key, state in service.states().items():
-            assert service.log.states.fold(key, state.at, restored.tombstones.get(key, 0)) == state
+            assert service.log.states.fold(key, restored.tombstones.get(key, 0)) == state
 
 
 @settings(LAW, max_examples=40)

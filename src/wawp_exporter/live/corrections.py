@@ -152,7 +152,7 @@ class Corrections:
             elif key in self._fleet.sessions:
                 self._fleet.forget(key, grave.at, time.monotonic(), grave.seq)
             return True
-        state = await self._read(self._log.states.fold, key, around, grave.at, end.seq, grave.seq)
+        state = await self._read(self._log.states.fold, key, grave.at, end.seq, grave.seq)
         if self._fleet.grave(key) != grave:
             return False
         for point in each.points if state else ():

@@ -40,8 +40,8 @@ class Replay:
             if memory:
                 self._fleet.replace(key, memory, received_at, 0.0, received_at)
             return
-        grave, around = self._fleet.grave(key), min(point.at for point in late.event.points)
-        state = yield lambda: self._states.fold(key, around, grave.at, mark.seq, grave.seq, mark.change)
+        grave = self._fleet.grave(key)
+        state = yield lambda: self._states.fold(key, grave.at, mark.seq, grave.seq, mark.change)
         if state:
             self._fleet.correct(key, state, received_at, 0.0, received_at)
 

@@ -14,6 +14,8 @@ from wawp_exporter.model.machine import State, fold
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import FIRST_LIFE, Grave, Memory, learn
 
+LATEST_MS = 1 << 62  # later than any event
+
 
 def point_of(row: Any) -> Point:
     """A row of the log as a point. `origin` also holds the kind of an end, since no event has both."""
@@ -59,12 +61,25 @@ def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_
     Nothing before that can matter for a change at `around`.
     """
     mine = counted(owner, grave) + ([] if seq is None else [event.c.seq <= seq])
-    newest = sa.func.max(event.c.at)
-    working = reader.scalar(sa.select(newest).where(*mine, event.c.status == Status.WORKING, event.c.at < around))
+    working = newest_before(reader, around, *mine, event.c.status == Status.WORKING)
     if working is None:
         return 0
-    other = sa.and_(event.c.status != Status.WORKING, certain(event))
-    return reader.scalar(sa.select(newest).where(*mine, other, event.c.at < working)) or 0
+    return newest_before(reader, working, *mine, event.c.status != Status.WORKING, certain(event)) or 0
+
+
+def newest_before(reader: sa.Connection, moment: int, *where: sa.ColumnElement[bool]) -> int | None:
+    """The newest time (Unix ms) before a moment of the rows of a session; None if there is none.
+
+    Found by the time as sent, which is in the key of the table, and for the few rows that took effect at another one by
+    an index of theirs: a session may have thousands of rows.
+    """
+    # For an equation PostgreSQL expects one row in 200, and would read and sort all rows of the session.
+    same = sa.case((event.c.at == event.c.key_at, sa.true()), else_=sa.false())
+    parts = (
+        sa.select(time).where(*where, kind, time < moment).order_by(time.desc()).limit(1).scalar_subquery()
+        for time, kind in ((event.c.key_at, same), (event.c.at, event.c.at != event.c.key_at))
+    )
+    return max((at for at in reader.execute(sa.select(*parts)).one() if at is not None), default=None)
 
 
 def refold(

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.names import FOLDED, OVER
 from wawp_exporter.log.onward import advance, unborn
-from wawp_exporter.log.replay import actual, anchor, fold_session, grave_at, owner_of, refold
+from wawp_exporter.log.replay import LATEST_MS, actual, anchor, fold_session, grave_at, owner_of, refold
 from wawp_exporter.log.tables import change, event, session, state, watermark
 from wawp_exporter.model.machine import State
 from wawp_exporter.model.rules import Key
@@ -229,7 +229,6 @@ class States:
     def fold(
         self,
         key: Key,
-        around: int,
         tombstone: int = 0,
         seq: int | None = None,
         buried: int = 0,
@@ -237,14 +236,13 @@ class States:
     ) -> State | None:
         """One session's state by its events up to row `seq`, in order of (at, tie), then arrival. Raises LogError.
 
-        Only events that can matter for a change at `around` (Unix ms) are read: WORKING ends everything before it.
-        `tombstone` and `buried` are of its deletion, if it was deleted. With `number` the rows are as they were after
-        the change of that number.
+        Only events that can matter are read: WORKING ends everything before it. `tombstone` (Unix ms) and `buried` are
+        of its deletion, if it was deleted. With `number` the rows are as they were after the change of that number.
         """
         grave = Grave(tombstone, buried)
         with self._database.reading() as reader:
             owner = self._database.names.ids.get(key) or owner_of(reader, key)
-            since = anchor(reader, owner, around, grave, seq)
+            since = anchor(reader, owner, LATEST_MS, grave, seq)
             return fold_session(reader, owner, grave, since=since, seq=seq, number=number)
 
     def look(self, key: Key, seq: int | None = None) -> Memory | None:

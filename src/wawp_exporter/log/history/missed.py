@@ -9,12 +9,10 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.history.transitions import TransitionRow, transition_row
 from wawp_exporter.log.names import OVER
-from wawp_exporter.log.replay import anchor, fold_session, point_of
+from wawp_exporter.log.replay import LATEST_MS, anchor, fold_session, point_of
 from wawp_exporter.log.tables import change, event, session
 from wawp_exporter.model.machine import State, step
 from wawp_exporter.model.session import FIRST_LIFE, Grave
-
-LATEST_MS = 1 << 62  # later than any event
 
 
 class DeletionRow(msgspec.Struct, frozen=True):

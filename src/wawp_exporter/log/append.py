@@ -62,7 +62,7 @@ class Appender:
         """
         database = self._database
         keyed = [e for e in events if e.timeless_key]
-        if not (keyed or database.shared) and (done := self._append_new(events)):
+        if not (keyed or database.shared) and (done := self._append_known(events)):
             return done
         newest = newest_of(events)
         single = database.shared and not keyed and database.names.remembers(newest)
@@ -78,11 +78,10 @@ class Appender:
         database.end = stored.end
         return Appended(shared_out(stored.numbers, events, repeated), stored.end, stored.new, before, settled.over)
 
-    def _append_new(self, events: Sequence[StatusEvent]) -> Appended | None:
-        """Appends events to SQLite with one statement, a transaction of its own.
+    def _append_known(self, events: Sequence[StatusEvent]) -> Appended | None:
+        """Appends events to SQLite, with one statement if all points are new: a transaction of its own.
 
-        None, and nothing is appended, if a name is not remembered, if the log has one of the points already, or if they
-        are too many.
+        None, and nothing is appended, if a name is not remembered, or if the points are too many for a statement.
         """
         database = self._database
         ids = database.names.ids
@@ -94,10 +93,13 @@ class Appender:
             return None
         with database.writing(single=True) as writer:
             numbers = database.statements.insert_events(writer, rows)
-        if not numbers:
-            return None
-        database.end = end = database.end._replace(seq=numbers[-1])
-        return Appended(shared_out(numbers, events, set()), end, len(rows))
+        if numbers:
+            stored = Stored(numbers, database.end._replace(seq=numbers[-1]))
+        else:
+            with database.writing() as writer:
+                stored = self._stored(writer, rows, database.statements.upsert_events(writer, rows))
+        database.end = stored.end
+        return Appended(shared_out(stored.numbers, events, set()), stored.end, stored.new)
 
     def _repeated(
         self, writer: sa.Connection, keyed: Sequence[StatusEvent], known: Mapping[Key, int], now: int | None
@@ -114,7 +116,11 @@ class Appender:
             return Stored((), end)
         if self._insertion:
             return self._insertion.store(writer, rows, end)
-        numbers = self._database.statements.store_events(writer, rows)
+        return self._stored(writer, rows, self._database.statements.store_events(writer, rows))
+
+    def _stored(self, writer: sa.Connection, rows: Sequence[Row], numbers: Numbers) -> Stored:
+        """Rows that SQLite has stored; notes those that were revised."""
+        end = self._database.end
         end = end._replace(seq=max(end.seq, *numbers))
         if min(numbers) < 0:
             end = end._replace(change=self._note_revised(writer, rows, numbers))

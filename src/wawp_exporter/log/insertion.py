@@ -87,7 +87,7 @@ def statement(statements: Statements) -> sa.Select[Any]:
     # No row comes without `held`, so numbers are given out with the lock held, whatever plan PostgreSQL chooses.
     rows = sa.select(*(given.c[name] for name in EVENT_COLUMNS)).select_from(given.join(held, sa.true()))
     insert = postgresql().insert(event).from_select(EVENT_COLUMNS, rows.order_by(given.c.key))
-    stored = statements.upsert_events(insert).cte("stored")
+    stored = statements.revising(insert).cte("stored")
     noted = noting(given, stored).cte("noted")
     notify = sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), sa.literal_column("''"))
     return sa.select(

@@ -120,12 +120,14 @@ class Statements:
     def store_events(self, writer: sa.Connection, rows: Sequence[Row]) -> Numbers:
         """Inserts points into SQLite; what the log's rows did not know, they take from them."""
         pieces = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
-        return [number for piece in pieces for number in self._store(writer, piece)]
+        return [
+            number
+            for piece in pieces
+            for number in self.insert_events(writer, piece) or self.upsert_events(writer, piece)
+        ]
 
-    def _store(self, writer: sa.Connection, rows: Sequence[Row]) -> Numbers:
-        numbers = self.insert_events(writer, rows)
-        if numbers:
-            return numbers
+    def upsert_events(self, writer: sa.Connection, rows: Sequence[Row]) -> Numbers:
+        """Inserts at most AT_ONCE points into SQLite, some of which the log has already."""
         raw: Any = writer.connection.driver_connection
         stored = raw.execute(self._text(True, len(EVENT_COLUMNS), len(rows)), tuple(chain.from_iterable(rows)))
         return numbered(rows, stored.fetchall())
@@ -150,12 +152,12 @@ class Statements:
         key = (upsert, width, count)
         if key not in self._texts:
             one = self.insert(event).values(dict.fromkeys(EVENT_COLUMNS[:width]))
-            one = self.upsert_events(one) if upsert else one
+            one = self.revising(one) if upsert else one
             marks = f"({', '.join('?' * width)})"
             self._texts[key] = str(one.compile(dialect=sqlite.dialect())).replace(marks, ", ".join([marks] * count))
         return self._texts[key]
 
-    def upsert_events(self, insert: Any) -> Any:
+    def revising(self, insert: Any) -> Any:
         """Inserts points, or adds to the log's rows what these did not know; returns the rows that it has changed."""
         again = insert.excluded
         # A history that was cut short counts fewer ties before a point than a longer one: the longer one is right.

@@ -1,7 +1,8 @@
 """Which sessions need somebody, and the outages: as the judge says, so as metrics, alerts and pages say."""
 
+import asyncio
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from wawp_exporter.web.api.answers import JSON
 from wawp_exporter.web.api.parameters import parameters
 from wawp_exporter.web.api.sessions import SessionsQuery, ShardView, matches, shard_view
 
+SLICE = 500  # sessions that are looked at before others get their turn
 Place = tuple[str, str, str]  # source, session, problem: the order of the list
 
 
@@ -73,20 +75,32 @@ class ProblemsEndpoint:
     async def get(self, request: Request) -> Response:
         """A page of problems, and the outages. An outage matches if one of its sessions does."""
         query = parameters(request, SessionsQuery)
-        found = list(self._problems(query))
         after = from_cursor(query.cursor, tuple[str, str, str]) if query.cursor else None
-        rest = [each for each in found if after is None or place_of(each) > after]
-        page = heapq.nsmallest(query.limit, rest, key=place_of)
-        more = to_cursor(place_of(page[-1])) if len(rest) > len(page) else None
+        found = await self._places(query)
+        rest = [place for place in found if after is None or place > after]
+        page = heapq.nsmallest(query.limit, rest)
+        more = to_cursor(page[-1]) if len(rest) > len(page) else None
         outages = sorted(self._outages(query), key=lambda each: (each.since, each.kind))
-        return JSON(Problems(page, outages, len(found), more, shard_view(self._fleet)))
+        return JSON(Problems(list(self._views(page)), outages, len(found), more, shard_view(self._fleet)))
 
-    def _problems(self, query: SessionsQuery) -> Iterator[ProblemView]:
-        judge = self._fleet.judge
-        for key in judge.cases:
+    async def _places(self, query: SessionsQuery) -> list[Place]:
+        """Those that match, in no order."""
+        judge, found = self._fleet.judge, list[Place]()
+        for number, key in enumerate(list(judge.cases), 1):
             problems, session = judge.problems(key), self._fleet.sessions.get(key)
             if problems and session and matches(session, query):
-                yield from views(session, problems, judge.reason(key))
+                found += ((*key, problem.value) for problem in problems)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)  # webhooks get their turn
+        return found
+
+    def _views(self, page: Iterable[Place]) -> Iterator[ProblemView]:
+        judge = self._fleet.judge
+        for *name, word in page:
+            key, problem = (name[0], name[1]), Problem(word)
+            session, since = self._fleet.sessions.get(key), judge.problems(key).get(problem)
+            if session and since is not None:
+                yield view(session, problem, since, judge.reason(key))
 
     def _outages(self, query: SessionsQuery) -> Iterator[OutageView]:
         for outage in self._fleet.judge.exported():
@@ -106,30 +120,24 @@ def differs(outage: Outage, query: SessionsQuery) -> bool:
     )
 
 
-def views(session: Session, problems: Mapping[Problem, int], reason: str) -> Iterator[ProblemView]:
-    """Each problem of a session."""
+def view(session: Session, problem: Problem, since: int, reason: str) -> ProblemView:
+    """A problem of a session."""
     meta = session.meta
-    for problem, since in problems.items():
-        yield ProblemView(
-            source=session.source,
-            session=session.name,
-            engine=session.engine,
-            group=meta.group or None,
-            owner=meta.owner or None,
-            tier=meta.tier or None,
-            problem=problem,
-            reason=reason or None,
-            since=utc(since),
-            alert=ALERTS[problem],
-        )
+    return ProblemView(
+        source=session.source,
+        session=session.name,
+        engine=session.engine,
+        group=meta.group or None,
+        owner=meta.owner or None,
+        tier=meta.tier or None,
+        problem=problem,
+        reason=reason or None,
+        since=utc(since),
+        alert=ALERTS[problem],
+    )
 
 
 def outage_view(outage: Outage) -> OutageView:
     """An outage as the API shows it."""
     source, engine, since = outage.source or None, outage.engine or None, utc(outage.since)
     return OutageView(source, engine, outage.kind, since, outage.size, outage.largest, MASS_ALERTS[outage.kind])
-
-
-def place_of(each: ProblemView) -> Place:
-    """Its place in the list."""
-    return each.source, each.session, each.problem.value

@@ -10,5 +10,6 @@ depends_on = None
 
 def upgrade() -> None:
     """It counts the names that are folded too, as the index did that it replaces."""
-    op.execute("DROP INDEX session_folded")
-    op.execute("CREATE INDEX session_standing ON session (source, standing, id)")
+    # IF: somebody may have changed indexes by hand, which is no reason to refuse the log.
+    op.execute("DROP INDEX IF EXISTS session_folded")
+    op.execute("CREATE INDEX IF NOT EXISTS session_standing ON session (source, standing, id)")

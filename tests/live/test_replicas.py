@@ -777,6 +777,8 @@ def older(postgres: parts.Postgres, database: str, url: str) -> str:
     """A log of the version before, which spread each source over its shards: two have saved, of three only one."""
     Log(url).close()
     postgres.sql("DROP TABLE judged, judge, activity, traffic, pending, hash_key", database)
+    postgres.sql("DROP INDEX session_standing", database)
+    postgres.sql("CREATE INDEX session_folded ON session (source, standing) WHERE standing = 0", database)
     postgres.sql("ALTER TABLE event DROP COLUMN former", database)
     postgres.sql("ALTER TABLE change DROP COLUMN revision", database)
     for name in ("probed_at", "probe_took_ms", "probe_failures", "probe_failing"):

@@ -41,6 +41,7 @@ from wawp_exporter.model.machine import State, Transition
 from wawp_exporter.model.outcome import Outcome
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.shard import shard_of
+from wawp_exporter.service.jobs import SHARED_S
 
 S, Q, W, F, X = "STARTING", "SCAN_QR_CODE", "WORKING", "FAILED", "STOPPED"
 NUMBERS = count()
@@ -551,6 +552,11 @@ def test_a_probe_reaches_every_replica(replicas: Replicas, running: Running, tmp
         parts.wait_until(lambda replica=replica: series(replica, success)[success] == 1)
 
 
+def test_what_is_known_of_messages_is_shared_within_5_seconds() -> None:
+    """One replica writes at its next round, then the other one reads at its own: at most two whole periods."""
+    assert 2 * SHARED_S < 5
+
+
 def test_messages_are_counted_by_all_replicas_together(replicas: Replicas) -> None:
     """Each of them says the same within seconds, also of what was acknowledged at another one."""
     a, b = replicas(2)
@@ -576,6 +582,19 @@ def test_messages_are_counted_by_all_replicas_together(replicas: Replicas) -> No
         told = {"id": f"true_1@c.us_{key}", "fromMe": True, "ack": ack}
         b.post({"event": "message.ack", "session": "s", "payload": told}).raise_for_status()
     parts.wait_until(lambda: series(a, since)[since] == series(b, since)[since] == 0)
+
+
+def test_a_message_that_comes_before_its_session_was_followed_is_counted(replicas: Replicas) -> None:
+    """A session's first event is known here at once only as a row of the log: a message may come in between."""
+    a, b = replicas(2)
+    count = 'wawp_session_messages_total{source="default",session="s",direction="in"}'
+
+    post(a, "s", W, 600)
+    for each, key in ((a, "A"), (b, "B"), (b, "C")):
+        told = {"event": "message", "session": "s", "payload": {"id": f"false_1@c.us_{key}"}}
+        each.post(told).raise_for_status()
+
+    parts.wait_until(lambda: all(series(each, count).get(count) == 3 for each in (a, b)))
 
 
 def test_an_acknowledgement_at_one_replica_ends_a_problem_at_both(replicas: Replicas) -> None:

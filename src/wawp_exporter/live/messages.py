@@ -6,7 +6,7 @@ The judge is given what all replicas know: of a shared log what was written to i
 import asyncio
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
@@ -22,9 +22,12 @@ from wawp_exporter.model.event import Ack, Direction, Message
 from wawp_exporter.model.facts import Problem
 from wawp_exporter.model.hours import HOUR_S, hour_of
 from wawp_exporter.model.rules import Key
+from wawp_exporter.model.session import Grave
 
 RECENT_S = 60.0  # senders try again for half a minute; an acknowledgement may come before its message
 MAX_RECENT = 100_000  # ids of messages that are remembered for so long
+MAX_EARLY = 1000  # events that wait until their session is followed
+EARLY_MS = 30_000  # after which it is none that any replica knows
 OVERLAP_MS = 10_000  # read twice, so that a row whose transaction was slow is not missed
 DIGEST_BYTES = 8
 IN, OUT = Direction
@@ -61,6 +64,7 @@ class Messages:
         self._come = Recent()
         self._ended = Recent()
         self._unwritten = Unwritten()
+        self._early: list[tuple[Key, Sequence[Message], int]] = []
         self._sharing = asyncio.Lock()
         self._stored_at = 0
         self._hour = self._hour_end = 0
@@ -72,9 +76,11 @@ class Messages:
     def hear(self, key: Key, messages: Sequence[Message], now: int) -> None:
         """What a webhook says that was received at `now` (Unix ms); a session that is not known is not created.
 
-        Of a shared log that is one whose first event this replica has not followed yet, for some milliseconds.
+        Of a shared log its first event may not have been followed here yet: then it is heard a little later.
         """
         if key not in self._fleet.sessions:
+            if self._log.shared and len(self._early) < MAX_EARLY:
+                self._early.append((key, messages, now))
             return
         activity = self._fleet.activity.get(key)
         if activity is None:
@@ -82,7 +88,7 @@ class Messages:
         self._fleet.heard.add(key)
         mono = time.monotonic()
         for message in messages:
-            digest = self._digest(key, message) if message.id else ""
+            digest = digest_of(key, message, self._key) if message.id else ""
             if message.direction:
                 self._take(key, activity, message, digest, now, mono)
             else:
@@ -90,9 +96,12 @@ class Messages:
             if message.ack:
                 self._acknowledge(key, activity, message.ack, digest, now, mono)
 
-    def _digest(self, key: Key, message: Message) -> str:
-        name = "\0".join((*key, message.id)).encode(errors="surrogatepass")
-        return blake2b(name, key=self._key, digest_size=DIGEST_BYTES).hexdigest()
+    def _hear_early(self, now: int) -> None:
+        """What was said of sessions that were not known then."""
+        early, self._early = self._early, []
+        for each in early:
+            if each[0] in self._fleet.sessions or each[2] > now - EARLY_MS:
+                self.hear(*each)
 
     def _take(self, key: Key, activity: Activity, message: Message, digest: str, now: int, mono: float) -> None:
         """A message, unless it was counted: two events may report it, and one may be sent again."""
@@ -141,12 +150,8 @@ class Messages:
     def restore(self, sources: Iterable[str]) -> None:
         """Takes over what the log has, and says from which sources no messages come. Raises LogError."""
         self._key = self._log.messages.key()
-        self.take_over(self._log.messages.since(0, sources))
+        self.merge(self._log.messages.since(0, sources))
         self.heeding.listen()
-
-    def take_over(self, kept: Kept) -> None:
-        """Takes what the log has of sources that are new here."""
-        self._merge(kept)
 
     def pause(self, until: int, sources: Collection[str]) -> None:
         """Nothing came from these sources for a while up to `until`: what was sent before is waited for no more, as
@@ -161,6 +166,7 @@ class Messages:
     async def share(self) -> None:
         """Writes what is new, reads what other replicas have written, and has it judged."""
         async with self._sharing:
+            self._hear_early(unix_now())
             try:
                 if self._unwritten or self.heeding.waiting:
                     await self._write()
@@ -211,8 +217,8 @@ class Messages:
         for key, unsaved in self._unwritten.living(self._fleet.activity):
             for digest, sent in unsaved.pending.items():
                 self._fleet.activity[key].await_ack(digest, sent)
-        kept = kept.without(self._former(kept))  # they may have been read before a deletion that was followed since
-        self._merge(kept)
+        kept = kept.without(former(kept, self._fleet.graves))
+        self.merge(kept)
         for traffic in kept.traffic:
             self._fleet.hearing.arrived(traffic.key, traffic.received_at)
         # An acknowledgement may have come here, and its message at another replica.
@@ -222,12 +228,7 @@ class Messages:
                 self._unwritten.end(each.key, self._fleet.activity[each.key], each.digest)
         self.heeding.judge(oldest_of(waiting, self._fleet.activity), unix_now())
 
-    def _former(self, kept: Kept) -> set[Key]:
-        """The sessions of which only the life before their last deletion was read."""
-        graves = self._fleet.graves
-        return {key for key, buried in kept.buried.items() if key in graves and buried < graves[key].seq}
-
-    def _merge(self, kept: Kept) -> None:
+    def merge(self, kept: Kept) -> None:
         """Counts in the log are of all replicas; what is not written yet comes on top."""
         activities, unwritten = self._fleet.activity, self._unwritten
         self._fleet.heard.update(each.key for each in kept.traffic)
@@ -247,3 +248,14 @@ class Messages:
                 activity.await_ack(each.digest, Sent(each.at, each.heard_at))
                 self.heeding.waiting.add(each.key)
         self._stored_at = max(self._stored_at, kept.stored_at)
+
+
+def digest_of(key: Key, message: Message, secret: bytes) -> str:
+    """The keyed hash of a message's id."""
+    name = "\0".join((*key, message.id)).encode(errors="surrogatepass")
+    return blake2b(name, key=secret, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def former(kept: Kept, graves: Mapping[Key, Grave]) -> set[Key]:
+    """The sessions of which only the life before their last deletion was read: that was followed meanwhile."""
+    return {key for key, buried in kept.buried.items() if key in graves and buried < graves[key].seq}

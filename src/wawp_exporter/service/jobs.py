@@ -22,6 +22,8 @@ from wawp_exporter.service.upkeep import Job
 logger = structlog.get_logger()
 
 HOUR_S = 3600
+MESSAGES_S = 5
+SHARED_S = 2  # with replicas: one writes, then another one reads, both together within 5 s
 AWAKEN = 16  # restored sessions that are made at once
 
 
@@ -45,12 +47,13 @@ class Jobs:
         """Name, period, first time after the start (both in seconds), and what is called."""
         parts = self._parts
         shared = [Job("share", 5, 5, self.share)] if parts.log.shared else []
+        every = SHARED_S if parts.log.shared else MESSAGES_S
         return [
             Job("time", 1, 1, self.advance),
             Job("forget", 1, 1, self.forget_stale),
             Job("save", 5, 5, parts.ingest.saving.save),
             *shared,
-            Job("messages", 5, 5, self.messages),
+            Job("messages", every, every, self.messages),
             Job("quiet", 10, 5, self._habits.look),
             Job("beat", 15, 1, parts.ingest.saving.beat),
             Job("restarts", 15, 15, parts.remedies.settle),

@@ -93,7 +93,7 @@ class Reloader:
             parts.fleet.reconfigure(rules, unix_now(), time.monotonic(), metas)
             parts.log.database.shard = rules.shard
             if restored and messages:
-                parts.ingest.messages.take_over(messages)
+                parts.ingest.messages.merge(messages)
                 refill(parts.fleet, restored)
                 parts.ingest.messages.pause(back, added)
             parts.put_in_force(settings)

@@ -138,8 +138,10 @@ class Channel(asyncio.Protocol):
             self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """The peer sends no more; what it has sent whole is answered first."""
+        """The peer sends no more; what it has sent whole is answered first. Whoever leaves a stream has gone."""
         self.ended = self.loop.time()
+        if isinstance(self.request, Exchange) and self.request.response_started:
+            return False
         if self.request is None and self.reader.waiting:
             self.loop.call_soon(self.advance)  # the connection ends there if the next request is not whole
         waits = self.reader.complete if self.request else self.reader.waiting

@@ -132,14 +132,12 @@ class Process:
         self.exposition = Exposition(self.fleet, self.telemetry)
         self.telemetry.reload_ok.set(1)
         self.telemetry.reload_time.set(START + born)
-        self.now = born
         read = self.telemetry.read
         read("wawp_exporter_queue_depth", "As in the exporter.", lambda: 0)
         read("wawp_exporter_log_size_bytes", "As in the exporter.", lambda: 5e6)
         read("wawp_exporter_log_free_bytes", "As in the exporter.", lambda: 5e10)
         read("wawp_exporter_log_disk_bytes", "As in the exporter.", lambda: 2e11)
         read("wawp_exporter_log_oldest_event_timestamp_seconds", "As in the exporter.", lambda: START)
-        read("wawp_exporter_time_seconds", "As in the exporter.", lambda: START + self.now)
         self.telemetry.keep_sources(["default"])
 
     def hear(self, at: float, session: str, engine: str, status: str) -> None:
@@ -161,7 +159,6 @@ class Process:
 
     def scrape(self, at: float) -> str:
         """The exposition as text, without what tells a story of this machine."""
-        self.now = at
         self.fleet.activity["default", "phone"] = talk(at)
         self.fleet.advance(builders.ms(at), builders.clock(at))
         parts = self.exposition.scrape(False, False, builders.ms(at), builders.clock(at))

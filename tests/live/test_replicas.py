@@ -522,8 +522,8 @@ def test_a_sign_of_life_reaches_every_replica(replicas: Replicas) -> None:
     """Else a session whose messages go elsewhere would be taken for silent."""
     a, b = replicas(2)
     post(a, "s", W, 600)
-    parts.wait_until(lambda: status_of(b, "s"))
     heard = 'wawp_session_last_event_timestamp_seconds{source="default",session="s"}'
+    parts.wait_until(lambda: series(b, heard))  # it has followed the log to there
     before = series(b, heard)[heard]
     time.sleep(1.1)  # seconds are what is exported, and the next sign must be another one
 

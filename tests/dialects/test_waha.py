@@ -366,6 +366,14 @@ def test_a_longer_time_is_in_milliseconds_where_seconds_are_usual() -> None:
     assert [limit.until for limit in limited.limits] == [T0]
 
 
+@pytest.mark.parametrize("until", [32_503_680_000, 253_402_300_799])
+def test_an_end_that_never_comes_is_not_past(until: int) -> None:
+    """Whoever means "never" sends the year 3000 or 9999: the restriction would have ended in the seventies."""
+    lock = {"reachoutTimelock": {"isActive": True, "timeEnforcementEnds": until}}
+
+    assert [limit.until for limit in read(body(payload=payload(data=lock))).limits] == [until * 1000]
+
+
 def test_without_any_time_the_first_receipt_counts() -> None:
     """The key is the request's id where there is one, which each retry repeats."""
     raw = body(leave_out=["timestamp"])
@@ -656,6 +664,8 @@ def test_the_captured_is_usual() -> None:
         ("\\ude00\\ud83d", "\0\0"),
         ("\\\\ud83d \\ud83d", "\\ud83d \0"),
         ("\\\\\\ud83d\\n", "\\\0\n"),
+        ("\\\\ud83d\\ude00", "\\ud83d\0"),
+        ("\\\\\\ud83d\\\\ude00", "\\\0\\ude00"),
     ],
 )
 def test_half_a_character_leaves_the_rest_readable(given: str, meant: str) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-# An escaped half of a surrogate pair whose other half is missing. JavaScript writes and reads such; msgspec refuses it.
-HALF = re.compile(
-    rb"(?<!\\)((?:\\\\)*)\\u[dD]"
-    rb"(?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
+# An escape, or a pair of them. The group has a half of a surrogate pair whose other half is missing: JavaScript writes
+# and reads such, msgspec refuses it.
+ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
-NUL = rb"\1\\u0000"  # which no name may contain, so that two broken names do not become one
+NUL = rb"\u0000"  # which no name may contain, so that two broken names do not become one
 
 
 def decode_json(text: bytes, kind: Any = Any) -> Any:
@@ -23,7 +23,7 @@ def decode_json(text: bytes, kind: Any = Any) -> Any:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        mended = HALF.sub(NUL, text) if b"\\ud" in text or b"\\uD" in text else text
-        if mended == text:
+        if b"\\ud" not in text and b"\\uD" not in text:
             raise
+        mended = ESCAPE.sub(lambda found: NUL if found[1] else found[0], text)
         return msgspec.json.decode(mended, type=kind)

@@ -23,6 +23,7 @@ from wawp_exporter.model.event import (
 
 MAX_NAME_BYTES = 256
 MAX_INSTANT_MS = 253_402_300_799_999  # the end of the year 9999
+LAST_S = MAX_INSTANT_MS // 1000
 FIRST_S, FIRST_MS = 10**9, 10**10  # a time of ten digits is in seconds; in ms it would be one of 1970
 NOT_LOST = frozenset({WORKING, STOPPED, UNKNOWN})
 MAX_POINTS = 64  # of one event: gateways send ten at most
@@ -132,12 +133,15 @@ def usable(value: object) -> str | None:
 def instant(value: object, unit: int = 1) -> int:
     """A gateway's number × `unit` → Unix ms; 0 (which gateways send for "none") for anything else.
 
-    One of ten digits is in seconds, and a longer one in ms, whatever the field: forwarders and some versions differ.
+    One of ten digits is in seconds, and one of thirteen in ms, whatever the field: forwarders and some versions differ.
+    Between them the unit of the field counts, so that an end in the year 3000, in seconds, is not one of 1971.
     """
     if type(value) is not int and type(value) is not float:  # a bool is neither
         return 0
-    if value >= FIRST_S:
-        unit = 1000 if value < FIRST_MS else 1
+    if FIRST_S <= value < FIRST_MS:
+        unit = 1000
+    elif value > LAST_S:
+        unit = 1
     if not 0 < value * unit <= MAX_INSTANT_MS:
         return 0
     return int(value * unit)

@@ -12,25 +12,29 @@ END_TO_END, INCIDENTS = "alerts/tests/test_end_to_end.py", "alerts/tests/test_in
 MONTH = {"grafana/tests/test_figures.py", "grafana/tests/test_queries.py"}
 # Those that take longest, as `make test ARGS=--durations=50` tells: one that began last would be waited for alone.
 FIRST = (
-    "alerts/tests/test_mutants.py",  # computes, while the stories wait
     f"{END_TO_END}, bookworm",
     f"{END_TO_END}, trixie",
     f"{END_TO_END}, forky",
     f"{INCIDENTS}, bookworm",
     f"{INCIDENTS}, trixie",
     f"{INCIDENTS}, forky",
-    "alerts/tests/test_rules.py",
+    "tests/live/test_replicas.py",
     "tests/gateways/test_restarts.py",
+    # What computes comes after the stories, which go on by the clock and mostly wait.
+    "alerts/tests/test_mutants.py",
+    "alerts/tests/test_rules.py",
+    "tests/web/test_browser.py",
     "tests/gateways/test_reconcile.py",
+    "tests/doctor/test_chain.py",
+    "tests/live/test_messages.py",
     "alerts/tests/test_grouping.py",
     "tests/commands/test_demo.py",
-    "tests/live/test_replicas.py",
     "tests/web/test_replicas_page.py",
     "tests/test_faults.py",
     "tests/metrics/test_prometheus.py",
-    "tests/web/test_browser.py",
-    "tests/doctor/test_chain.py",
     "tests/test_commands.py",
+    "tests/gateways/test_probes.py",
+    "tests/log/test_log.py",
 )
 
 

@@ -65,6 +65,7 @@ class Gateway:
     page: tuple[int, bytes] | None = None  # what something else answers in place of the gateway
     shown: dict[str, str] = field(default_factory=dict)
     trouble: int | str | None = None
+    broken: dict[str, int] = field(default_factory=dict)  # what it answers of sessions that are asked for one by one
     restart_trouble: int | None = None
     delay: float = 0.0
     whatsapp: bool | str = True  # whether it answers probes; `hang`: the gateway waits for it
@@ -193,6 +194,8 @@ class Gateway:
         name = call.headers.get("x-instance-id", "")
         if name not in self.sessions:
             return 404, {"code": "not_found"}
+        if name in self.broken:
+            return self.broken[name], {"code": "trouble"}
         if call.path == "/v2/session/info":
             return 200, {"name": f"wawp-{name}", "status": self.sessions[name], "config": {}, "me": None}
         if call.path == "/v2/session/restart":

@@ -39,6 +39,8 @@ class Evolution(Gateway):
         name = place[2]
         if name not in self.sessions:
             return refused(404, "Not Found", f'The "{name}" instance does not exist')
+        if name in self.broken:
+            return refused(self.broken[name], "Trouble", "Trouble")
         answers = {"connectionState": self._state, "connect": self._connect, "restart": self._restart}
         return 200, answers[place[1]](name)
 

@@ -107,6 +107,38 @@ def test_an_odd_name_arrives_as_it_is(running: Running, name: str) -> None:
     assert running.gateway.restarted == [name]
 
 
+def test_wawp_names_an_instance_with_trouble_as_it_did_before(running: Running) -> None:
+    """Webhooks may use that name, so that the session is not absent."""
+    running.gateway.sessions = {"inst1": W, "inst2": F}
+
+    async def twice(gateway: Gateway) -> list[Reading]:
+        unnamed = await gateway.sessions()
+        running.gateway.broken = {"inst2": 500}
+        await gateway.sessions()
+        running.gateway.broken = {"inst1": 500}
+        return [unnamed[0], (await gateway.sessions())[0]]
+
+    running.gateway.broken = {"inst1": 500}
+    first, later = asked(GatewayApi(kind="wawp", url=running.url, instances=["inst1", "inst2"]), twice)
+
+    assert (first.names, first.unnamed, first.trouble) == (("inst1",), True, "it answered 500")
+    assert (later.names, later.unnamed, later.trouble) == (("inst1", "wawp-inst1"), False, "it answered 500")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_wawp_refuses_is_not_tried_for_each_instance(running: Running, status: int) -> None:
+    """It is the key of all of them."""
+    running.gateway.sessions = {"inst1": W, "inst2": W}
+    running.gateway.broken = dict.fromkeys(running.gateway.sessions, status)
+
+    with pytest.raises(GatewayError, match="refuses the key"):
+        asked(
+            GatewayApi(kind="wawp", url=running.url, instances=["inst1", "inst2"]), lambda gateway: gateway.sessions()
+        )
+
+    assert len(running.gateway.calls) == 1
+
+
 # -- what goes wrong
 
 

@@ -59,6 +59,18 @@ def test_the_state_in_memory_counts_not_that_of_the_database(running: Running) -
     assert not any(call.query for call in running.gateway.calls)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_not_tried_for_each_instance(running: Running, status: int) -> None:
+    """It is the key of all: a gateway with thousands of instances would refuse it as often in each look."""
+    running.gateway.sessions = {f"s{number}": "open" for number in range(50)}
+    running.gateway.broken = dict.fromkeys(running.gateway.sessions, status)
+
+    with pytest.raises(GatewayError, match="refuses the key"):
+        listed(running)
+
+    assert len(running.gateway.calls) < 20
+
+
 def test_the_older_list_has_the_state_itself(running: Running) -> None:
     """Evolution 1.x: nothing more is asked for."""
     answers: Any = running.gateway
@@ -228,16 +240,22 @@ def test_a_lost_webhook_is_corrected_and_one_that_waits_for_a_scan_is_left(
 def test_an_instance_that_cannot_be_asked_hides_no_other(
     running: Running, exporter: Callable[..., parts.Exporter], tmp_path: Path
 ) -> None:
-    """One odd name or one broken instance would blind the exporter for a whole gateway; it is shown and counted."""
+    """One odd name or one broken instance would blind the exporter for a whole gateway, or page somebody for ever.
+
+    The log says what is wrong, the errors are counted, and not all sessions have been read.
+    """
     (tmp_path / "key").write_text(KEY)
     api = {"kind": "evolution", "url": running.url, "key_file": str(tmp_path / "key"), "poll_interval": "300ms"}
     running.gateway.sessions = {"..": "open", "s": "open"}
 
     made = exporter({"sources": {"default": {"dialect": "evolution", "api": api}}})
     parts.wait_until(lambda: made.get("/api/v1/sessions/default/s").json().get("status") == W)
-    parts.wait_until(lambda: 'wawp_exporter_api_up{source="default"} 0' in made.metrics())
+    parts.wait_until(lambda: 'wawp_exporter_api_errors_total{source="default"} 2.0' in made.metrics())
     running.gateway.sessions["s"] = "close"
     parts.wait_until(lambda: made.get("/api/v1/sessions/default/s").json()["status"] == D)
 
     assert made.get("/api/v1/sessions").json()["total"] == 1
+    metrics = made.metrics()
+    assert 'wawp_exporter_api_up{source="default"} 1.0' in metrics
+    assert 'wawp_exporter_reconcile_last_success_timestamp_seconds{source="default"}' not in metrics
     assert "1 of 2 sessions: the name of the session cannot stand in a URL" in made.log.read_text()

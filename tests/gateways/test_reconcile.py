@@ -418,3 +418,28 @@ def test_wawp_is_asked_by_instance(running: Running, start: Start) -> None:
     parts.wait_until(lambda: [status_of(exporter, f"wawp-inst{number}") for number in (1, 2)] == [W, F])
 
     assert all(KEY not in str(call.query) for call in running.gateway.calls)
+
+
+def test_an_instance_of_wawp_with_trouble_is_not_confirmed_by_the_others(running: Running, start: Start) -> None:
+    """Its name is not known after a start, only its id: it would count as read, and be ready without any word of it."""
+    running.gateway.sessions = {"inst1": W, "inst2": W}
+    exporter = start({"kind": "wawp", "instances": ["inst1", "inst2"]})
+    parts.wait_until(lambda: [status_of(exporter, f"wawp-inst{number}") for number in (1, 2)] == [W, W])
+    exporter.stop()
+    with sqlite3.connect(exporter.directory / "wawp.db") as log:
+        log.execute("UPDATE run SET started_at = started_at - 100000, seen_at = seen_at - 100000")
+    running.gateway.broken = {"inst1": 500}
+    exporter.start()
+
+    def ready(session: str) -> int:
+        return exporter.get(f"/api/v1/sessions/default/{session}/ready").status_code
+
+    parts.wait_until(lambda: ready("wawp-inst2") == 200)
+    assert (ready("wawp-inst1"), up(exporter)) == (503, 1)
+    running.gateway.broken.clear()
+    parts.wait_until(lambda: ready("wawp-inst1") == 200)
+    running.gateway.broken = {"inst1": 500}
+    errors = f"wawp_exporter_api_errors_total{{{SOURCE}}}"
+    counted = sample(exporter, errors) or 0
+    parts.wait_until(lambda: (sample(exporter, errors) or 0) > counted)
+    assert ready("wawp-inst1") == 200

@@ -23,6 +23,7 @@ PROBE_TIMEOUT_S = 75.0  # engines wait up to 60 s for WhatsApp
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 64 << 20  # of a list; configurations are part of it
 WAWP_URL = "https://api.wawp.net"
+REFUSED = (401, 403)  # the key
 AT_ONCE = 8  # sessions that are asked about one by one
 
 T = TypeVar("T")
@@ -98,15 +99,16 @@ async def each(ask: Callable[[T], Awaitable[Reading | None]], items: Sequence[T]
     return [reading for reading in found if reading]
 
 
-async def read(session: str, ask: Awaitable[Reading | None]) -> Reading | None:
+async def read(session: str, ask: Awaitable[Reading | None], *, own_key: bool = False) -> Reading | None:
     """What `ask` reads of one of several sessions. An error that is an answer concerns this session only.
 
-    Raises GatewayError if nobody answered.
+    Raises GatewayError if nobody answered, or if the key is refused, unless the session has a key of its own: the
+    gateway would refuse it for each of the others too.
     """
     try:
         return await ask
     except GatewayError as error:
-        if error.unreachable:
+        if error.unreachable or (error.status in REFUSED and not own_key):
             raise
         return Reading((session,), "", trouble=str(error))
 
@@ -123,6 +125,6 @@ def segment(session: str) -> str:
 
 def refused(status: int) -> str:
     """What an answer's status means to an operator."""
-    if status in (401, 403):
+    if status in REFUSED:
         return f"it refuses the key ({status})"
     return f"it answered {status}"

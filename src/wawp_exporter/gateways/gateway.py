@@ -12,7 +12,8 @@ class Reading(msgspec.Struct, frozen=True):
     """A session as its gateway lists it: the status, "" if unusable; webhooks use one of `names`.
 
     `also` are the statuses that the gateway's word may mean as well: some APIs tell less than the webhooks do.
-    `trouble` is why the gateway gave no status of this one session.
+    `trouble` is why the gateway gave no status of this one session; `unnamed`: webhooks may use a name that is not in
+    `names`, since the gateway never said it.
     """
 
     names: tuple[str, ...]
@@ -21,6 +22,7 @@ class Reading(msgspec.Struct, frozen=True):
     also: frozenset[Status] = frozenset()
     reason: str = ""
     trouble: str = ""
+    unnamed: bool = False
 
     def fits(self, status: Status) -> bool:
         """Whether a session that is in `status` may be listed so."""

@@ -7,7 +7,7 @@ twice before it is believed: gateways show a healthy session as STARTING or STOP
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -139,23 +139,46 @@ class Reconciler:
     async def look(self, asked: int, mono: float) -> None:
         """Compares the gateway's sessions with ours as of `asked` (Unix ms). Raises GatewayError, LogError."""
         readings = await self.gateway.sessions()
-        trouble = trouble_in(readings)
+        troubles = [reading.trouble for reading in readings if reading.trouble]
+        if troubles and len(troubles) == len(readings):
+            raise GatewayError(troubles[0])
         await self._notice_restart()
         named = by_name((self._name(reading), reading) for reading in readings)
+        await self._compare_all(named, asked, mono)
+        unread = self._unread_of(named)
+        await self._forget_absent(named.keys() | unread, asked)
+        self._answered(named, unread)
+        if troubles:
+            self._telemetry.errors.inc()
+            said = f"{len(troubles)} of {len(readings)} sessions: {troubles[0]}"
+            logger.warning("sessions not read from the gateway", source=self.source, error=said)
+        else:
+            self._telemetry.last_success.set(asked / 1000)
+
+    async def _compare_all(self, named: Mapping[str, Reading], asked: int, mono: float) -> None:
+        """Compares in slices. What is to be appended shares its commits: one for each session would take minutes."""
         for part in batched(named.items(), SLICE):
-            # What is to be appended shares its commits: one for each session of a large gateway takes minutes.
             await together([self._compare(*each, asked, mono) for each in part if each[1].status])
             await asyncio.sleep(0)
-        await self._forget_absent(named, asked)
+
+    def _unread_of(self, named: Mapping[str, Reading]) -> set[str]:
+        """The sessions of which the gateway gave no status.
+
+        Where the name of one is not known, it may be any session that is not listed.
+        """
+        unread = {name for name, reading in named.items() if reading.trouble}
+        mine = {name for source, name in self._ingest.fleet.sessions if source == self.source} if unread else set()
+        if any(named[name].unnamed for name in unread - mine):
+            unread |= mine - named.keys()
+        return unread
+
+    def _answered(self, named: Mapping[str, Reading], unread: set[str]) -> None:
+        """The gateway has given the statuses of all sessions but `unread`."""
         self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in named}
         self._over &= named.keys()
-        unread = {name for name, reading in named.items() if reading.trouble}
         self._unread = self._unread & unread if self.confirmed else unread
         self._telemetry.up.set(1)
-        self._telemetry.last_success.set(asked / 1000)
         self.confirmed, self.unreachable, self.failing = True, False, False
-        if trouble:  # to be shown and counted, now that the other sessions have been compared
-            raise GatewayError(trouble)
 
     def _name(self, reading: Reading) -> str:
         """The one of its names that webhooks use; the last one if no webhook came yet."""
@@ -205,14 +228,14 @@ class Reconciler:
         point = Point(reading.status, at, 0, at, reason=reading.reason)
         return await self._ingest.submit(StatusEvent(*key, (point,), unix_now(), engine=reading.engine, origin=ORIGIN))
 
-    async def _forget_absent(self, named: Mapping[str, Reading], asked: int) -> None:
+    async def _forget_absent(self, listed: Set[str], asked: int) -> None:
         """Deletes what was absent in this look and in the one before, and what the gateway says it does not know.
 
         Both: a list that is empty or short may be another service's, or what a key may see of it, or what a gateway
         has loaded since it started.
         """
         mine = [session for key, session in self._ingest.fleet.sessions.items() if key[0] == self.source]
-        absent = {session.name for session in mine if session.name not in named and not came_since(session, asked)}
+        absent = {session.name for session in mine if session.name not in listed and not came_since(session, asked)}
         twice = list(absent & self._absent)
         forgotten = set()
         for name in random.sample(twice, min(len(twice), MAX_ASKED)):
@@ -246,14 +269,6 @@ class Reconciler:
                 self._absent.clear()  # what it listed while it started counts for nothing
             self._started_at = started_at
             self._telemetry.started_at.set(started_at / 1000)
-
-
-def trouble_in(readings: Sequence[Reading]) -> str:
-    """What is wrong with some of the sessions, "" with none. Raises GatewayError if it is all of them."""
-    failed = [reading.trouble for reading in readings if reading.trouble]
-    if failed and len(failed) == len(readings):
-        raise GatewayError(failed[0])
-    return f"{len(failed)} of {len(readings)} sessions: {failed[0]}" if failed else ""
 
 
 def by_name(readings: Iterable[tuple[str, Reading]]) -> dict[str, Reading]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from wawp_exporter.config.schema import GatewayApi
 from wawp_exporter.errors import GatewayError
 from wawp_exporter.gateways.bodies import FOREIGN, MAX_QR_BYTES, code_in, done, only_reading, refusal_in
@@ -29,7 +31,9 @@ class Wawp(Client):
         found = []
         for instance in self.instances:
             reading = await read(instance, self._info(instance))
-            if reading:
+            if reading and reading.trouble:
+                found.append(self._troubled(instance, reading))
+            elif reading:
                 self._ids.update((name, instance) for name in reading.names)
                 found.append(reading)
         return found
@@ -87,6 +91,11 @@ class Wawp(Client):
             return None
         reading = only_reading(answer)
         return Reading((instance, *reading.names), reading.status, reading.engine)
+
+    def _troubled(self, instance: str, reading: Reading) -> Reading:
+        """An instance that gave no answer of use: its names are those of earlier answers."""
+        names = tuple(name for name, known in self._ids.items() if known == instance)
+        return replace(reading, names=names, unnamed=names == (instance,))
 
     def _id(self, session: str) -> str:
         if session not in self._ids:

@@ -40,7 +40,7 @@ class Wppconnect(Client):
 
     async def sessions(self) -> list[Reading]:
         """Each session of which there is a token."""
-        return await each(lambda session: read(session, self._reading(session)), list(self._headers))
+        return await each(lambda name: read(name, self._reading(name), own_key=True), list(self._headers))
 
     async def status(self, session: str) -> str | None:
         """One session's status; it says CLOSED of a session that it does not know."""

@@ -105,8 +105,7 @@ class Replay:
             if memory:
                 self._fleet.replace(key, memory, now, mono)
             return
-        around = min(point.at for point in event.points)
-        state = self._arrivals.fold(key, around, grave, entry.place)
+        state = self._arrivals.fold(key, grave, entry.place)
         if state:
             self._fleet.correct(key, state, now, mono)
 

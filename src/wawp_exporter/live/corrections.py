@@ -19,7 +19,6 @@ from wawp_exporter.model.machine import State, step
 from wawp_exporter.model.rules import Key
 
 RETRY_S = 1.0
-NEVER = 1 << 62
 
 logger = structlog.get_logger()
 
@@ -28,16 +27,15 @@ logger = structlog.get_logger()
 class Correction:
     """One session that must be folded again.
 
-    `since`: the place in the log before the first point that is not folded. `around`: the oldest point (Unix ms) that
-    the next reading must cover. `points`: those that the live state took while the log was read. `done`: called when
-    the reading that covers them has ended. `whole`: engine and restrictions are read too, since an event has changed
-    a row of the log. `received_at`: when the first of the late events was received; time does not pass it for the
-    judge.
+    `since`: the place in the log before the first point that is not folded. `wanted`: something came that no reading
+    has covered yet. `points`: those that the live state took while the log was read. `done`: called when the reading
+    that covers them has ended. `whole`: engine and restrictions are read too, since an event has changed a row of the
+    log. `received_at`: when the first of the late events was received; time does not pass it for the judge.
     """
 
     since: Mark
     received_at: int = 0
-    around: int = NEVER
+    wanted: bool = True
     points: list[Point] = field(default_factory=list)
     done: list[Callable[[], None]] = field(default_factory=list)
     whole: bool = False
@@ -80,14 +78,14 @@ class Corrections:
         """Asks for the session of an event to be folded anew; `since` is the place in the log before the event."""
         each = self._begin((event.source, event.session), since, event.received_at)
         each.whole |= min(rows) < 0
-        each.around = min([each.around, *(point.at for point in event.points)])
+        each.wanted = True
         if done:
             each.done.append(done)
 
     def want_again(self, key: Key, since: Mark, received_at: int) -> None:
         """Asks for all that the log holds of a session, which may be nothing: then it is deleted."""
         each = self._begin(key, since, received_at)
-        each.whole, each.around = True, 0
+        each.whole = each.wanted = True
 
     def _begin(self, key: Key, since: Mark, received_at: int) -> Correction:
         """The correction of a session, which is under way from now on if it was not."""
@@ -106,15 +104,14 @@ class Corrections:
 
     async def _run(self, key: Key, each: Correction) -> None:
         """Reads until nothing new has come; tries again every RETRY_S while the log cannot be read."""
-        while each.around < NEVER:
-            around, each.around = each.around, NEVER
+        while each.wanted:
             done, each.done, each.points = each.done, [], []
-            whole, each.whole = each.whole, False
+            whole, each.whole, each.wanted = each.whole, False, False
             try:
-                settled = await self._settle(key, each, None if whole else around)
+                settled = await self._settle(key, each, whole=whole)
             except LogError as error:
                 logger.error("late event not folded", error=str(error))
-                each.around, each.whole = min(around, each.around), whole or each.whole
+                each.wanted, each.whole = True, whole or each.whole
                 if self._closing:
                     break
                 self._answer(done)
@@ -126,7 +123,7 @@ class Corrections:
             finally:
                 self._answer(done)
             if not settled:
-                each.around, each.whole = min(around, each.around), whole or each.whole
+                each.wanted, each.whole = True, whole or each.whole
         else:
             del self.pending[key]
             if self.on_done:
@@ -137,13 +134,13 @@ class Corrections:
             call()
         done.clear()
 
-    async def _settle(self, key: Key, each: Correction, around: int | None) -> bool:
+    async def _settle(self, key: Key, each: Correction, *, whole: bool) -> bool:
         """Whether the session is now as in the log, or gone; False when the log must be read again.
 
-        `around` None: engine and restrictions are read too.
+        `whole`: engine and restrictions are read too.
         """
         grave, end = self._fleet.grave(key), self._place()
-        if around is None:
+        if whole:
             memory = await self._read(self._log.states.look, key, end.seq)
             if self._fleet.grave(key) != grave or each.points:
                 return False

@@ -16,9 +16,7 @@ from wawp_exporter.log.tables import change, event
 from wawp_exporter.model.shard import Shard
 
 CHANNEL = "wawp_log"  # PostgreSQL's notifications that something was appended
-
-
-File = tuple[int, int]  # its device, and its number there
+File = tuple[int, int]  # which one it is: its device, and its number there
 
 
 class Mark(NamedTuple):
@@ -69,7 +67,7 @@ class Database:
     def _open(self) -> None:
         self.engine = make_engine(self.place)
         self._files: dict[str, File] = {}
-        self._replaced = False  # one of them
+        self._replaced = False  # whether another file was found in the place of one of `_files`
         with naming_errors("open", self.place):
             self.writer = self.engine.connect().execution_options(writes=True)
             try:

@@ -14,8 +14,6 @@ from wawp_exporter.model.machine import State, fold
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import FIRST_LIFE, Grave, Memory, learn
 
-LATEST_MS = 1 << 62  # later than any event
-
 
 def point_of(row: Any) -> Point:
     """A row of the log as a point. `origin` also holds the kind of an end, since no event has both."""
@@ -55,20 +53,20 @@ def fold_session(
     return fold(point_of(row) for row in rows)
 
 
-def anchor(reader: sa.Connection, owner: int, around: int, grave: Grave = FIRST_LIFE, seq: int | None = None) -> int:
-    """The time (Unix ms) of the last other status before the last WORKING before `around`; 0 if there is none.
+def anchor(reader: sa.Connection, owner: int, grave: Grave = FIRST_LIFE, seq: int | None = None) -> int:
+    """The time (Unix ms) of the last other status before the last WORKING; 0 if there is none.
 
-    Nothing before that can matter for a change at `around`.
+    Nothing before that can matter for the present state.
     """
     mine = counted(owner, grave) + ([] if seq is None else [event.c.seq <= seq])
-    working = newest_before(reader, around, *mine, event.c.status == Status.WORKING)
+    working = newest(reader, *mine, event.c.status == Status.WORKING)
     if working is None:
         return 0
-    return newest_before(reader, working, *mine, event.c.status != Status.WORKING, certain(event)) or 0
+    return newest(reader, *mine, event.c.status != Status.WORKING, certain(event), before=working) or 0
 
 
-def newest_before(reader: sa.Connection, moment: int, *where: sa.ColumnElement[bool]) -> int | None:
-    """The newest time (Unix ms) before a moment of the rows of a session; None if there is none.
+def newest(reader: sa.Connection, *where: sa.ColumnElement[bool], before: int | None = None) -> int | None:
+    """The newest time (Unix ms) of the rows of a session, before a moment if one is given; None if there is none.
 
     Found by the time as sent, which is in the key of the table, and for the few rows that took effect at another one by
     an index of theirs: a session may have thousands of rows.
@@ -76,7 +74,11 @@ def newest_before(reader: sa.Connection, moment: int, *where: sa.ColumnElement[b
     # For an equation PostgreSQL expects one row in 200, and would read and sort all rows of the session.
     same = sa.case((event.c.at == event.c.key_at, sa.true()), else_=sa.false())
     parts = (
-        sa.select(time).where(*where, kind, time < moment).order_by(time.desc()).limit(1).scalar_subquery()
+        sa.select(time)
+        .where(*where, kind, *(() if before is None else (time < before,)))
+        .order_by(time.desc())
+        .limit(1)
+        .scalar_subquery()
         for time, kind in ((event.c.key_at, same), (event.c.at, event.c.at != event.c.key_at))
     )
     return max((at for at in reader.execute(sa.select(*parts)).one() if at is not None), default=None)

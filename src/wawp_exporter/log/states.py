@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.names import FOLDED, OVER
 from wawp_exporter.log.onward import advance, unborn
-from wawp_exporter.log.replay import LATEST_MS, actual, anchor, fold_session, grave_at, owner_of, refold
+from wawp_exporter.log.replay import actual, anchor, fold_session, grave_at, owner_of, refold
 from wawp_exporter.log.tables import change, event, session, state, watermark
 from wawp_exporter.model.machine import State
 from wawp_exporter.model.rules import Key
@@ -43,8 +43,7 @@ class Restored:
 
     `saved` are memories as the state table has them, not decoded; `refolded` are those with events after their copy in
     the table, and `before` has what they were at `covered` (None: they were not), as far as the table tells it.
-    `tombstones` are in Unix ms;
-    `buried` has the newest row at the deletion of each session that has one.
+    `tombstones` are in Unix ms; `buried` has the newest row at the deletion of each session that has one.
     """
 
     saved: dict[Key, str]
@@ -242,7 +241,7 @@ class States:
         grave = Grave(tombstone, buried)
         with self._database.reading() as reader:
             owner = self._database.names.ids.get(key) or owner_of(reader, key)
-            since = anchor(reader, owner, LATEST_MS, grave, seq)
+            since = anchor(reader, owner, grave, seq)
             return fold_session(reader, owner, grave, since=since, seq=seq, number=number)
 
     def look(self, key: Key, seq: int | None = None) -> Memory | None:

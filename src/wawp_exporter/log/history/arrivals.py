@@ -178,11 +178,11 @@ class Arrivals:
 
     # -- out of order -------------------------------------------------------------------------------------------
 
-    def fold(self, key: Key, around: int, grave: Grave, seq: int) -> State | None:
-        """A session's state by its rows up to `seq`, after something came late that happened at `around` (Unix ms)."""
+    def fold(self, key: Key, grave: Grave, seq: int) -> State | None:
+        """A session's state by its rows up to `seq`, after something came late."""
         owner = self.owners[key]
         with self._connect() as reader:
-            return fold_session(reader, owner, grave, since=anchor(reader, owner, around, grave, seq), seq=seq)
+            return fold_session(reader, owner, grave, since=anchor(reader, owner, grave, seq), seq=seq)
 
     def look(self, key: Key, grave: Grave, seq: int) -> Memory | None:
         """All that the rows up to `seq` say of a session."""

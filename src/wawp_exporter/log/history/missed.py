@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from wawp_exporter.log.history.transitions import TransitionRow, transition_row
 from wawp_exporter.log.names import OVER
-from wawp_exporter.log.replay import LATEST_MS, anchor, fold_session, point_of
+from wawp_exporter.log.replay import anchor, fold_session, point_of
 from wawp_exporter.log.tables import change, event, session
 from wawp_exporter.model.machine import State, step
 from wawp_exporter.model.session import FIRST_LIFE, Grave
@@ -40,7 +40,7 @@ class Replay:
     def state(self, owner: int, seq: int) -> State | None:
         """A session by its rows up to `seq`."""
         grave = self.graves.get(owner, FIRST_LIFE)
-        since = anchor(self.reader, owner, LATEST_MS, grave, seq)
+        since = anchor(self.reader, owner, grave, seq)
         return fold_session(self.reader, owner, grave, since=since, seq=seq)
 
     def apply(self, row: Any) -> tuple[State | None, State | None]:

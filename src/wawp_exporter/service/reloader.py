@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,9 @@ from wawp_exporter.errors import ConfigError, TooBusy, WawpExporterError
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.pace import Pace
 from wawp_exporter.live.restoring import refill
+from wawp_exporter.log.log import Log
+from wawp_exporter.log.messages import Kept
+from wawp_exporter.log.states import Restored
 from wawp_exporter.model.rules import Key, Meta, Rules
 from wawp_exporter.service.jobs import Jobs
 from wawp_exporter.service.parts import Parts
@@ -64,16 +67,21 @@ class Reloader:
         logger.error("configuration refused, the old one stays", mistakes=str(error).splitlines())
         return error
 
-    async def _reload(self) -> None:
-        parts = self._parts
+    async def _load(self) -> Settings:
+        """The new configuration, which changes nothing that is fixed. Raises ConfigError."""
+        old = self._parts.settings
         try:
             settings = await asyncio.to_thread(load, self._config_path)
         except ConfigError as error:
             # Perhaps not all of the old files were read: what has become of them is seen once this mistake is mended.
-            self.renewal.tried({**stamps_of(parts.settings.stamps), **error.stamps})
+            self.renewal.tried({**stamps_of(old.stamps), **error.stamps})
             raise
         self.renewal.tried(settings.stamps)
-        refuse_fixed(parts.settings.config, settings.config)
+        refuse_fixed(old.config, settings.config)
+        return settings
+
+    async def _reload(self) -> None:
+        parts, settings = self._parts, await self._load()
         replace_front = self.front.prepare(settings) if self.front else None
         # What leaves the fleet must be saved first: it comes back from the log when its source does.
         await parts.ingest.saving.save()
@@ -84,15 +92,15 @@ class Reloader:
         metas = await self._metas(rules)
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
         async with parts.follower.folding if parts.follower and added else contextlib.nullcontext():
-            restored = await asyncio.to_thread(parts.log.restore, added) if added else None
-            messages = await asyncio.to_thread(parts.log.messages.since, 0, added) if added else None
+            kept = await asyncio.to_thread(read_back, parts.log, added) if added else None
             await parts.watch.configure(settings)
             await parts.ingest.messages.share()  # after a reload nobody writes them for sources that leave
             # From here on nothing waits and nothing can fail: no webhook meets half a configuration.
             log_lines.configure(settings.config.log.level, settings.config.log.format)
             parts.fleet.reconfigure(rules, unix_now(), time.monotonic(), metas)
             parts.log.database.shard = rules.shard
-            if restored and messages:
+            if kept:
+                restored, messages = kept
                 parts.ingest.messages.merge(messages)
                 refill(parts.fleet, restored)
                 parts.ingest.messages.pause(back, added)
@@ -103,7 +111,7 @@ class Reloader:
                 replace_front()
         # The judge has let the sessions of sources go that were taken out, and meets those that came in anew.
         await parts.ingest.saving.save()
-        if restored:
+        if kept:
             self._upkeep.spawn("warm", self._jobs.warm)
         self._upkeep.spawn("look", self._jobs.look)  # metrics.max_names_per_source may have become larger
 
@@ -116,6 +124,11 @@ class Reloader:
             if pace.over:
                 await pace.rest()
         return metas
+
+
+def read_back(log: Log, sources: Sequence[str]) -> tuple[Restored, Kept]:
+    """What the log has of sources that come back: their sessions, and the messages of these. Raises LogError."""
+    return log.restore(sources), log.messages.since(0, sources)
 
 
 def refuse_fixed(old: Config, new: Config) -> None:

@@ -7,13 +7,14 @@ twice before it is believed: gateways show a healthy session as STARTING or STOP
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 import structlog
 
 from wawp_exporter.errors import GatewayError, LogError, LogUnavailable, describe
+from wawp_exporter.gateways.absent import Absent, came_since
 from wawp_exporter.gateways.gateway import Gateway, Reading
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.ingest import Ingest
@@ -25,7 +26,6 @@ from wawp_exporter.model.session import Session
 
 ORIGIN = "reconcile"
 RETRY_S = 5.0  # until a gateway that did not answer is asked again
-MAX_ASKED = 20  # absent sessions that are asked for one by one in a look
 AGAIN_S = 2.5  # until a difference is looked at again: a webhook that is under way has come by then
 DOUBTFUL_S = 10.5  # until a healthy session's false readings are over
 DOUBTFUL = frozenset({Status.STARTING, Status.STOPPED})
@@ -69,7 +69,7 @@ class Reconciler:
         self._suspects: dict[str, Suspect] = {}
         self._unread: set[str] = set()  # sessions that are not confirmed yet, though their source is
         self._over: set[str] = set()  # names over metrics.max_names_per_source
-        self._absent: set[str] = set()
+        self._absent = Absent(source, gateway, ingest)
         self._started_at: int | None = None
         self._lease = f"gateway {source} {ingest.log.shard.total}/{ingest.log.shard.index}"
         self._task = asyncio.create_task(self._run())
@@ -146,7 +146,7 @@ class Reconciler:
         named = by_name((self._name(reading), reading) for reading in readings)
         await self._compare_all(named, asked, mono)
         unread = self._unread_of(named)
-        await self._forget_absent(named.keys() | unread, asked)
+        await self._absent.forget(named.keys() | unread, asked)
         self._answered(named, unread)
         if troubles:
             self._telemetry.errors.inc()
@@ -228,34 +228,6 @@ class Reconciler:
         point = Point(reading.status, at, 0, at, reason=reading.reason)
         return await self._ingest.submit(StatusEvent(*key, (point,), unix_now(), engine=reading.engine, origin=ORIGIN))
 
-    async def _forget_absent(self, listed: Set[str], asked: int) -> None:
-        """Deletes what was absent in this look and in the one before, and what the gateway says it does not know.
-
-        Both: a list that is empty or short may be another service's, or what a key may see of it, or what a gateway
-        has loaded since it started.
-        """
-        mine = [session for key, session in self._ingest.fleet.sessions.items() if key[0] == self.source]
-        absent = {session.name for session in mine if session.name not in listed and not came_since(session, asked)}
-        twice = list(absent & self._absent)
-        forgotten = set()
-        for name in random.sample(twice, min(len(twice), MAX_ASKED)):
-            if await self._is_unknown(name) and not self._came_since(name, asked):
-                await self._ingest.forget((self.source, name))
-                forgotten.add(name)
-                logger.info("session forgotten, the gateway does not know it", source=self.source)
-        self._absent = absent - forgotten
-
-    async def _is_unknown(self, name: str) -> bool:
-        """Whether the gateway says of a session that it does not know it; any other answer says nothing."""
-        try:
-            return await self.gateway.status(name) is None
-        except GatewayError:
-            return False
-
-    def _came_since(self, name: str, asked: int) -> bool:
-        session = self._ingest.fleet.sessions.get((self.source, name))
-        return session is None or came_since(session, asked)
-
     async def _notice_restart(self) -> None:
         try:
             started_at = await self.gateway.started_at()
@@ -266,7 +238,7 @@ class Reconciler:
         if self._started_at is None or abs(started_at - self._started_at) > RESTARTED_MS:
             if self._started_at is not None:
                 logger.warning("gateway restarted", source=self.source)
-                self._absent.clear()  # what it listed while it started counts for nothing
+                self._absent.clear()
             self._started_at = started_at
             self._telemetry.started_at.set(started_at / 1000)
 
@@ -294,8 +266,3 @@ async def together(works: Sequence[Work | None]) -> None:
     for end in ends:
         if isinstance(end, BaseException):
             raise end
-
-
-def came_since(session: Session, asked: int) -> bool:
-    """Whether an event came after a reading was asked for, so that the reading may be older than the event."""
-    return max(session.last_event, session.state.at) >= asked

@@ -127,7 +127,7 @@ def test_a_pause_of_the_exporter_is_no_silence_of_a_session() -> None:
     live((W, 50), key=("default", "b"), fleet=fleet)
     assert problems(fleet, 80) == {"silent": 0}
 
-    fleet.hearing.pause(ms(500))
+    fleet.hearing.pause({"default": ms(500)})
 
     assert problems(fleet, 569) == {"silent": 0}
     assert not fleet.judge.problems(("default", "b"))

@@ -7,7 +7,7 @@ from wawp_exporter.live.clock import unix_now
 from wawp_exporter.log.messages import Traffic
 from wawp_exporter.model.event import Direction
 from wawp_exporter.model.fleet import Fleet
-from wawp_exporter.model.rules import Key, Rules
+from wawp_exporter.model.rules import Key
 
 HEARD_MS = 7 * 86_400_000  # a source without messages for so long sends none
 BRIEFLY_MS = 2000  # nearly every message is acknowledged sooner: the judge need not know of it
@@ -56,7 +56,7 @@ class Heeding:
         deaf = frozenset(name for name in rules.config.sources if self.source(name).message_at <= since)
         if deaf != rules.deaf:
             fresh = {name: self.source(name).message_at for name in rules.deaf - deaf}
-            self._fleet.reconfigure(Rules(rules.config, deaf, {**rules.heard, **fresh}), unix_now(), time.monotonic())
+            self._fleet.reconfigure(rules.renewed(rules.config, deaf, fresh), unix_now(), time.monotonic())
 
     def judge(self, oldest: Mapping[Key, int], now: int) -> None:
         """Has judged when the oldest message of each session was sent that is not acknowledged (Unix ms)."""

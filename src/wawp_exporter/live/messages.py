@@ -6,7 +6,7 @@ The judge is given what all replicas know: of a shared log what was written to i
 import asyncio
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
@@ -153,13 +153,14 @@ class Messages:
         self.merge(self._log.messages.since(0, sources))
         self.heeding.listen()
 
-    def pause(self, until: int, sources: Collection[str]) -> None:
-        """Nothing came from these sources for a while up to `until`: what was sent before is waited for no more, as
-        its acknowledgement may be lost, unless that is a problem already."""
-        for key in {key for key in self.heeding.waiting if key[0] in sources} & self._fleet.activity.keys():
-            activity, case = self._fleet.activity[key], self._fleet.judge.cases.get(key)
-            known = case is not None and Problem.UNDELIVERED in case.problems
-            for digest in [name for name, sent in activity.pending.items() if sent.heard_at < until and not known]:
+    def pause(self, until: Mapping[str, int]) -> None:
+        """Nothing came from these sources for a while up to that instant: what was sent before is waited for no more,
+        as its acknowledgement may be lost, unless that is a problem already."""
+        for key in {key for key in self.heeding.waiting if key[0] in until} & self._fleet.activity.keys():
+            if Problem.UNDELIVERED in self._fleet.judge.problems(key):
+                continue
+            activity = self._fleet.activity[key]
+            for digest in [name for name, sent in activity.pending.items() if sent.heard_at < until[key[0]]]:
                 activity.end(digest)
                 self._unwritten.end(key, activity, digest)
 

@@ -1,12 +1,13 @@
 """Goes on with what was judged before a start: loads it, and judges the rows of the log that came after it."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 
 import structlog
 
 from wawp_exporter.live.replaying import Replay, run
 from wawp_exporter.log.database import Mark
-from wawp_exporter.log.feed import Entry, joined, key_of
+from wawp_exporter.log.feed import Deleted, Entry, Followed, joined, key_of
 from wawp_exporter.log.judgements import EVERYWHERE, Kept
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.states import Restored
@@ -19,10 +20,12 @@ FARTHEST = 20_000  # rows: what is farther behind is judged by the states, since
 logger = structlog.get_logger()
 
 
-def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored) -> None:
+def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored, heard: Mapping[str, int], running: int) -> None:
     """Gives a new fleet's judge what was kept, and tells it of the rows up to where the fleet was restored.
 
-    Where too much of the log came after it, sessions are judged by their states, as they awake (`Hearing.recall`).
+    Each source is heard since `heard` without a pause, exporters run since `running` (Unix ms): what was received
+    before is judged first, then the pauses, so that no silence becomes too long in them. Where too much of the log came
+    after what was kept, sessions are judged by their states, as they awake (`Hearing.recall`).
     """
     marks = {source: kept.marks.get(source, Mark()) for source in restored.sources}
     end = restored.mark.seq
@@ -36,29 +39,44 @@ def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored) -> None:
     sources = {source: memory for source, memory in kept.sources.items() if source in (*recent, EVERYWHERE)}
     fleet.judge.load(sources, [memory for key, memory in kept.sessions.items() if key[0] in recent])
     fleet.hearing.sources |= recent.keys()
-    for mark in sorted(set(recent.values())):
-        Tail(fleet, log, restored, {source for source in recent if recent[source] == mark}).run(mark)
+    judged_to = kept.judged_to
+    pauses = {source: end for source, end in heard.items() if end > judged_to.get(source, 0)}
+    # Sources that were not configured meanwhile: the rows of others are of the time in which nothing came from them.
+    fleet.hearing.pause({source: end for source, end in pauses.items() if end > running})
+    tails = [
+        Tail(fleet, log, restored, {source for source in recent if recent[source] == mark}, mark)
+        for mark in sorted(set(recent.values()))
+    ]
+    for tail in tails:
+        tail.run(running)
+    fleet.hearing.pause(pauses)
+    for tail in tails:
+        tail.run()
     fleet.judge.lost.clear()  # they were counted by the process that judged them first
 
 
 class Tail:
     """The rows behind a place of the log, of some sources, in a fleet of its own, which tells the same judge."""
 
-    def __init__(self, fleet: Fleet, log: Log, restored: Restored, sources: set[str]) -> None:
+    def __init__(self, fleet: Fleet, log: Log, restored: Restored, sources: set[str], mark: Mark) -> None:
+        """Raises LogError."""
         self._log = log
         self._restored = restored
-        self._sources = sources
         self._fleet = Fleet(fleet.rules)
         self._fleet.hearing.judge = fleet.judge
-
-    def run(self, mark: Mark) -> None:
-        """Everything from there to where the fleet was restored. Raises LogError."""
-        entries = [entry for entry in self._behind(mark) if key_of(entry)[0] in self._sources]
+        entries = [entry for entry in self._behind(mark) if key_of(entry)[0] in sources]
         for key in {key_of(entry) for entry in entries}:
             self._begin(key, mark)
-        replay = Replay(self._fleet, self._log.states, mark)
-        for entry in joined(entries):
-            run(replay.take(entry))
+        self._entries = deque(joined(entries))
+        self._replay = Replay(self._fleet, log.states, mark)
+
+    def run(self, before: int | None = None) -> None:
+        """Everything to where the fleet was restored, or to the first that was received at `before` or later (Unix ms).
+
+        Raises LogError.
+        """
+        while self._entries and (before is None or received_at(self._entries[0]) < before):
+            run(self._replay.take(self._entries.popleft()))
 
     def _behind(self, mark: Mark) -> Iterator[Entry]:
         last = self._restored.mark
@@ -73,3 +91,10 @@ class Tail:
         memory, grave = known or self._log.states.recollect(key, mark)
         self._fleet.bury(key, *grave)
         self._fleet.resume(key, memory)
+
+
+def received_at(entry: Entry) -> int:
+    """When it came (Unix ms); of a name that was let in it is not known: before whatever follows."""
+    if isinstance(entry, Followed):
+        return entry.event.received_at
+    return entry.tombstone if isinstance(entry, Deleted) else 0

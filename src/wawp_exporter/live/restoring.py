@@ -5,19 +5,39 @@ from collections.abc import Sequence
 
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.rejudging import rejudge
+from wawp_exporter.log.judgements import EVERYWHERE, Kept
 from wawp_exporter.log.log import Log
+from wawp_exporter.log.runs import PAUSE_MS
 from wawp_exporter.log.states import Restored
 from wawp_exporter.model.fleet import Fleet
+from wawp_exporter.model.rules import Rules
 
 
-def restore(fleet: Fleet, log: Log, sources: Sequence[str]) -> Restored:
-    """Fills a fleet from the log's tail and, dormant, its state table; returns what it covers."""
+def restore(fleet: Fleet, log: Log, sources: Sequence[str], running: int = 0) -> Restored:
+    """Fills a fleet from the log's tail and, dormant, its state table; returns what it covers.
+
+    `running` is since when exporters have run without a pause (Unix ms).
+    """
     # What is judged is read first: the rows between it and the states are judged again.
     kept = log.judgements.load(sources)
     restored = log.restore(sources)
-    rejudge(fleet, log, kept, restored)
+    heard = heard_since(kept, sources, running, sharded=log.shard.total > 1) if running else {}
+    rejudge(fleet, log, kept, restored, heard, running)
+    hushed = frozenset(key for key, case in fleet.judge.cases.items() if case.heard < heard.get(key[0], 0))
+    fleet.rules = Rules(fleet.rules.config, fleet.rules.deaf, heard, hushed)  # no session is live yet
     refill(fleet, restored)
     return restored
+
+
+def heard_since(kept: Kept, sources: Sequence[str], running: int, *, sharded: bool) -> dict[str, int]:
+    """Since when each source is heard without a pause (Unix ms): now, if it was not configured at the last save.
+
+    All configured sources are saved together. Outages of several sources are saved each time, by each shard.
+    """
+    saved = kept.judged_to
+    newest = max((at for source, at in saved.items() if source != EVERYWHERE or not sharded), default=0)
+    now = unix_now()
+    return {source: now if saved.get(source, 0) < newest - PAUSE_MS else running for source in sources}
 
 
 def refill(fleet: Fleet, restored: Restored) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from wawp_exporter.log.database import Database, Mark
 from wawp_exporter.log.tables import judge, judged
 from wawp_exporter.model.rules import Key
+from wawp_exporter.model.verdicts import Memory
 
 AT_ONCE = 1000  # sessions written with one statement
 EVERYWHERE = ""  # stands for the source of outages of several sources
@@ -33,6 +34,11 @@ class Kept:
     sources: dict[str, bytes] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
     sessions: dict[Key, bytes] = field(default_factory=dict)
+
+    @property
+    def judged_to(self) -> dict[str, int]:
+        """The instant up to which time has passed for each source (Unix ms)."""
+        return {source: msgspec.json.decode(memory, type=Memory).now for source, memory in self.sources.items()}
 
 
 class Judgements:

@@ -104,16 +104,19 @@ class Hearing(Ear):
             self.wake(now)
             self.judge.observe(key, before, None, now)
 
-    def pause(self, until: int) -> None:
-        """Nothing was heard for a while up to `until`: what was sent then is not known.
+    def pause(self, until: Mapping[str, int]) -> None:
+        """Nothing was heard from these sources for a while up to that instant: what was sent then is not known.
 
         Silence counts from there, and own messages of before are waited for no more, unless that was a problem already.
         """
-        for case in self.judge.cases.values():
-            if case.hushed and not case.silence(self.judge.now):
-                case.heard = max(case.heard, until)
-            if Problem.UNDELIVERED not in case.problems:
+        for key, case in self.judge.cases.items():
+            end = until.get(key[0], 0)
+            if case.heard < end and not self.judge.hushed(case):
+                case.heard = end
+                self.judge.unsaved.add(key)
+            if end and case.unacknowledged and Problem.UNDELIVERED not in case.problems:
                 case.unacknowledged = 0
+                self.judge.unsaved.add(key)
 
     def recall(self, session: Session, now: int) -> None:
         """A session is back from the state table: the judge may know it, or not, or under another configuration."""

@@ -46,15 +46,21 @@ class Rules:
     """The configuration as the fleet needs it: globs compiled, equal metadata shared.
 
     `deaf` are the sources from which no messages come: the silence of their sessions says nothing. `heard` says since
-    when others are heard (Unix ms), where that was not always so.
+    when others are heard (Unix ms), where that was not always so. It does not count for `hushed`: these sessions were
+    silent for too long before.
     """
 
     def __init__(
-        self, config: Config, deaf: frozenset[str] = frozenset(), heard: Mapping[str, int] | None = None
+        self,
+        config: Config,
+        deaf: frozenset[str] = frozenset(),
+        heard: Mapping[str, int] | None = None,
+        hushed: frozenset[Key] = frozenset(),
     ) -> None:
         self.config = config
         self.deaf = deaf
         self.heard = heard or {}
+        self.hushed = hushed
         self.shard = shard_of(config)
         self.groups = {name: [split_member(member) for member in members] for name, members in config.groups.items()}
         self._group_of = {key: name for name, members in self.groups.items() for key in members}
@@ -70,6 +76,11 @@ class Rules:
         thresholds = config.thresholds
         self._default = Meta(silent=thresholds.silent, limits=self._limits({}), quiet=thresholds.quiet)
 
+    def renewed(self, config: Config, deaf: frozenset[str], fresh: Mapping[str, int]) -> "Rules":
+        """The rules of another configuration; `fresh` says since when sources are heard that were not until then."""
+        hushed = frozenset(key for key in self.hushed if key[0] not in fresh)
+        return Rules(config, deaf, {**self.heard, **fresh}, hushed)
+
     def holds(self, key: Key) -> bool:
         """Whether a session belongs to this replica's shard."""
         return self.shard.holds(key[0])
@@ -79,7 +90,7 @@ class Rules:
         meta = self._default if self._same_for_all else self._meta(source, session)
         if source in self.deaf:
             meta = meta.unheard
-        elif source in self.heard:
+        elif source in self.heard and (source, session) not in self.hushed:
             meta = replace(meta, heard=self.heard[source])
         else:
             return meta

@@ -73,6 +73,11 @@ class Verdicts:
             return set()
         return {*case.problems, *unsaid(case, self.now, self.constants, self.outages.mutes(key))}
 
+    def hushed(self, case: Case) -> bool:
+        """Whether nothing has been heard of a session for too long, be it a problem of its own or part of an outage."""
+        silent = Problem.SILENT in case.problems or (Kind.SILENCE, case.key) in self.outages.losses
+        return silent and not case.muffled
+
     def reason(self, key: Key) -> str:
         """Why it was lost, as far as anybody says."""
         case = self.cases.get(key)

@@ -87,7 +87,7 @@ class Reloader:
         await parts.ingest.saving.save()
         added = sorted(set(settings.config.sources) - set(parts.settings.config.sources))
         known, back = parts.fleet.rules, unix_now()  # what was sent to sources that come back is not known
-        rules = Rules(settings.config, known.deaf, {**known.heard, **dict.fromkeys(added, back)})
+        rules = known.renewed(settings.config, known.deaf, dict.fromkeys(added, back))
         added = rules.shard.held(added)
         metas = await self._metas(rules)
         # Nothing may be folded between the restore and the refill: both must end at one place of the log.
@@ -103,7 +103,7 @@ class Reloader:
                 restored, messages = kept
                 parts.ingest.messages.merge(messages)
                 refill(parts.fleet, restored)
-                parts.ingest.messages.pause(back, added)
+                parts.ingest.messages.pause(dict.fromkeys(added, back))
             parts.put_in_force(settings)
             parts.remedies.configure(settings.config.remedy)
             parts.ingest.messages.heeding.listen()

@@ -44,6 +44,7 @@ class Service(Parts):
             self.follower = Follower(self.ingest, restored)
         await self.remedies.conclude_cut_off(starting=True)
         last_seen = await asyncio.to_thread(self.log.runs.last_seen)
+        await self.ingest.saving.beat()  # before anything comes, so that a start soon after this one knows of the pause
         # After a longer pause senders have given up, and what they sent meanwhile is lost.
         confirmed = not last_seen or unix_now() - last_seen < OUTAGE_MS
         await self.watch.configure(self.settings, confirmed=confirmed)
@@ -55,11 +56,8 @@ class Service(Parts):
         started = time.perf_counter()
         sources = self.fleet.rules.shard.held(self.settings.config.sources)
         self.ingest.messages.restore(sources)  # before the judge goes on, who must know which sources are heard
-        restored = restore(self.fleet, self.log, sources)
-        running = self.log.runs.since(unix_now())
-        if running > self.fleet.judge.now:
-            self.fleet.hearing.pause(running)
-            self.ingest.messages.pause(running, sources)
+        restored = restore(self.fleet, self.log, sources, self.log.runs.since(unix_now()))
+        self.ingest.messages.pause(self.fleet.rules.heard)
         self.ingest.folding.restored(restored.mark)
         self.hub.newest = restored.seq
         took = round(time.perf_counter() - started, 3)

@@ -31,12 +31,13 @@ from tests.dialects.test_messages import (
 )
 from tests.live.test_ingest import ingesting
 from wawp_exporter.errors import LogError
-from wawp_exporter.live.heeding import HEARD_MS, UNPROVEN
+from wawp_exporter.live.counting import DIGEST_BYTES, Recent
+from wawp_exporter.live.early import EARLY_MS, MAX_EARLY, Early
+from wawp_exporter.live.heeding import HEARD_MS, UNPROVEN, Heard
 from wawp_exporter.live.ingest import Ingest
-from wawp_exporter.live.messages import DIGEST_BYTES, Recent
 from wawp_exporter.live.unwritten import MAX_GONE, Unwritten
 from wawp_exporter.log.log import Log
-from wawp_exporter.model.activity import MAX_PENDING, Activity
+from wawp_exporter.model.activity import MAX_PENDING, Activity, Sent
 from wawp_exporter.model.event import Ack, Direction, Message
 from wawp_exporter.simulator.gateway import Options
 from wawp_exporter.simulator.player import Simulation
@@ -442,7 +443,8 @@ async def test_so_many_messages_of_a_session_wait_for_an_acknowledgement(tmp_pat
     """The oldest is what counts; all of them are counted, and one acknowledgement ends them."""
     now = parts.now_ms()
     async with known(tmp_path) as ingest:
-        await hear(ingest, *[Message(OUT, now, Ack.PENDING, f"{number}") for number in range(MAX_PENDING + 50)])
+        sent = [Message(OUT, now, Ack.PENDING, f"{number}") for number in range(MAX_PENDING + 50)]
+        await hear(ingest, *sent, now=now)
         await ingest.messages.share()
 
         assert len(ingest.fleet.activity[KEY].pending) == len(rows(ingest, "pending")) == MAX_PENDING
@@ -450,6 +452,53 @@ async def test_so_many_messages_of_a_session_wait_for_an_acknowledgement(tmp_pat
         await hear(ingest, Message(None, 0, Ack.SERVER, "unknown"), now=now + 1)
         await ingest.messages.share()
         assert rows(ingest, "pending") == []
+
+
+def test_an_acknowledgement_that_was_heard_early_ends_nothing_that_was_sent_after_it() -> None:
+    """It waited for its session, while a later message came to another replica. Without this nobody waits for that."""
+    activity = Activity()
+    for digest, heard_at in (("before", 90), ("after", 200)):
+        activity.await_ack(digest, Sent(heard_at, heard_at))
+
+    assert set(activity.acknowledge(100)) == {"before"}
+
+    assert (set(activity.pending), activity.acked_at) == ({"after"}, 100)
+
+
+def test_an_acknowledgement_in_the_millisecond_of_the_one_before_ends_the_message_between_them() -> None:
+    """The message between them got the next millisecond, so that the times tell the order."""
+    activity = Activity()
+    activity.acknowledge(100)
+    activity.await_ack("between", Sent(100, 101))
+
+    assert set(activity.acknowledge(100)) == {"between"}
+
+    assert activity.acked_at == 101
+
+
+def test_what_a_source_has_sent_last_is_the_newest_whatever_the_order() -> None:
+    """What waited for its session is heard later than what came after it."""
+    heard = Heard()
+    for now in (200, 100):
+        heard.count(OUT, now)
+        heard.hear_of_ack(now)
+
+    assert (heard.message_at, heard.acked_at) == (200, 200)
+
+
+def test_so_many_messages_wait_for_sessions_that_are_not_known_yet() -> None:
+    """Not so many webhooks: each may bring a thousand."""
+    early, large = Early(), [Message(IN)] * (MAX_EARLY - 1)
+
+    early.add(KEY, large, 1)
+    early.add(("default", "another"), large, 1)
+    early.add(KEY, [Message(IN)], EARLY_MS)
+
+    assert (len(early), list(early)) == (MAX_EARLY, [KEY])
+    early.expire(EARLY_MS + 1)
+    assert len(early) == 1
+    assert early.take(KEY) == [([Message(IN)], EARLY_MS)]
+    assert (len(early), list(early)) == (0, [])
 
 
 def test_what_waits_to_be_written_is_bounded() -> None:

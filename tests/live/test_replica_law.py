@@ -21,7 +21,7 @@ from wawp_exporter.log.database import Mark
 from wawp_exporter.metrics.telemetry import Telemetry
 from wawp_exporter.model.event import Point, StatusEvent
 from wawp_exporter.model.fleet import Fleet
-from wawp_exporter.model.rules import Key
+from wawp_exporter.model.rules import Key, Rules
 
 STEPS = 25
 SOURCES = ["b", "default"]
@@ -30,11 +30,12 @@ SOURCES = ["b", "default"]
 class Replica:
     """One process's write path and fold; its follower moves when the story says so."""
 
-    def __init__(self, url: str) -> None:
-        self.fleet = Fleet(rules_of(SOURCES), BRISK)
-        self.log = Failing(url)
+    def __init__(self, url: str, rules: Rules | None = None) -> None:
+        rules = rules or rules_of(SOURCES)
+        self.fleet = Fleet(rules, BRISK)
+        self.log = Failing(url, rules.shard)
         self.ingest = Ingest(self.fleet, self.log, Telemetry())
-        self.end: Mark = restore(self.fleet, self.log, SOURCES).mark
+        self.end: Mark = restore(self.fleet, self.log, rules.shard.held(SOURCES)).mark
         self.ingest.folding.restored(self.end)
         self.ingest.folding.horizon = lambda: 0  # it follows when the story says so: for the judge events pass the time
         self.fleet.awaken(99, unix_now(), 0)

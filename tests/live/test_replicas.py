@@ -755,6 +755,30 @@ def test_a_source_that_a_reload_brings_comes_to_its_shard_with_its_past(replicas
     assert exported(a) == {}
 
 
+def test_messages_are_counted_whichever_shard_they_come_to(replicas: Replicas) -> None:
+    """Any replica takes any webhook: what it hears of another shard's sessions it hands on through the log."""
+    own, other = replicas(shards=[(0, 2), (1, 2)], sources={"default": {"shard": 0}}, thresholds={"undelivered": "1s"})
+    post(own, "s", W, 600)
+    parts.wait_until(lambda: series(own, "wawp_session_status{"))
+    count = 'wawp_session_messages_total{{source="default",session="s",direction="{}"}}'
+    problem = 'problem="undelivered"'
+
+    def message(replica: parts.Exporter, event: str = "message.any", **payload: Any) -> None:
+        told = {"id": "true_1@c.us_A", "fromMe": True, "timestamp": round(time.time()) - 60, **payload}
+        replica.post({"event": event, "session": "s", "payload": told}).raise_for_status()
+
+    message(own, ack=0)
+    message(other, ack=0, id="true_1@c.us_B")
+    message(other, "message", fromMe=False, id="false_1@c.us_C")
+    parts.wait_until(lambda: series(own, count.format("out")).get(count.format("out")) == 2)
+    parts.wait_until(lambda: series(own, count.format("in")).get(count.format("in")) == 1)
+    parts.wait_until(lambda: problem in own.metrics())
+
+    message(other, "message.ack", ack=1)
+    parts.wait_until(lambda: problem not in own.metrics())
+    assert 'session="s"' not in other.metrics()
+
+
 def test_a_group_is_right_when_its_members_are_on_several_shards(replicas: Replicas) -> None:
     """The counts add up over the shards, and any replica knows who serves."""
     members = [f"{SOURCES[number % 4]}/m{number}" for number in range(6)]

@@ -24,14 +24,18 @@ class Heard:
 
     def count(self, direction: Direction, now: int) -> None:
         """A message."""
-        self.message_at = now
+        self.message_at = max(self.message_at, now)
         self.sent += direction is Direction.OUT
+
+    def hear_of_ack(self, now: int) -> None:
+        """An acknowledgement."""
+        self.acked_at = max(self.acked_at, now)
 
     def take(self, traffic: Traffic) -> None:
         """What the log has of one of its sessions."""
         self.sent = max(self.sent, traffic.sent)
         self.message_at = max(self.message_at, traffic.received_at, traffic.sent_at)
-        self.acked_at = max(self.acked_at, traffic.acked_at)
+        self.hear_of_ack(traffic.acked_at)
 
 
 class Heeding:

@@ -4,52 +4,27 @@ The judge is given what all replicas know: of a shared log what was written to i
 """
 
 import asyncio
-import secrets
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
-from zoneinfo import ZoneInfo
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from wawp_exporter.errors import LogError
 from wawp_exporter.live.clock import unix_now
+from wawp_exporter.live.counting import RECENT_S, Account, Counting
+from wawp_exporter.live.early import Early
+from wawp_exporter.live.elsewhere import Elsewhere
 from wawp_exporter.live.folding import Folding
 from wawp_exporter.live.heeding import Heeding
 from wawp_exporter.live.log_access import LogAccess
 from wawp_exporter.live.unwritten import Unwritten, oldest_of
-from wawp_exporter.log.messages import Kept
+from wawp_exporter.log.messages import Kept, News
 from wawp_exporter.model.activity import PENDING_MS, Activity, Sent
-from wawp_exporter.model.event import Ack, Direction, Message
+from wawp_exporter.model.event import Direction, Message
 from wawp_exporter.model.facts import Problem
-from wawp_exporter.model.hours import HOUR_S, hour_of
 from wawp_exporter.model.rules import Key
 from wawp_exporter.model.session import Grave
 
-RECENT_S = 60.0  # senders try again for half a minute; an acknowledgement may come before its message
-MAX_RECENT = 100_000  # ids of messages that are remembered for so long
-MAX_EARLY = 1000  # events that wait until their session is followed
-EARLY_MS = 30_000  # after which it is none that any replica knows
+RECENT_MS = round(RECENT_S * 1000)
 OVERLAP_MS = 10_000  # read twice, so that a row whose transaction was slow is not missed
-DIGEST_BYTES = 8
 IN, OUT = Direction
-
-
-class Recent:
-    """Ids (as keyed hashes) that came in the last minute or two."""
-
-    def __init__(self) -> None:
-        self._young: set[str] = set()
-        self._old: set[str] = set()
-        self._since = 0.0
-
-    def __contains__(self, digest: str) -> bool:
-        """Whether it came."""
-        return digest in self._young or digest in self._old
-
-    def add(self, digest: str, mono: float) -> None:
-        """It has come."""
-        if mono - self._since > RECENT_S or len(self._young) >= MAX_RECENT:
-            self._old, self._young, self._since = self._young, set(), mono
-        self._young.add(digest)
 
 
 class Messages:
@@ -60,96 +35,53 @@ class Messages:
         self._fleet = fleet = folding.fleet
         self._access = access
         self._log = access.log
-        self._key = secrets.token_bytes(32)
-        self._come = Recent()
-        self._ended = Recent()
         self._unwritten = Unwritten()
-        self._early: list[tuple[Key, Sequence[Message], int]] = []
+        self._elsewhere = Elsewhere()
+        self._early = Early()
         self._sharing = asyncio.Lock()
         self._stored_at = 0
-        self._hour = self._hour_end = 0
-        self._zone = ""
         self.heeding = Heeding(fleet)
+        self._counting = Counting(fleet, access.log, self.heeding)
 
     # -- messages -----------------------------------------------------------------------------------------------
 
     def hear(self, key: Key, messages: Sequence[Message], now: int) -> None:
         """What a webhook says that was received at `now` (Unix ms); a session that is not known is not created.
 
-        Of a shared log its first event may not have been followed here yet: then it is heard a little later.
+        A dormant session must have been awakened before, as `LastSeen.touch` does. Of a shared log the session may be
+        of another shard; or its first event may not have been followed here yet: then this waits for it.
         """
-        if key not in self._fleet.sessions:
-            if self._log.shared and len(self._early) < MAX_EARLY:
-                self._early.append((key, messages, now))
-            return
+        if key in self._fleet.sessions:
+            for early in self._early.take(key):
+                self._count(key, *early)
+            self._count(key, messages, now)
+        elif not self._log.shard.holds(key[0]):
+            account = self._elsewhere.account(key, self._folding.deleted_to)
+            if account:
+                self._counting.count(account, messages, now)
+        elif self._log.shared:
+            self._early.add(key, messages, now)
+
+    def _count(self, key: Key, messages: Sequence[Message], now: int) -> None:
+        """What was said of a session that is known here."""
         activity = self._fleet.activity.get(key)
         if activity is None:
             activity = self._fleet.activity[key] = Activity()
         self._fleet.heard.add(key)
-        mono = time.monotonic()
-        for message in messages:
-            digest = digest_of(key, message, self._key) if message.id else ""
-            if message.direction:
-                self._take(key, activity, message, digest, now, mono)
-            else:
-                self.heeding.source(key[0]).acked_at = now
-            if message.ack:
-                self._acknowledge(key, activity, message.ack, digest, now, mono)
+        self._counting.count(Account(key, activity, self._unwritten), messages, now)
 
     def _hear_early(self, now: int) -> None:
         """What was said of sessions that were not known then."""
-        early, self._early = self._early, []
-        for each in early:
-            if each[0] in self._fleet.sessions or each[2] > now - EARLY_MS:
-                self.hear(*each)
-
-    def _take(self, key: Key, activity: Activity, message: Message, digest: str, now: int, mono: float) -> None:
-        """A message, unless it was counted: two events may report it, and one may be sent again."""
-        assert message.direction  # noqa: S101 - the caller's condition
-        seen = f"{message.direction}{digest}"  # a message to oneself goes out and comes in
-        if digest and seen in self._come:
-            return
-        if digest:
-            self._come.add(seen, mono)
-        at = min(message.at or now, now)
-        activity.count(message.direction, at)
-        unsaved = self._unwritten.of(key, activity)
-        unsaved.hours[self._hour_at(now), message.direction] += 1
-        self.heeding.source(key[0]).count(message.direction, now)
-        if message.direction is IN:
-            self._fleet.hearing.arrived(key, shared=self._log.shared)
-            return
-        if message.ack is Ack.PENDING and digest not in self._ended and at > now - PENDING_MS:
-            digest = digest or secrets.token_hex(DIGEST_BYTES)  # without an id any acknowledgement ends it
-            sent = Sent(at, max(now, activity.acked_at + 1))
-            if activity.await_ack(digest, sent):
-                unsaved.pending[digest] = sent
-                self.heeding.waiting.add(key)
-
-    def _acknowledge(self, key: Key, activity: Activity, ack: Ack, digest: str, now: int, mono: float) -> None:
-        if ack is Ack.PENDING:
-            return
-        self._ended.add(digest, mono)
-        if ack is Ack.SERVER:
-            unsaved = self._unwritten.of(key, activity)
-            for ended in activity.acknowledge(now):
-                unsaved.pending.pop(ended, None)  # if it was written, the log deletes it by the times
-        elif activity.end(digest) or self._log.shared:
-            self._unwritten.end(key, activity, digest)
-
-    def _hour_at(self, now: int) -> int:
-        """The clock hour, in the configured time zone."""
-        zone = self._fleet.rules.config.timezone
-        if not self._hour <= now // 1000 < self._hour_end or zone != self._zone:
-            self._hour, self._zone = hour_of(now, ZoneInfo(zone)), zone
-            self._hour_end = self._hour + HOUR_S
-        return self._hour
+        for key in self._early:
+            if key in self._fleet.sessions:
+                self.hear(key, (), now)
+        self._early.expire(now)
 
     # -- the log ------------------------------------------------------------------------------------------------
 
     def restore(self, sources: Iterable[str]) -> None:
         """Takes over what the log has, and says from which sources no messages come. Raises LogError."""
-        self._key = self._log.messages.key()
+        self._counting.secret = self._log.messages.key()
         self.merge(self._log.messages.since(0, sources))
         self.heeding.listen()
 
@@ -171,6 +103,8 @@ class Messages:
             try:
                 if self._unwritten or self.heeding.waiting:
                     await self._write()
+                if self._elsewhere:
+                    await self._store(*self._elsewhere.begin(self._folding.deleted_to))
             except LogError as error:
                 self._access.failed("could not write the counts of messages", error)
                 return
@@ -181,19 +115,23 @@ class Messages:
             self.heeding.listen()
 
     async def _write(self) -> None:
-        """Writes what is new. A stop waits for it, too: what was written must not be written again."""
-        unwritten, self._unwritten, now = self._unwritten, Unwritten(), unix_now()
+        """Writes what is new of this shard's sessions."""
+        unwritten, self._unwritten = self._unwritten, Unwritten()
         news = unwritten.news(self._fleet.activity, self._folding.deleted_to)
-        store = self._access.write(self._log.messages.store, news, now, now - PENDING_MS)
-        writing = asyncio.ensure_future(store)
+        await self._store(news, lambda written: None if written else self._unwritten.take_back(unwritten))
+
+    async def _store(self, news: News, done: Callable[[bool], None]) -> None:
+        """Calls `done` with whether it was written. A stop waits for it, too: it must not be written again."""
+        now = unix_now()
+        writing = asyncio.ensure_future(self._access.write(self._log.messages.store, news, now, now - PENDING_MS))
         try:
             await asyncio.wait([writing])
         except asyncio.CancelledError:
             await asyncio.wait([writing])
             raise
         finally:
-            if writing.done() and writing.exception():
-                self._unwritten.take_back(unwritten)
+            if writing.done():
+                done(not writing.exception())
         writing.result()
 
     def _own(self, now: int) -> None:
@@ -209,6 +147,7 @@ class Messages:
     async def _read(self) -> None:
         try:
             kept = await self._access.read(self._log.messages.since, max(0, self._stored_at - OVERLAP_MS))
+            await self._end_elsewhere()
         except LogError as error:
             self._access.failed("could not read the counts of messages of other replicas", error)
             return
@@ -223,11 +162,17 @@ class Messages:
         for traffic in kept.traffic:
             self._fleet.hearing.arrived(traffic.key, traffic.received_at)
         # An acknowledgement may have come here, and its message at another replica.
-        waiting = [each for each in kept.pending if each.digest not in self._ended]
+        waiting = [each for each in kept.pending if each.digest not in self._counting.ended]
         for each in kept.pending:
-            if each.digest in self._ended and each.key in self._fleet.activity:
+            if each.digest in self._counting.ended and each.key in self._fleet.activity:
                 self._unwritten.end(each.key, self._fleet.activity[each.key], each.digest)
         self.heeding.judge(oldest_of(waiting, self._fleet.activity), unix_now())
+
+    async def _end_elsewhere(self) -> None:
+        """An acknowledgement for another shard may have come here before its message came to another replica."""
+        if self._log.shard.total > 1:
+            fresh = await self._access.read(self._log.messages.elsewhere, unix_now() - RECENT_MS)
+            self._elsewhere.end(fresh, self._counting.ended, self._folding.deleted_to)
 
     def merge(self, kept: Kept) -> None:
         """Counts in the log are of all replicas; what is not written yet comes on top."""
@@ -245,16 +190,10 @@ class Messages:
             self.heeding.source(key[0]).take(traffic)
         for each in kept.pending:
             activity = activities.setdefault(each.key, Activity())
-            if each.heard_at > activity.acked_at and each.digest not in self._ended:
+            if each.heard_at > activity.acked_at and each.digest not in self._counting.ended:
                 activity.await_ack(each.digest, Sent(each.at, each.heard_at))
                 self.heeding.waiting.add(each.key)
         self._stored_at = max(self._stored_at, kept.stored_at)
-
-
-def digest_of(key: Key, message: Message, secret: bytes) -> str:
-    """The keyed hash of a message's id."""
-    name = "\0".join((*key, message.id)).encode(errors="surrogatepass")
-    return blake2b(name, key=secret, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def former(kept: Kept, graves: Mapping[Key, Grave]) -> set[Key]:

@@ -100,8 +100,8 @@ class MessageTables:
     def store(self, news: News, now: int, oldest: int) -> None:
         """Adds what is new; messages that were sent before `oldest` are pending no more. Raises LogError.
 
-        Sessions that the log does not know, and former lives of deleted ones, are left out. `now` is the time of
-        writing where no other replica writes.
+        Sessions that the log does not know, those of other shards that are not folded, and former lives of deleted
+        ones, are left out. `now` is the time of writing where no other replica writes.
         """
         with self._database.writing() as writer:
             if self._database.shared:  # so that no deletion commits between what is asked and what is written
@@ -122,7 +122,9 @@ class MessageTables:
         keys = {row.key for row in news.traffic} | {row.key for row in (*news.pending, *news.gone)}
         since = sa.and_(change.c.id > news.deleted_to, change.c.tombstone > 0)
         deleted = set(writer.scalars(sa.select(change.c.session_id).where(since)))
-        known = self._database.names.known(writer, sorted(keys))
+        names, holds = self._database.names, self._database.shard.holds
+        known = names.known(writer, sorted(key for key in keys if holds(key[0])))
+        known |= names.folded(writer, sorted(key for key in keys if not holds(key[0])))
         return {key: number for key, number in known.items() if number not in deleted}
 
     def _write(self, writer: sa.Connection, statement: Any, values: Sequence[Sequence[object]]) -> None:
@@ -153,6 +155,15 @@ class MessageTables:
             max([stored_at, *(row.stored_at for row in found)]),
             {(row[0], row[1]): row.buried for row in (*found, *still)},
         )
+
+    def elsewhere(self, since: int) -> Sequence[Pending]:
+        """What is pending of the sources of other shards and was heard of after `since`. Raises LogError."""
+        where = (since < HEARD_AT, session.c.source.not_in(self._database.shard.sources))
+        waiting = sa.select(session.c.source, session.c.name, pending.c.digest, pending.c.at, HEARD_AT).join_from(
+            pending, session, session.c.id == pending.c.session_id
+        )
+        with self._database.reading() as reader:
+            return [Pending((row[0], row[1]), *row[2:]) for row in reader.execute(waiting.where(*where))]
 
     def purge(self, before: int) -> int:
         """Deletes up to PURGED counts of hours before `before` (Unix seconds); how many. Raises LogError."""

@@ -122,6 +122,11 @@ class Names:
         missing = set(keys).difference(found)
         return found | {key: row.id for key, row in self._stored(writer, missing).items()} if missing else found
 
+    def folded(self, writer: sa.Connection, keys: Sequence[Key]) -> dict[Key, int]:
+        """The row ids of names that are folded, as the log has it now: deletions in other shards are not known here."""
+        found = self._stored(writer, keys) if keys else {}
+        return {key: row.id for key, row in found.items() if row.standing == FOLDED}
+
     def unlearn(self, key: Key) -> None:
         """Forgets the row id of a name that was deleted: the log is asked about it when it comes next."""
         self.ids.pop(key, None)

@@ -62,9 +62,15 @@ class Activity:
         return known
 
     def acknowledge(self, at: int) -> Collection[str]:
-        """An acknowledgement that came at `at`; returns the messages that are pending no more: all."""
-        ended, self.pending = self.pending, NONE
-        self.acked_at = max([self.acked_at, at, *(sent.heard_at for sent in ended.values())])
+        """An acknowledgement that came at `at`; returns the messages that are pending no more: those heard of before.
+
+        It may be one that waited for its session, so that later messages are known already, from other replicas.
+        """
+        before = max(at, self.acked_at + 1)  # a message of the same millisecond may have got the next one
+        ended = {digest: sent.heard_at for digest, sent in self.pending.items() if sent.heard_at <= before}
+        self.acked_at = max([self.acked_at, at, *ended.values()])
+        if ended:
+            self._keep(lambda digest, _: digest not in ended)
         return ended.keys()
 
     def hear_of_ack(self, at: int) -> None:

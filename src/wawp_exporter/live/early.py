@@ -34,7 +34,9 @@ class Early:
 
     def take(self, key: Key) -> Sequence[Webhook]:
         """What was said of a session, in its order; it waits no more."""
-        taken = self._waiting.pop(key, [])
+        taken = self._waiting.pop(key, None)
+        if taken is None:
+            return ()
         self._count -= sum(len(messages) for messages, _ in taken)
         return taken
 

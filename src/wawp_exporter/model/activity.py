@@ -66,12 +66,14 @@ class Activity:
 
         It may be one that waited for its session, so that later messages are known already, from other replicas.
         """
-        before = max(at, self.acked_at + 1)  # a message of the same millisecond may have got the next one
-        ended = {digest: sent.heard_at for digest, sent in self.pending.items() if sent.heard_at <= before}
-        self.acked_at = max([self.acked_at, at, *ended.values()])
-        if ended:
-            self._keep(lambda digest, _: digest not in ended)
-        return ended.keys()
+        known, before = self.pending, max(at, self.acked_at + 1)  # one of the same millisecond may have got the next
+        self.acked_at = max(self.acked_at, at)
+        if not known:
+            return ()
+        self._keep(lambda _, sent: sent.heard_at > before)
+        ended = [digest for digest in known if digest not in self.pending]
+        self.acked_at = max([self.acked_at, *(known[digest].heard_at for digest in ended)])
+        return ended
 
     def hear_of_ack(self, at: int) -> None:
         """The newest acknowledgement that any replica knows of came at `at`."""

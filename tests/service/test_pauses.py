@@ -187,6 +187,16 @@ def test_a_source_that_a_start_brings_back_is_not_silent(anywhere: Past) -> None
     assert anywhere.start(**BOTH) == {}
 
 
+def test_a_source_is_not_silent_by_what_came_from_others_in_its_absence(past: Past) -> None:
+    """Nor if the exporter paused too, and was killed before it saved their last events."""
+    past.run(5 * DAY / MINUTE, 4000, {A: 4001, TWO: 4001}, **BOTH, **SILENT)
+    past.run(4000, 75, {A: 76}, **SILENT)
+    past.log.append([past.event(B, 74)])
+    past.ran(4000, 73)
+
+    assert past.start(**BOTH) == {}
+
+
 def test_a_source_that_was_configured_all_the_time_stays_silent(past: Past) -> None:
     """All sources are saved together, however long nothing came from one of them."""
     past.run(300, 0, {A: 200, TWO: 10}, **BOTH, **SILENT)

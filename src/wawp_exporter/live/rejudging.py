@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -20,12 +21,19 @@ FARTHEST = 20_000  # rows: what is farther behind is judged by the states, since
 logger = structlog.get_logger()
 
 
-def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored, heard: Mapping[str, int], running: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Since when exporters have run without a pause, and sources are configured again that were not (Unix ms)."""
+
+    running: int
+    back: Mapping[str, int]
+
+
+def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored, pauses: Pauses) -> None:
     """Gives a new fleet's judge what was kept, and tells it of the rows up to where the fleet was restored.
 
-    Each source is heard since `heard` without a pause, exporters run since `running` (Unix ms): what was received
-    before is judged first, then the pauses, so that no silence becomes too long in them. Where too much of the log came
-    after what was kept, sessions are judged by their states, as they awake (`Hearing.recall`).
+    What was received before a pause is judged first, then the pause, so that no silence becomes too long in it. Where
+    too much of the log came after what was kept, sessions are judged by their states, as they awake (`Hearing.recall`).
     """
     marks = {source: kept.marks.get(source, Mark()) for source in restored.sources}
     end = restored.mark.seq
@@ -39,17 +47,16 @@ def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored, heard: Mappi
     sources = {source: memory for source, memory in kept.sources.items() if source in (*recent, EVERYWHERE)}
     fleet.judge.load(sources, [memory for key, memory in kept.sessions.items() if key[0] in recent])
     fleet.hearing.sources |= recent.keys()
-    judged_to = kept.judged_to
-    pauses = {source: end for source, end in heard.items() if end > judged_to.get(source, 0)}
-    # Sources that were not configured meanwhile: the rows of others are of the time in which nothing came from them.
-    fleet.hearing.pause({source: end for source, end in pauses.items() if end > running})
+    fleet.hearing.pause(pauses.back)  # first: in their pause come the rows of others
     tails = [
         Tail(fleet, log, restored, {source for source in recent if recent[source] == mark}, mark)
         for mark in sorted(set(recent.values()))
     ]
     for tail in tails:
-        tail.run(running)
-    fleet.hearing.pause(pauses)
+        tail.run(pauses.running)
+    judged_to = kept.judged_to
+    paused = {source: pauses.running for source in recent if judged_to.get(source, 0) < pauses.running}
+    fleet.hearing.pause({**paused, **pauses.back})
     for tail in tails:
         tail.run()
     fleet.judge.lost.clear()  # they were counted by the process that judged them first

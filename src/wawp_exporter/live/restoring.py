@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from wawp_exporter.live.clock import unix_now
-from wawp_exporter.live.rejudging import rejudge
+from wawp_exporter.live.rejudging import Pauses, rejudge
 from wawp_exporter.log.judgements import EVERYWHERE, Kept
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.runs import PAUSE_MS
@@ -21,23 +21,23 @@ def restore(fleet: Fleet, log: Log, sources: Sequence[str], running: int = 0) ->
     # What is judged is read first: the rows between it and the states are judged again.
     kept = log.judgements.load(sources)
     restored = log.restore(sources)
-    heard = heard_since(kept, sources, running, sharded=log.shard.total > 1) if running else {}
-    rejudge(fleet, log, kept, restored, heard, running)
+    back = dict.fromkeys(absent(kept, sources, sharded=log.shard.total > 1), unix_now())
+    rejudge(fleet, log, kept, restored, Pauses(running, back))
+    heard = dict.fromkeys(sources, running) | back
     hushed = frozenset(key for key, case in fleet.judge.cases.items() if case.heard < heard.get(key[0], 0))
     fleet.rules = Rules(fleet.rules.config, fleet.rules.deaf, heard, hushed)  # no session is live yet
     refill(fleet, restored)
     return restored
 
 
-def heard_since(kept: Kept, sources: Sequence[str], running: int, *, sharded: bool) -> dict[str, int]:
-    """Since when each source is heard without a pause (Unix ms): now, if it was not configured at the last save.
+def absent(kept: Kept, sources: Sequence[str], *, sharded: bool) -> list[str]:
+    """The sources that were not configured at the last save: those that are, are saved together.
 
-    All configured sources are saved together. Outages of several sources are saved each time, by each shard.
+    Outages of several sources are saved with them, by each shard.
     """
     saved = kept.judged_to
     newest = max((at for source, at in saved.items() if source != EVERYWHERE or not sharded), default=0)
-    now = unix_now()
-    return {source: now if saved.get(source, 0) < newest - PAUSE_MS else running for source in sources}
+    return [source for source in sources if saved.get(source, 0) < newest - PAUSE_MS]
 
 
 def refill(fleet: Fleet, restored: Restored) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.live.rejudging import Pauses, rejudge
-from wawp_exporter.log.judgements import EVERYWHERE, Kept
+from wawp_exporter.log.judgements import Kept
 from wawp_exporter.log.log import Log
 from wawp_exporter.log.runs import PAUSE_MS
 from wawp_exporter.log.states import Restored
@@ -21,7 +21,7 @@ def restore(fleet: Fleet, log: Log, sources: Sequence[str], running: int = 0) ->
     # What is judged is read first: the rows between it and the states are judged again.
     kept = log.judgements.load(sources)
     restored = log.restore(sources)
-    back = dict.fromkeys(absent(kept, sources, sharded=log.shard.total > 1), unix_now())
+    back = dict.fromkeys(absent(kept, sources), unix_now())
     rejudge(fleet, log, kept, restored, Pauses(running, back))
     heard = dict.fromkeys(sources, running) | back
     hushed = frozenset(key for key, case in fleet.judge.cases.items() if case.heard < heard.get(key[0], 0))
@@ -30,13 +30,10 @@ def restore(fleet: Fleet, log: Log, sources: Sequence[str], running: int = 0) ->
     return restored
 
 
-def absent(kept: Kept, sources: Sequence[str], *, sharded: bool) -> list[str]:
-    """The sources that were not configured at the last save: those that are, are saved together.
-
-    Outages of several sources are saved with them, by each shard.
-    """
+def absent(kept: Kept, sources: Sequence[str]) -> list[str]:
+    """The sources that were not configured at the last save: those that are, are saved together."""
     saved = kept.judged_to
-    newest = max((at for source, at in saved.items() if source != EVERYWHERE or not sharded), default=0)
+    newest = max(saved.values(), default=0)
     return [source for source in sources if saved.get(source, 0) < newest - PAUSE_MS]
 
 

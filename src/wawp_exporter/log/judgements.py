@@ -47,9 +47,16 @@ class Judgements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def _everywhere(self) -> str:
+        """The row of outages of several sources: each shard has its own. No source can have such a name."""
+        shard = self._database.shard
+        return EVERYWHERE if shard.total == 1 else f"/{shard.index}/{shard.total}"
+
     def keep(self, writer: sa.Connection, judgement: Judgement) -> None:
-        """Writes it, unless another replica has written a later one."""
-        newest = sa.select(judge.c.seq, judge.c.change).where(judge.c.source.in_(list(judgement.sources)))
+        """Writes it, unless another replica of the shard has written a later one."""
+        memories = {name or self._everywhere: memory for name, memory in judgement.sources.items()}
+        newest = sa.select(judge.c.seq, judge.c.change).where(judge.c.source.in_(list(memories)))
         if any(tuple(row) > judgement.mark for row in writer.execute(newest)):
             return
         gone = [list(key) for key, memory in judgement.sessions.items() if memory is None]
@@ -60,15 +67,16 @@ class Judgements:
             for start in range(0, len(rows), AT_ONCE):
                 piece = sorted(rows[start : start + AT_ONCE])
                 writer.execute(statement, {"rows": msgspec.json.encode(piece).decode()})
-        sources = [[name, memory.decode(), *mark] for name, memory in sorted(judgement.sources.items())]
+        sources = [[name, memory.decode(), *mark] for name, memory in sorted(memories.items())]
         writer.execute(statements.upsert_judge, {"rows": msgspec.json.encode(sources).decode()})
 
     def load(self, sources: Collection[str]) -> Kept:
         """What was saved of these sources. Raises LogError."""
         kept = Kept()
         with self._database.reading() as reader:
-            for row in reader.execute(sa.select(judge).where(judge.c.source.in_([*sources, EVERYWHERE]))):
-                kept.sources[row.source], kept.marks[row.source] = row.memory.encode(), Mark(row.seq, row.change)
+            for row in reader.execute(sa.select(judge).where(judge.c.source.in_([*sources, self._everywhere]))):
+                name = EVERYWHERE if row.source == self._everywhere else row.source
+                kept.sources[name], kept.marks[name] = row.memory.encode(), Mark(row.seq, row.change)
             known = sa.select(judged).where(judged.c.source.in_(list(sources))).order_by(*judged.primary_key)
             kept.sessions.update(((row.source, row.name), row.memory.encode()) for row in reader.execute(known))
         return kept

@@ -249,13 +249,11 @@ class Pair:
             await third.end_it()
 
 
-async def play_together(url: str, seed: int) -> None:
+async def play_out(pair: Pair, seed: int) -> None:
     """One story."""
-    draw = Random(seed)
-    pair = Pair(url, draw)
     kinds: list[Step] = [*[pair.messages] * 5, *[pair.status] * 3, *[pair.follow] * 3, *[pair.share] * 3, pair.amid]
     try:
-        await story(seed, draw, kinds, STEPS, pair.agree)
+        await story(seed, pair.draw, kinds, STEPS, pair.agree)
     finally:
         for replica in pair.replicas:
             await replica.end_it()
@@ -264,7 +262,7 @@ async def play_together(url: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(int(os.environ.get("WAWP_REPLICA_SEEDS", "3"))))
 def test_replicas_know_the_same_of_messages(postgres: parts.Postgres, seed: int) -> None:
     """Also of sessions that one of them deletes while another writes what it counted before."""
-    asyncio.run(play_together(postgres.create_database(f"message_law_{seed}"), seed))
+    asyncio.run(play_out(Pair(postgres.create_database(f"message_law_{seed}"), Random(seed)), seed))
 
 
 def test_what_a_replica_counted_before_a_deletion_elsewhere_is_not_written(postgres: parts.Postgres) -> None:

@@ -1,9 +1,11 @@
 """Messages that come to replicas of another shard: their own shard learns of all of them, and of nothing else."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import sqlalchemy as sa
 
 from tests import parts
 from tests.builders import config
+from tests.live.test_message_law import Known, Pair, known_of, play_out
 from tests.live.test_replica_law import Replica, of_now
 from wawp_exporter.errors import LogError
 from wawp_exporter.live import elsewhere
@@ -188,3 +191,69 @@ def test_what_came_to_another_shard_before_a_deletion_is_not_of_the_next_life(pl
         assert own.fleet.activity[KEY].received == 1
 
     play(story)
+
+
+def test_what_was_heard_before_the_session_was_followed_comes_before_what_is_heard_after(play: Play) -> None:
+    """An acknowledgement ends the messages before it and none after it, also if some of them waited."""
+
+    async def story(own: Replica, _: Replica) -> None:
+        key, now = ("default", "new"), unix_now()
+        await own.ingest.submit(of_now(key))
+        own.ingest.messages.hear(key, [SENT], now - 30)
+        await settle(own)
+        own.ingest.messages.hear(key, [Message(None, 0, Ack.SERVER, "of another")], now - 20)
+        await share(own)
+        assert own.fleet.activity[key].unacknowledged == 0
+
+        own.ingest.messages.hear(key, [Message(OUT, now - 10, Ack.PENDING, "later")], now - 10)
+        await share(own)
+        assert own.fleet.activity[key].unacknowledged == now - 10
+
+    play(story)
+
+
+def test_a_deletion_at_another_shard_does_not_keep_its_judge_behind(play: Play) -> None:
+    """It never follows that deletion, so it must not wait for it: time would not pass for its judge any more."""
+
+    async def story(own: Replica, other: Replica) -> None:
+        assert await other.ingest.forget(KEY)
+
+        assert not other.ingest.folding.rehearing.active
+        await settle(own)
+        assert own.fleet.sessions == {}
+
+    play(story)
+
+
+class Apart(Pair):
+    """The same with a replica of each of two shards: any takes any message."""
+
+    def begin(self) -> Replica:
+        """The first is of the first shard, the second of the second, and so on."""
+        self.begun = getattr(self, "begun", -1) + 1
+        return of_shard(self.url, self.begun % 2)
+
+    async def agree(self) -> None:
+        """All is followed and written: what each knows of its own sessions, it would know after a restart."""
+        for replica in self.replicas:
+            await replica.settle()
+        for _ in range(3):  # what is over at one may be pending by the log, until that is read and written
+            await share(*self.replicas)
+        anew = [self.begin(), self.begin()]
+        try:
+            before, after = all_of(self.replicas), all_of(anew)
+            assert before == after
+        finally:
+            for each in anew:
+                await each.end_it()
+
+
+def all_of(replicas: list[Replica]) -> Known:
+    """What they know of messages, each of its own sessions."""
+    return {key: known for each in replicas for key, known in known_of(each.fleet).items()}
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("WAWP_REPLICA_SEEDS", "3"))))
+def test_shards_know_after_a_restart_what_they_knew_before(postgres: parts.Postgres, seed: int) -> None:
+    """Whichever shard the messages came to, amid deletions."""
+    asyncio.run(play_out(Apart(postgres.create_database(f"message_shard_law_{seed}"), Random(seed)), seed))

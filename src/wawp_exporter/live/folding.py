@@ -146,8 +146,8 @@ class Folding:
     def delete(self, key: Key, tombstone: int, mark: Mark) -> None:
         """Takes a deletion that this process has logged at a place of the log."""
         if self._log.shared:
-            if mark.change <= self.applied.change:
-                return  # it has followed the log to there
+            if mark.change <= self.applied.change or not self._log.shard.holds(key[0]):
+                return  # it has followed the log to there, or another shard folds it
             self._ahead[key] = mark
             self.rehear(self.applied)
         self._forget(key, tombstone, mark.seq, self.applied)

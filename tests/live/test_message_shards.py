@@ -20,6 +20,7 @@ from wawp_exporter.live import elsewhere
 from wawp_exporter.live.clock import unix_now
 from wawp_exporter.log.names import OVER
 from wawp_exporter.log.tables import pending, session, traffic
+from wawp_exporter.model.activity import MAX_PENDING
 from wawp_exporter.model.event import Ack, Direction, Message
 from wawp_exporter.model.rules import Rules
 
@@ -116,6 +117,37 @@ def test_an_acknowledgement_at_another_shard_ends_its_message_whichever_comes_fi
         assert rows(own, pending) == []
         assert own.fleet.activity[KEY].unacknowledged == 0
         assert not own.ingest.messages.heeding.waiting
+
+    play(story)
+
+
+def test_what_waits_is_bounded_also_where_another_shard_writes_it(play: Play) -> None:
+    """A source that sends no acknowledgements would fill the table."""
+
+    async def story(own: Replica, other: Replica) -> None:
+        for number in range(500):
+            hear(other, Message(OUT, 0, Ack.PENDING, f"m{number}"))
+            if number % 50 == 49:
+                await share(other)
+        await share(own)
+
+        assert len(rows(own, pending)) == MAX_PENDING
+        assert len(own.fleet.activity[KEY].pending) == MAX_PENDING
+
+    play(story)
+
+
+def test_many_repeated_messages_do_not_keep_others_out(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to be written of their sessions, but they take a place until the next round."""
+    monkeypatch.setattr(elsewhere, "MAX_SESSIONS", 1)
+
+    async def story(own: Replica, other: Replica) -> None:
+        other.ingest.messages.hear(("default", "unknown"), [Message(None, 0, Ack.PENDING, "1")], unix_now())
+        await share(other)
+        hear(other, SENT)
+        await share(other, own)
+
+        assert own.fleet.activity[KEY].sent == 1
 
     play(story)
 

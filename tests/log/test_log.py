@@ -48,15 +48,15 @@ def log(place: Place) -> Iterator[Log]:
 
 def test_the_exporters_ran_since_their_last_pause(log: Log) -> None:
     """Replicas side by side, and starts anew within a minute, are none."""
-    assert log.runs.since(ms(0)) == ms(0)
+    assert log.runs.begins(ms(0)) == [ms(0)]
     log.runs.beat(ms(0))
     log.runs.beat(ms(100))
     another = Runs(log.database)
     another.beat(ms(90))
     another.beat(ms(150))
 
-    assert log.runs.since(ms(160)) == log.runs.since(ms(210)) == ms(0)
-    assert log.runs.since(ms(211)) == ms(211)
+    assert log.runs.begins(ms(160)) == log.runs.begins(ms(210)) == [ms(0)]
+    assert log.runs.begins(ms(211)) == [ms(0), ms(211)]
 
 
 def story(*steps: tuple[str, float], key: Key = KEY) -> list[StatusEvent]:

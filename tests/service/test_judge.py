@@ -78,7 +78,7 @@ def test_a_start_goes_on_with_what_was_said(tmp_path: Path) -> None:
         for name in "abc":
             await send(service, D, name, 100)
         await send(service, Q, "d", 50)
-        await until(lambda: problems(service) == {"d"})
+        await until(lambda: problems(service) == {"d"} and bool(service.fleet.judge.exported()))
         (outage,) = service.fleet.judge.exported()
         assert outage.size == 3
 

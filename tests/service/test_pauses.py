@@ -111,6 +111,25 @@ def test_a_start_that_was_killed_before_it_saved_leaves_the_pause_known(anywhere
     assert anywhere.start() == {}
 
 
+def test_each_of_several_pauses_is_one(anywhere: Past) -> None:
+    """An exporter that crashes again and again before it saves: what it received ends no pause but its own."""
+    anywhere.run(120, 80, {A: 85, TWO: 85}, **SILENT, **BOTH)
+    for minutes in (10, 5):
+        anywhere.ran(minutes, minutes - 0.01)
+        anywhere.log.append([anywhere.event(B, minutes - 0.01)])
+
+    assert anywhere.start(**BOTH) == {}
+
+
+def test_a_silence_stays_while_another_source_is_judged_from_an_earlier_place(past: Past) -> None:
+    """Its source comes back with a row that was never judged: time goes back for all, and on again before the pause."""
+    past.run(3000, 2900, {TWO: 2950}, **SILENT, **BOTH)
+    past.log.append([past.event(("two", "late"), 2899)])
+    past.run(2800, 80, {A: 1000}, **SILENT)
+
+    assert past.start(**BOTH)[A] == {"silent": past.ago(1000)}
+
+
 def test_a_start_is_known_before_it_takes_its_first_event(past: Past) -> None:
     """Also if it is killed at once: else the end of the pause would not be known."""
     past.run(120, 70, {A: 75}, **SILENT)

@@ -27,8 +27,8 @@ class Elsewhere:
         return len(self._activities)
 
     def __bool__(self) -> bool:
-        """Whether there is anything to be written."""
-        return bool(self._unwritten)
+        """Whether there is anything to be written, or to be forgotten: a session may have only a repeated message."""
+        return bool(self._activities)
 
     def account(self, key: Key, deleted_to: int) -> Account | None:
         """Where messages of a session are entered, None if there are too many sessions.

@@ -55,12 +55,12 @@ class Heeding:
 
     def listen(self) -> None:
         """Says from which sources no messages come, so that nothing follows from the silence of their sessions."""
-        since = unix_now() - HEARD_MS
-        rules = self._fleet.rules
-        deaf = frozenset(name for name in rules.config.sources if self.source(name).message_at <= since)
+        now, rules = unix_now(), self._fleet.rules
+        deaf = frozenset(name for name in rules.config.sources if self.source(name).message_at <= now - HEARD_MS)
         if deaf != rules.deaf:
-            fresh = {name: self.source(name).message_at for name in rules.deaf - deaf}
-            self._fleet.reconfigure(rules.renewed(rules.config, deaf, fresh), unix_now(), time.monotonic())
+            # Heard from now on, not since the message was sent: another replica may have got it, days after.
+            fresh = dict.fromkeys(rules.deaf - deaf, now)
+            self._fleet.reconfigure(rules.renewed(rules.config, deaf, fresh), now, time.monotonic())
 
     def judge(self, oldest: Mapping[Key, int], now: int) -> None:
         """Has judged when the oldest message of each session was sent that is not acknowledged (Unix ms)."""

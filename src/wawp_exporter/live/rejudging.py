@@ -1,7 +1,7 @@
 """Goes on with what was judged before a start: loads it, and judges the rows of the log that came after it."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,9 +23,9 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Since when exporters have run without a pause, and sources are configured again that were not (Unix ms)."""
+    """When exporters began to run after each pause, and since when sources are configured again (Unix ms)."""
 
-    running: int
+    begins: Sequence[int]
     back: Mapping[str, int]
 
 
@@ -52,11 +52,15 @@ def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored, pauses: Paus
         Tail(fleet, log, restored, {source for source in recent if recent[source] == mark}, mark)
         for mark in sorted(set(recent.values()))
     ]
-    for tail in tails:
-        tail.run(pauses.running)
-    judged_to = kept.judged_to
-    paused = {source: pauses.running for source in recent if judged_to.get(source, 0) < pauses.running}
-    fleet.hearing.pause({**paused, **pauses.back})
+    judged_to = {source: kept.judged_to.get(source, 0) for source in recent}
+    for begin in pauses.begins:
+        paused = dict.fromkeys((source for source in recent if judged_to[source] < begin), begin)
+        if paused:
+            for tail in tails:
+                tail.run(begin)
+            # Where sources were judged to different places: all of them to the last of these.
+            fleet.judge.wake(max((at for at in judged_to.values() if at < begin), default=0))
+            fleet.hearing.pause({**paused, **pauses.back})
     for tail in tails:
         tail.run()
     fleet.judge.lost.clear()  # they were counted by the process that judged them first

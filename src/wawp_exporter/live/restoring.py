@@ -13,17 +13,17 @@ from wawp_exporter.model.fleet import Fleet
 from wawp_exporter.model.rules import Rules
 
 
-def restore(fleet: Fleet, log: Log, sources: Sequence[str], running: int = 0) -> Restored:
+def restore(fleet: Fleet, log: Log, sources: Sequence[str], begins: Sequence[int] = ()) -> Restored:
     """Fills a fleet from the log's tail and, dormant, its state table; returns what it covers.
 
-    `running` is since when exporters have run without a pause (Unix ms).
+    `begins` is when exporters began to run after a pause (Unix ms), oldest first.
     """
     # What is judged is read first: the rows between it and the states are judged again.
     kept = log.judgements.load(sources)
     restored = log.restore(sources)
     back = dict.fromkeys(absent(kept, sources), unix_now())
-    rejudge(fleet, log, kept, restored, Pauses(running, back))
-    heard = dict.fromkeys(sources, running) | back
+    rejudge(fleet, log, kept, restored, Pauses(begins, back))
+    heard = dict.fromkeys(sources, begins[-1] if begins else 0) | back
     hushed = frozenset(key for key, case in fleet.judge.cases.items() if case.heard < heard.get(key[0], 0))
     fleet.rules = Rules(fleet.rules.config, fleet.rules.deaf, heard, hushed)  # no session is live yet
     refill(fleet, restored)

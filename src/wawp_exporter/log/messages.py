@@ -11,7 +11,10 @@ import sqlalchemy as sa
 from wawp_exporter.log.database import Database
 from wawp_exporter.log.place import DATABASE_NOW, MESSAGES
 from wawp_exporter.log.tables import activity, change, hash_key, pending, session, traffic
+from wawp_exporter.model.activity import MAX_PENDING
 from wawp_exporter.model.rules import Key
+
+Row = tuple[Any, ...]  # values of one row, its session's row id first
 
 PURGED = 5000  # hours deleted in one go
 HEARD_AT = sa.func.coalesce(pending.c.heard_at, pending.c.at)  # the version before has not written it
@@ -112,7 +115,7 @@ class MessageTables:
             # In one order, since replicas write side by side.
             self._write(writer, statements.add_traffic, [(*row, stored_at) for row in rows(known, news.traffic)])
             self._write(writer, statements.add_activity, rows(known, news.hours))
-            self._write(writer, statements.insert_pending, rows(known, news.pending))
+            self._write(writer, statements.insert_pending, self._fitting(writer, rows(known, news.pending), known))
             self._write(writer, statements.delete_pending, [row[:2] for row in rows(known, news.gone)])
             mine, later = traffic.c.session_id == pending.c.session_id, traffic.c.acked_at >= HEARD_AT
             writer.execute(sa.delete(pending).where(sa.or_(pending.c.at < oldest, sa.exists().where(mine, later))))
@@ -126,6 +129,16 @@ class MessageTables:
         known = names.known(writer, sorted(key for key in keys if holds(key[0])))
         known |= names.folded(writer, sorted(key for key in keys if not holds(key[0])))
         return {key: number for key, number in known.items() if number not in deleted}
+
+    def _fitting(self, writer: sa.Connection, waiting: list[Row], known: Mapping[Key, int]) -> list[Row]:
+        """Without those of other shards' sessions of which many wait already, which this replica does not know."""
+        others = [number for key, number in known.items() if not self._database.shard.holds(key[0])]
+        if not (waiting and others):
+            return waiting
+        count, owner = sa.func.count(), pending.c.session_id
+        filled = sa.select(owner).where(owner.in_(others)).group_by(owner).having(count >= MAX_PENDING)
+        full = set(writer.scalars(filled))
+        return [row for row in waiting if row[0] not in full]
 
     def _write(self, writer: sa.Connection, statement: Any, values: Sequence[Sequence[object]]) -> None:
         if values:
@@ -173,6 +186,6 @@ class MessageTables:
             return writer.execute(sa.delete(activity).where(sa.tuple_(*keys).in_(old))).rowcount
 
 
-def rows(known: dict[Key, int], values: Iterable[Any]) -> list[tuple[Any, ...]]:
+def rows(known: dict[Key, int], values: Iterable[Any]) -> list[Row]:
     """The values with row ids instead of names, sorted; those of unknown sessions are left out."""
     return sorted((known[value.key], *value[1:]) for value in values if value.key in known)

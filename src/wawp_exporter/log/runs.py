@@ -24,16 +24,20 @@ class Runs:
             else:
                 writer.execute(sa.update(run).where(run.c.id == self._run).values(seen_at=now))
 
-    def since(self, now: int) -> int:
-        """Since when exporters have run on this log without a pause, up to `now` (Unix ms). Raises LogError."""
-        begin = now
-        spans = sa.select(run.c.started_at, run.c.seen_at).order_by(run.c.seen_at.desc())
+    def begins(self, now: int) -> list[int]:
+        """When exporters began to run on this log after a pause, up to `now` (Unix ms), oldest first. Raises LogError.
+
+        The first one is no end of a pause.
+        """
+        spans = sa.select(run.c.started_at, run.c.seen_at).order_by(run.c.started_at)
         with self._database.reading() as reader:
-            for started, seen in reader.execute(spans):
-                if begin - seen > PAUSE_MS:
-                    break
-                begin = min(begin, started)
-        return begin
+            rows = [(row.started_at, row.seen_at) for row in reader.execute(spans)]
+        begins, last = list[int](), 0
+        for started, seen in [*rows, (now, now)]:
+            if started - last > PAUSE_MS:
+                begins.append(started)
+            last = max(last, seen)
+        return begins
 
     def last_seen(self) -> int:
         """When any exporter last ran on this log (Unix ms); 0 for never. Raises LogError."""

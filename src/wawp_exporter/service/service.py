@@ -56,7 +56,7 @@ class Service(Parts):
         started = time.perf_counter()
         sources = self.fleet.rules.shard.held(self.settings.config.sources)
         self.ingest.messages.restore(sources)  # before the judge goes on, who must know which sources are heard
-        restored = restore(self.fleet, self.log, sources, self.log.runs.since(unix_now()))
+        restored = restore(self.fleet, self.log, sources, self.log.runs.begins(unix_now()))
         self.ingest.messages.pause(self.fleet.rules.heard)
         self.ingest.folding.restored(restored.mark)
         self.hub.newest = restored.seq

@@ -92,10 +92,22 @@ class Client:
 
 
 async def each(ask: Callable[[T], Awaitable[Reading | None]], items: Sequence[T]) -> list[Reading]:
-    """What `ask` reads for the items, AT_ONCE at a time; a None is left out. Raises GatewayError, the first one."""
+    """What `ask` reads for the items, AT_ONCE at a time; a None is left out.
+
+    Raises GatewayError, the first one: then the others are not waited for, and their connections are closed.
+    """
+
+    async def one(item: T) -> Reading | None:
+        return await ask(item)
+
     found: list[Reading | None] = []
     for start in range(0, len(items), AT_ONCE):
-        found += await asyncio.gather(*map(ask, items[start : start + AT_ONCE]))
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(one(item)) for item in items[start : start + AT_ONCE]]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        found += [task.result() for task in asked]
     return [reading for reading in found if reading]
 
 

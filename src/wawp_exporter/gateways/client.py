@@ -5,7 +5,7 @@ goes wrong is a GatewayError whose message holds no key, no URL and nothing of a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -91,20 +91,16 @@ class Client:
         return httpx.Response(answer.status_code, headers=headers, content=body)
 
 
-async def each(ask: Callable[[T], Awaitable[Reading | None]], items: Sequence[T]) -> list[Reading]:
+async def each(ask: Callable[[T], Coroutine[Any, Any, Reading | None]], items: Sequence[T]) -> list[Reading]:
     """What `ask` reads for the items, AT_ONCE at a time; a None is left out.
 
     Raises GatewayError, the first one: then the others are not waited for, and their connections are closed.
     """
-
-    async def one(item: T) -> Reading | None:
-        return await ask(item)
-
     found: list[Reading | None] = []
     for start in range(0, len(items), AT_ONCE):
         try:
             async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(one(item)) for item in items[start : start + AT_ONCE]]
+                asked = [group.create_task(ask(item)) for item in items[start : start + AT_ONCE]]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         found += [task.result() for task in asked]

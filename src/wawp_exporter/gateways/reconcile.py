@@ -7,9 +7,8 @@ twice before it is believed: gateways show a healthy session as STARTING or STOP
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -34,7 +33,6 @@ SLICE = 100  # sessions that are compared, and appended in one commit, before we
 RESTARTED_MS = 5000  # what a gateway's start time may move without a restart
 
 logger = structlog.get_logger()
-T = TypeVar("T")
 Work = Coroutine[Any, Any, None]
 
 
@@ -157,8 +155,9 @@ class Reconciler:
 
     async def _compare_all(self, named: Mapping[str, Reading], asked: int, mono: float) -> None:
         """Compares in slices. What is to be appended shares its commits: one for each session would take minutes."""
-        for part in batched(named.items(), SLICE):
-            await together([self._compare(*each, asked, mono) for each in part if each[1].status])
+        usable = [item for item in named.items() if item[1].status]
+        for start in range(0, len(usable), SLICE):
+            await together([self._compare(*each, asked, mono) for each in usable[start : start + SLICE]])
             await asyncio.sleep(0)
 
     def _unread_of(self, named: Mapping[str, Reading]) -> set[str]:
@@ -251,13 +250,6 @@ def by_name(readings: Iterable[tuple[str, Reading]]) -> dict[str, Reading]:
         if other.status != reading.status:
             found[name] = Reading((name,), "")
     return found
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items, at most `size` at a time."""
-    remaining = iter(items)
-    while part := list(islice(remaining, size)):
-        yield part
 
 
 async def together(works: Sequence[Work | None]) -> None:

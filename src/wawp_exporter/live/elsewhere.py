@@ -23,12 +23,8 @@ class Elsewhere:
         self._deleted_to = 0
 
     def __len__(self) -> int:
-        """Of how many sessions something is to be written, or is just being written."""
+        """Of how many sessions something came since the last write, be it only repeated, or is being written."""
         return len(self._activities)
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to be written, or to be forgotten: a session may have only a repeated message."""
-        return bool(self._activities)
 
     def account(self, key: Key, deleted_to: int) -> Account | None:
         """Where messages of a session are entered, None if there are too many sessions.

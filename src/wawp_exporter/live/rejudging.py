@@ -52,7 +52,8 @@ def rejudge(fleet: Fleet, log: Log, kept: Kept, restored: Restored, pauses: Paus
         Tail(fleet, log, restored, {source for source in recent if recent[source] == mark}, mark)
         for mark in sorted(set(recent.values()))
     ]
-    judged_to = {source: kept.judged_to.get(source, 0) for source in recent}
+    saved_to = kept.judged_to
+    judged_to = {source: saved_to.get(source, 0) for source in recent}
     for begin in pauses.begins:
         paused = dict.fromkeys((source for source in recent if judged_to[source] < begin), begin)
         if paused:
